@@ -1,0 +1,44 @@
+# Two commands are enough: `make demo` and `make test`. Each sets up what it needs in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help demo test check format lint types layers bench clean
+
+help: ## show the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml requirements/dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Leasehold needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Run: make PYTHON=python3.12 ...")'
+	@echo "setting up $(VENV) (once)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## a run from request to receipt, on a real repository
+	@$(BIN)/leasehold demo $(DEMO)
+
+test: $(STAMP) ## every test
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: format lint types layers test ## everything that must be green before a change lands
+
+format: $(STAMP)
+	@$(BIN)/ruff format --check src tests examples benchmarks
+
+lint: $(STAMP)
+	@$(BIN)/ruff check src tests examples benchmarks
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+layers: $(STAMP)
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## what the guarantees cost, as ratios
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Capability leases for AI agents."""

@@ -1,0 +1,92 @@
+"""Amounts and accounts: what a run, request or call may spend. Called by policy, decide and every renderer.
+
+All amounts are integers in millionths of their unit, `calls` included: 0.1 + 0.2 is 0.3 here (threat case 70).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from leasehold.errors import InvalidError
+
+__all__ = [
+    "CALLS",
+    "CHILDREN",
+    "MAX_AMOUNT",
+    "MICROS",
+    "TOOL_SECONDS",
+    "USD",
+    "Amounts",
+    "amounts_from_json",
+    "amounts_to_json",
+    "format_amount",
+    "parse_amount",
+]
+
+MICROS = 1_000_000
+MAX_AMOUNT = 2**53 - 1
+CALLS = "calls"
+TOOL_SECONDS = "tool_seconds"
+USD = "usd"
+CHILDREN = "children"
+
+Amounts: TypeAlias = Mapping[str, int]
+"""Unit to an amount in millionths of that unit."""
+
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,6}))?")
+_UNIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def parse_amount(value: object, what: str) -> int:
+    """Return millionths from a whole number or a decimal string such as `"0.05"`; never from a float.
+
+    Raises:
+        InvalidError: it is negative, too large, a float, or no number.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise InvalidError(f'{what}: {value!r} is no amount; write a whole number or a string such as "0.05"')
+    micros = int(match[1]) * MICROS + int((match[2] or "").ljust(6, "0"))
+    if micros > MAX_AMOUNT:
+        raise InvalidError(f"{what}: {value} is too large")
+    return micros
+
+
+def format_amount(micros: int) -> str:
+    """The shortest decimal text of an amount: `1`, `0.05`."""
+    whole, places = divmod(abs(micros), MICROS)
+    text = f"{whole}.{places:06d}".rstrip("0").rstrip(".")
+    return f"-{text}" if micros < 0 else text
+
+
+def amounts_from_json(value: object, what: str = "budget") -> dict[str, int]:
+    """Return amounts by unit from `{"calls": 30, "usd": "1.00"}`.
+
+    Raises:
+        InvalidError: with the unit at fault.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidError(f"{what}: write a table of units, such as {{ calls = 25 }}")
+    for unit in value:
+        if not isinstance(unit, str) or not _UNIT.fullmatch(unit):
+            raise InvalidError(f"{what}: {unit!r} is not a unit name")
+    return {unit: parse_amount(amount, f"{what}.{unit}") for unit, amount in value.items()}
+
+
+def amounts_to_json(amounts: Amounts) -> dict[str, int | str]:
+    """The shape that `amounts_from_json` reads: whole amounts as integers, money and fractions as strings."""
+    return {
+        unit: micros // MICROS if micros % MICROS == 0 and unit != USD else _decimal(unit, micros)
+        for unit, micros in sorted(amounts.items())
+    }
+
+
+def _decimal(unit: str, micros: int) -> str:
+    text = format_amount(micros)
+    if unit != USD:
+        return text
+    whole, _, places = text.partition(".")
+    return f"{whole}.{places.ljust(2, '0')}"

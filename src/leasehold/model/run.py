@@ -1,0 +1,56 @@
+"""The envelope of one execution of one agent for one person's purpose (requirements B3, B4)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.errors import InvalidError
+from leasehold.model.ids import RequestId, RunId, check_id
+from leasehold.model.text import check_identifier
+
+__all__ = ["Link", "Run"]
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """One ancestor of a run: the run that delegated, and the request under whose leases it did so."""
+
+    run_id: RunId
+    request_id: RequestId
+    attempt: int
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who runs what for whom. Immutable; the newest attempt and the state stand in the run's row.
+
+    Times are Unix seconds. `requester_proof` says how `requested_by` is known: `asserted` by the launcher or
+    `proven` by a subject token. `ancestors` are the delegating links, root first; empty for a run of its own.
+    """
+
+    run_id: RunId
+    tenant: str
+    environment: str
+    agent: str
+    requested_by: str
+    route: str
+    purpose: str
+    started_at: int
+    expires_at: int
+    policy: str
+    ancestors: tuple[Link, ...] = ()
+    requester_proof: str = "asserted"
+
+    def __post_init__(self) -> None:
+        check_id(self.run_id, "run")
+        for what in ("tenant", "environment", "agent", "requested_by", "route"):
+            check_identifier(getattr(self, what), what)
+        if not self.purpose.strip() or len(self.purpose) > 2000:
+            raise InvalidError("a run needs a purpose of 1 to 2000 characters: what it is for, in a person's words")
+        if self.expires_at <= self.started_at:
+            raise InvalidError("a run must expire after it starts")
+        if self.requester_proof not in ("asserted", "proven"):
+            raise InvalidError("requester_proof is 'asserted' or 'proven'")
+
+    @property
+    def parent_run(self) -> RunId | None:
+        """The run that delegated to this one, if any."""
+        return self.ancestors[-1].run_id if self.ancestors else None

@@ -1,0 +1,1 @@
+"""Fixtures and clocks for programs that use Leasehold: imported by tests only."""
