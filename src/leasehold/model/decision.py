@@ -68,8 +68,8 @@ class Reason(StrEnum):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided and why.
 
-    `rule` names the policy rule or lease field that decided; `check` the comparison that failed, in words; `enough` what
-    would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on, if any.
+    `rule` names the policy rule or lease field that decided; `check` the comparison that failed, in words; `enough`
+    what would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on.
     """
 
     reason: Reason = Reason.OK

@@ -8,7 +8,6 @@ from typing import NewType
 import msgspec
 
 from leasehold.errors import InvalidError
-from leasehold.model.budget import Amounts
 from leasehold.model.grant import Grant, Grants, split_action
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
 from leasehold.model.instant import Instant
@@ -77,7 +76,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldLease(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease with its tokens, as an agent host holds it. Nothing in it opens a door without a guard's own credential."""
+    """A lease with its tokens, as an agent host holds it; without a guard's own credential it opens no door."""
 
     lease: Lease
     tokens: Mapping[str, Token]
@@ -102,8 +101,3 @@ class KeyedLease(msgspec.Struct, frozen=True, kw_only=True):
 
     held: HeldLease
     key: str
-
-
-def remaining_amounts(limit: Amounts, spent: Amounts) -> dict[str, int]:
-    """What is left of each limited unit; never below zero."""
-    return {unit: max(0, amount - spent.get(unit, 0)) for unit, amount in limit.items()}

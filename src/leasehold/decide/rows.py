@@ -1,0 +1,243 @@
+"""The mutable facts, one frozen struct per table. Stores map them column by column.
+
+Counters stand apart from documents: a document is immutable and may be cached for ever, a row never is. The tenant is
+the first column of every key (invariant I10).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "AUTHORITY_WIDE",
+    "TABLES",
+    "AccountRow",
+    "CallRow",
+    "CardRow",
+    "ControlRow",
+    "DocumentRow",
+    "KeyRow",
+    "LeaseRow",
+    "PersonRow",
+    "RequestRow",
+    "Row",
+    "RunRow",
+    "StopRow",
+]
+
+AUTHORITY_WIDE = ""
+"""The tenant of rows that stand above tenants: people, policies, holds of everything."""
+
+
+class ControlRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The one row of a log: epoch, active policy, last recorded time, tree size and its right edge.
+
+    `last_time_ms`, `size` and `frontier` are advanced by the lane with every commit; the rest by steps.
+    """
+
+    TABLE: ClassVar[str] = "control"
+    KEY: ClassVar[tuple[str, ...]] = ("log",)
+    IMMUTABLE: ClassVar[bool] = False
+
+    log: str
+    issuer: str
+    epoch: int
+    policy: str
+    last_time_ms: int
+    size: int
+    frontier: bytes
+
+
+class DocumentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable document by id or hash: run, request, lease, policy. Written once, never changed."""
+
+    TABLE: ClassVar[str] = "documents"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "id")
+    IMMUTABLE: ClassVar[bool] = True
+
+    tenant: str
+    id: str
+    body: bytes
+
+
+class CardRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A card exactly as it was shown, by digest; the one document that may be erased."""
+
+    TABLE: ClassVar[str] = "cards"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "digest")
+    IMMUTABLE: ClassVar[bool] = True
+
+    tenant: str
+    digest: str
+    body: bytes
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """State and newest attempt of a run; `recorded` is the ledger index it was started at."""
+
+    TABLE: ClassVar[str] = "runs"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "run_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    run_id: str
+    state: str
+    attempt: int
+    expires_at: int
+    recorded: int
+    denials: int
+    agent: str
+    requested_by: str
+    environment: str
+    route: str
+    parent_run: str
+
+
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a request. `answers` is the JSON of the answers; `used_by` the admission of a used call request;
+    `ending` the admission that is ending it (empty: none)."""
+
+    TABLE: ClassVar[str] = "requests"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "request_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    request_id: str
+    run_id: str
+    kind: str
+    state: str
+    attempt: int
+    answer_by: int
+    use_by: int
+    recorded: int
+    call_digest: str
+    card_digest: str
+    answers: bytes
+    used_by: str
+    ending: str
+
+
+class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The recorded end of a lease: `active` until a sweep or a step wrote down why it ended."""
+
+    TABLE: ClassVar[str] = "leases"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "lease_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    lease_id: str
+    run_id: str
+    request_id: str
+    state: str
+    issued_at: int
+    expires_at: int
+    recorded: int
+
+
+class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run or request may spend of one unit, and where it stands, in millionths."""
+
+    TABLE: ClassVar[str] = "accounts"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "account", "unit")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    account: str
+    unit: str
+    limit: int
+    settled: int
+    reserved: int
+    unknown: int
+
+
+class CallRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An admitted call and how it went. `body` is the JSON of its admission."""
+
+    TABLE: ClassVar[str] = "calls"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "admission_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    admission_id: str
+    run_id: str
+    state: str
+    finish_by: int
+    body: bytes
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The idempotency key of one write: what it was first used for and how that went."""
+
+    TABLE: ClassVar[str] = "keys"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "run_id", "action", "key")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    run_id: str
+    action: str
+    key: str
+    digest: str
+    admission_id: str
+    state: str
+
+
+class StopRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A revoke (everything recorded before `recorded` is dead) or a hold (nothing starts until it is lifted)."""
+
+    TABLE: ClassVar[str] = "stops"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "scope", "kind")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    scope: str
+    kind: str
+    is_active: int
+    recorded: int
+    at: int
+    by: str
+    reason: str
+
+
+class PersonRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The public half of a person's key."""
+
+    TABLE: ClassVar[str] = "people"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "person")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    person: str
+    public_key: bytes
+    state: str
+    recorded: int
+
+
+Row: TypeAlias = (
+    ControlRow
+    | DocumentRow
+    | CardRow
+    | RunRow
+    | RequestRow
+    | LeaseRow
+    | AccountRow
+    | CallRow
+    | KeyRow
+    | StopRow
+    | PersonRow
+)
+
+TABLES: tuple[type[Row], ...] = (
+    ControlRow,
+    DocumentRow,
+    CardRow,
+    RunRow,
+    RequestRow,
+    LeaseRow,
+    AccountRow,
+    CallRow,
+    KeyRow,
+    StopRow,
+    PersonRow,
+)

@@ -1,0 +1,151 @@
+"""One proposed use of a lease, the admission that answers it, and how it went. For guard, authority, decide."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from leasehold.errors import InvalidError
+from leasehold.model.effect import Effect
+from leasehold.model.grant import Grant, check_action
+from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId, check_id
+from leasehold.model.lease import Token
+from leasehold.model.text import check_text
+
+__all__ = ["Admission", "Call", "CallState", "Outcome", "OutcomeStatus", "ParentCall", "Settlement", "check_key"]
+
+MAX_KEY = 200
+
+
+class CallState(StrEnum):
+    """Where an admitted call stands."""
+
+    ADMITTED = "admitted"
+    DONE = "done"
+    FAILED = "failed"
+    NOT_STARTED = "not_started"
+    UNKNOWN = "unknown"
+
+
+class OutcomeStatus(StrEnum):
+    """What a guard may report; `unknown` is never reported, it is concluded."""
+
+    DONE = "done"
+    FAILED = "failed"
+    NOT_STARTED = "not_started"
+
+
+class ParentCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The open call on whose behalf a sub-call is made, and what it was narrowed to: one more link to be judged."""
+
+    admission_id: AdmissionId
+    allow: dict[str, Grant]
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One proposed use: the action, the canonical JSON bytes of its arguments, and the ids that make a retry safe.
+
+    `admission_id` is made by the guard for each try; only re-sending that id returns the same admission. `key` is the
+    idempotency key of a write. `call_id` is the caller's own name for the call, recorded and never decided on.
+    """
+
+    action: str
+    arguments: bytes
+    admission_id: AdmissionId
+    key: str | None = None
+    call_id: str = ""
+    trace_id: str = ""
+    parent: ParentCall | None = None
+
+    def __post_init__(self) -> None:
+        check_action(self.action)
+        check_id(self.admission_id, "adm")
+        if self.key is not None:
+            check_key(self.key)
+        for name in ("call_id", "trace_id"):
+            if len(getattr(self, name)) > MAX_KEY:
+                raise InvalidError(f"{name} has more than {MAX_KEY} characters")
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it may be an idempotency key: 1 to 200 visible characters.
+
+    Raises:
+        InvalidError: it may not.
+    """
+    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY:
+        raise InvalidError(f"an idempotency key has 1 to {MAX_KEY} characters")
+    return check_text(key, "idempotency key")
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """The authority's leave to start one call, once.
+
+    `start_within_ms` counts on the guard's boot-time clock from before it asked; `finish_by` is a Unix second after
+    which an unsettled call is `unknown`. `grant` is the lease's grant narrowed to this call's attributes. `reserved` is
+    in millionths. `tokens` are for the tools that the action declares it uses; they are attached when answering and
+    never stored.
+    """
+
+    admission_id: AdmissionId
+    tenant: str
+    environment: str
+    run_id: RunId
+    parent_run: RunId | None
+    attempt: int
+    request_id: RequestId
+    lease_id: LeaseId
+    agent: str
+    requested_by: str
+    action: str
+    effect: Effect
+    grant: Grant
+    key: str | None
+    approval: RequestId | None
+    approved_by: tuple[str, ...]
+    capability: str
+    arguments_digest: str
+    accounts: tuple[str, ...]
+    reserved: dict[str, int]
+    ending: tuple[RequestId, ...]
+    idempotent: bool
+    tool_authority: bool
+    start_within_ms: int
+    finish_by: int
+    trace_id: str = ""
+    call_id: str = ""
+    route: str = ""
+    parent_admission: AdmissionId | None = None
+    allow_sub: dict[str, Grant] = {}
+    tokens: dict[str, Token] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guard saw. Durations and costs are in millionths; digests are never of secrets, values never stored.
+
+    `no_effect` is the tool's own word that a failed call changed nothing.
+    """
+
+    status: OutcomeStatus
+    duration_micros: int = 0
+    cost: dict[str, int] = {}
+    touched: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    contacted: tuple[str, ...] = ()
+    result_digest: str = ""
+    error: str = ""
+    no_effect: bool = False
+
+    def __post_init__(self) -> None:
+        if self.duration_micros < 0 or any(amount < 0 for amount in self.cost.values()):
+            raise InvalidError("durations and costs are never negative")
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a settle: where the call stands now, what was charged, and which units went over."""
+
+    state: CallState
+    charged: dict[str, int]
+    overrun: tuple[str, ...] = ()
+    late: bool = False

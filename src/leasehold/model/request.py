@@ -1,0 +1,91 @@
+"""A request for a lease or for one call, and the answers that people gave to it (requirements P9-P12, F1, F3)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from leasehold.errors import InvalidError
+from leasehold.model.grant import Grant
+from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
+
+__all__ = ["Answer", "Request", "RequestKind", "RequestState", "Verdict"]
+
+
+class RequestKind(StrEnum):
+    """What is asked for: a lease that draws again and again, or one call."""
+
+    LEASE = "lease"
+    CALL = "call"
+
+
+class RequestState(StrEnum):
+    """Where a request stands. A time-out is `expired`, never a denial."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    USED = "used"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
+    LAPSED = "lapsed"
+    COMPLETED = "completed"
+
+
+class Verdict(StrEnum):
+    """A person's word."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's immutable answer to a card digest, with the signature of their own key. Time in Unix seconds."""
+
+    person: str
+    verdict: Verdict
+    answered_at: int
+    key_id: str
+    signature: str
+    reason: str = ""
+    same_account: bool = False
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked. Immutable; its state and answers stand in its row. Amounts in millionths, times Unix seconds.
+
+    A lease request uses `allow`, `deny`, `budget`, `ttl_seconds`, `ends_on` and `delegation_depth`. A call request has one
+    exact grant in `allow`, its `key`, and the lease and lease request that it was made under. `tried` lists what the run
+    already tried, for an escalation.
+    """
+
+    request_id: RequestId
+    kind: RequestKind
+    tenant: str
+    run_id: RunId
+    attempt: int
+    reason: str
+    made_at: int
+    answer_by: int
+    policy: str
+    card_digest: str
+    allow: dict[str, Grant]
+    deny: tuple[str, ...] = ()
+    budget: dict[str, int] = {}
+    ttl_seconds: int = 0
+    ends_on: tuple[str, ...] = ()
+    delegation_depth: int = 0
+    key: str | None = None
+    lease_request: RequestId | None = None
+    lease_id: LeaseId | None = None
+    tried: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_id(self.request_id, "req")
+        check_id(self.run_id, "run")
+        if len(self.reason) > 2000:
+            raise InvalidError("a reason has at most 2000 characters")
+        if not self.allow:
+            raise InvalidError("a request that asks for nothing is no request")
