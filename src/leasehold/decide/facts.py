@@ -139,7 +139,7 @@ class Facts:
             TransitionError: the step did not name it.
         """
         try:
-            return self._rows[(row_type, key)]  # type: ignore[return-value]  # stored under its own type
+            return self._rows[(row_type, key)]  # type: ignore[index, return-value]  # stored under its own type
         except KeyError:
             raise TransitionError(f"{row_type.__name__} {key} was not named by keys()") from None
 

@@ -56,9 +56,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked. Immutable; its state and answers stand in its row. Amounts in millionths, times Unix seconds.
 
-    A lease request uses `allow`, `deny`, `budget`, `ttl_seconds`, `ends_on` and `delegation_depth`. A call request has one
-    exact grant in `allow`, its `key`, and the lease and lease request that it was made under. `tried` lists what the run
-    already tried, for an escalation.
+    A lease request uses `allow`, `deny`, `budget`, `ttl_seconds`, `ends_on` and `delegation_depth`. A call request has
+    one exact grant in `allow`, its `key`, and the lease and lease request that it was made under. `tried` lists what
+    the run already tried, for an escalation.
     """
 
     request_id: RequestId
