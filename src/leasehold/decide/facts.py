@@ -11,7 +11,7 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from leasehold.decide.rows import CallRow, ControlRow, RequestRow, Row
+from leasehold.decide.rows import CallRow, ControlRow, RequestRow, Row, StopRow
 from leasehold.errors import TransitionError
 from leasehold.ledger.entry import Entry
 from leasehold.model.call import CallState
@@ -20,6 +20,7 @@ from leasehold.model.instant import Instant
 
 __all__ = [
     "INDEXES",
+    "ActiveStops",
     "AllOpenCalls",
     "Changes",
     "Facts",
@@ -90,7 +91,17 @@ class RequestsOfCall(Index, frozen=True):
         return (row.tenant, row.call_digest) if isinstance(row, RequestRow) and row.call_digest else None
 
 
-INDEXES: tuple[type[Index], ...] = (OpenCalls, AllOpenCalls, RequestsOfCall)
+class ActiveStops(Index, frozen=True):
+    """Wide revokes and holds in force. Bucket: (tenant,); the authority-wide ones stand under the empty tenant."""
+
+    ROW = StopRow
+
+    @staticmethod
+    def bucket_of(row: Row) -> Key | None:
+        return (row.tenant,) if isinstance(row, StopRow) and row.is_active else None
+
+
+INDEXES: tuple[type[Index], ...] = (OpenCalls, AllOpenCalls, RequestsOfCall, ActiveStops)
 
 Need: TypeAlias = Ref | Index
 
@@ -181,6 +192,7 @@ class Facts:
 _INDEXES_OF: dict[type[Row], tuple[type[Index], ...]] = {
     CallRow: (OpenCalls, AllOpenCalls),
     RequestRow: (RequestsOfCall,),
+    StopRow: (ActiveStops,),
 }
 
 

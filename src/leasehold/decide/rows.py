@@ -75,7 +75,11 @@ class CardRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """State and newest attempt of a run; `recorded` is the ledger index it was started at."""
+    """State and newest attempt of a run; `recorded` is the ledger index it was started at.
+
+    `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts every
+    refused call, also those past the denial budget that have no entry of their own.
+    """
 
     TABLE: ClassVar[str] = "runs"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "run_id")
@@ -88,6 +92,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     recorded: int
     denials: int
+    revoked: int
+    held: int
     agent: str
     requested_by: str
     environment: str
@@ -117,6 +123,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     answers: bytes
     used_by: str
     ending: str
+    revoked: int
+    held: int
 
 
 class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +142,8 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: int
     expires_at: int
     recorded: int
+    revoked: int
+    held: int
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +194,11 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A revoke (everything recorded before `recorded` is dead) or a hold (nothing starts until it is lifted)."""
+    """A stop of a scope wider than one lease, request or run; `kind` is `revoke` or `hold`.
+
+    A revoke kills everything recorded before `recorded`; it goes inactive once nothing that old is open any more. A hold
+    lets nothing start until it is lifted. The active ones are few, so an admission reads all of its tenant's.
+    """
 
     TABLE: ClassVar[str] = "stops"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "scope", "kind")

@@ -84,8 +84,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
     `start_within_ms` counts on the guard's boot-time clock from before it asked; `finish_by` is a Unix second after
     which an unsettled call is `unknown`. `grant` is the lease's grant narrowed to this call's attributes. `reserved` is
-    in millionths. `tokens` are for the tools that the action declares it uses; they are attached when answering and
-    never stored.
+    in millionths. The chains run from the root to this call's own lease. `uses` are the sub-actions that the action
+    declares; `tokens` for their tools are attached when answering and never stored.
     """
 
     admission_id: AdmissionId
@@ -106,19 +106,24 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     approved_by: tuple[str, ...]
     capability: str
     arguments_digest: str
-    accounts: tuple[str, ...]
+    lease_chain: tuple[LeaseId, ...]
+    run_chain: tuple[RunId, ...]
+    request_chain: tuple[RequestId, ...]
     reserved: dict[str, int]
     ending: tuple[RequestId, ...]
-    idempotent: bool
-    tool_authority: bool
     start_within_ms: int
     finish_by: int
     trace_id: str = ""
     call_id: str = ""
     route: str = ""
     parent_admission: AdmissionId | None = None
-    allow_sub: dict[str, Grant] = {}
+    uses: tuple[str, ...] = ()
     tokens: dict[str, Token] = {}
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts that it draws on: the root run, and each request of its chain."""
+        return (self.run_chain[0], *self.request_chain)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
