@@ -45,14 +45,19 @@ def parse_amount(value: object, what: str) -> int:
     Raises:
         InvalidError: it is negative, too large, a float, or no number.
     """
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = str(value) if type(value) is int and abs(value) <= MAX_AMOUNT else value
     match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise InvalidError(f'{what}: {value!r} is no amount; write a whole number or a string such as "0.05"')
+        raise InvalidError(f'{what}: {_shown(value)} is no amount; write a whole number or a string such as "0.05"')
     micros = int(match[1]) * MICROS + int((match[2] or "").ljust(6, "0"))
     if micros > MAX_AMOUNT:
         raise InvalidError(f"{what}: {value} is too large")
     return micros
+
+
+def _shown(value: object) -> str:
+    """The value as a message may hold it; Python refuses to print integers of thousands of digits."""
+    return "an integer beyond 2**53-1" if type(value) is int and abs(value) > MAX_AMOUNT else repr(value)[:80]
 
 
 def format_amount(micros: int) -> str:

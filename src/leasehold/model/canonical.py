@@ -1,12 +1,13 @@
 """One byte string for one JSON value (RFC 8785), and the strict way back. Called where bytes are hashed or signed.
 
 The reader refuses what other readers would take differently: duplicate keys, NaN, integers outside +-(2**53-1), lone
-surrogates, deep nesting, trailing text (threat cases 13-18).
+surrogates, NUL, deep nesting, trailing text (threat cases 13-18). A value that one accepts, the other does too.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -21,6 +22,12 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 MAX_DEPTH = 64
 MAX_BYTES = 1_048_576
 
+_MAX_INTEGER = 2**53 - 1
+# RFC 8785 writes floats below this without an exponent, so a reader would take a whole one for an integer.
+_FIRST_EXPONENT = 1e21
+# A whole string, or one bracket: enough to count nesting without recursion.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
 
 def encode(value: object) -> bytes:
     """Return the RFC 8785 bytes of a JSON value made of None, bool, int, float, str, list, tuple and str-keyed dict.
@@ -28,10 +35,10 @@ def encode(value: object) -> bytes:
     Raises:
         InvalidError: the value has no canonical form (NaN, big integers, other types, lone surrogates, too deep).
     """
-    _check_depth(value, MAX_DEPTH)
+    _check_value(value, MAX_DEPTH)
     try:
         encoded = rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library at run time
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+    except rfc8785.CanonicalizationError as error:
         raise InvalidError(f"this value has no canonical JSON form: {error}") from None
     if len(encoded) > MAX_BYTES:
         raise InvalidError(f"this value takes {len(encoded)} bytes; {MAX_BYTES} are allowed")
@@ -46,55 +53,31 @@ def decode(data: bytes) -> Json:
     """
     if len(data) > MAX_BYTES:
         raise InvalidError(f"this JSON takes {len(data)} bytes; {MAX_BYTES} are allowed")
-    if _nesting(data) > MAX_DEPTH:
-        raise InvalidError(f"this JSON is nested deeper than {MAX_DEPTH} levels")
+    _check_nesting(data)
     try:
         value: Json = json.loads(
             data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_small_int
         )
     except UnicodeDecodeError:
         raise InvalidError("this JSON is not UTF-8") from None
-    except RecursionError:
-        raise InvalidError("this JSON is nested too deeply") from None
     except InvalidError:
         raise
     except ValueError as error:
         raise InvalidError(f"this is not JSON: {error}") from None
-    _check_scalars(value)
+    _check_value(value, MAX_DEPTH)
     return value
 
 
-def _nesting(data: bytes) -> int:
-    """An upper bound of the nesting depth, found without recursion, brackets inside strings not counted."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in data if b"[" in data or b"{" in data else b"":
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
+def _check_nesting(data: bytes) -> None:
+    """Refuse deep nesting before the parser, which recurses, sees it; brackets inside strings do not count."""
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        if token[0] in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
+            if depth > MAX_DEPTH:
+                raise InvalidError(f"this JSON is nested deeper than {MAX_DEPTH} levels")
+        elif token[0] in b"]}":
             depth -= 1
-    return deepest
-
-
-def _check_depth(value: object, left: int) -> None:
-    if left < 0:
-        raise InvalidError(f"this value is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        for member in value.values():
-            _check_depth(member, left - 1)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            _check_depth(member, left - 1)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,25 +92,41 @@ def _refuse_constant(text: str) -> None:
 
 
 def _small_int(text: str) -> int:
-    if len(text) > 17 or abs(int(text)) > 2**53 - 1:
+    if len(text) > 17 or abs(int(text)) > _MAX_INTEGER:
         raise InvalidError("this JSON holds an integer outside +-(2**53-1)")
     return int(text)
 
 
-def _check_scalars(value: Json) -> None:
-    """Refuse floats that overflowed to infinity and strings with lone surrogates."""
+def _check_value(value: object, levels_left: int) -> None:
+    """Refuse what the writer would write and the reader not read back as the same value, or the reverse."""
     if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise InvalidError("this JSON holds a lone surrogate") from None
+        _check_string(value)
+    elif isinstance(value, int):
+        if abs(value) > _MAX_INTEGER:
+            raise InvalidError("an integer outside +-(2**53-1) has no exact JSON form")
     elif isinstance(value, float):
-        if value in (float("inf"), float("-inf")):
-            raise InvalidError("this JSON holds a number that does not fit a double")
-    elif isinstance(value, list):
-        for member in value:
-            _check_scalars(member)
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _check_scalars(name)
-            _check_scalars(member)
+        _check_float(value)
+    elif isinstance(value, Mapping | list | tuple):
+        if levels_left == 0:
+            raise InvalidError(f"this value is nested deeper than {MAX_DEPTH} levels")
+        for member in value.values() if isinstance(value, Mapping) else value:
+            _check_value(member, levels_left - 1)
+        for name in value if isinstance(value, Mapping) else ():
+            if isinstance(name, str):
+                _check_string(name)
+
+
+def _check_float(value: float) -> None:
+    if not abs(value) < float("inf"):
+        raise InvalidError("NaN, infinity and numbers that do not fit a double have no canonical JSON form")
+    if _MAX_INTEGER < abs(value) < _FIRST_EXPONENT:
+        raise InvalidError("a float that is written as an integer outside +-(2**53-1) cannot be read back")
+
+
+def _check_string(text: str) -> None:
+    if "\0" in text:
+        raise InvalidError("a string with a NUL character is refused: stores and tools take it differently")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidError("a string with a lone surrogate is no Unicode text") from None

@@ -27,7 +27,9 @@ __all__ = [
     "Range",
     "Scalar",
     "check_action",
+    "check_attribute_name",
     "check_attributes",
+    "check_deny_pattern",
     "grants_from_json",
     "grants_to_json",
     "grants_within",
@@ -67,11 +69,22 @@ class Prefix(msgspec.Struct, frozen=True, order=True):
         return self.text + ("**" if self.deep else "*")
 
 
-class OneOf(msgspec.Struct, frozen=True):
+class OneOf(msgspec.Struct, frozen=True, eq=False):
     """A closed list of exact values and prefixes. `["**"]` alone means any value at all and is shown as *any*."""
 
     values: tuple[Scalar, ...] = ()
     prefixes: tuple[Prefix, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OneOf) and self._typed == other._typed
+
+    def __hash__(self) -> int:
+        return hash(self._typed)
+
+    @property
+    def _typed(self) -> tuple[object, ...]:
+        """Comparable without taking `True` for `1`."""
+        return self.prefixes, *((type(value), value) for value in self.values)
 
     @property
     def is_any(self) -> bool:
@@ -117,7 +130,7 @@ class Range(msgspec.Struct, frozen=True):
         if not bounds or len({type(bound) for bound in bounds}) > 1:
             raise InvalidError("a range needs min or max, both integers or both decimal strings")
         if any(_number(bound) is None for bound in bounds):
-            raise InvalidError(f"a range bound must be an integer or a decimal string, not {bounds!r}")
+            raise InvalidError("a range bound must be an integer within +-(2**53-1) or a decimal string")
         low, high = self._bounds()
         if low is not None and high is not None and low > high:
             raise InvalidError(f"a range from {self.min} to {self.max} holds nothing")
@@ -251,11 +264,12 @@ def _check_scalar(value: object, what: str) -> Scalar:
         return value
     if isinstance(value, int):
         if abs(value) > _MAX_INTEGER:
-            raise InvalidError(f"{what}: {value} is outside +-(2**53-1)")
+            raise InvalidError(f"{what}: an integer outside +-(2**53-1) is refused")
         return value
     if isinstance(value, str):
         return check_scalar_text(value, what)
-    raise InvalidError(f"{what}: {value!r} is no string, integer or boolean")
+    shown = repr(value) if isinstance(value, float) else f"a value of type {type(value).__name__}"
+    raise InvalidError(f"{what}: {shown} is no string, integer or boolean")
 
 
 def check_attributes(values: Mapping[str, object]) -> Attributes:
@@ -284,8 +298,7 @@ class Grant(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         check_action(self.action)
         for name in self.attributes:
-            if not _ATTRIBUTE.fullmatch(name):
-                raise InvalidError(f"{name!r} is not an attribute name")
+            check_attribute_name(name)
 
     @property
     def is_exact(self) -> bool:
@@ -293,17 +306,23 @@ class Grant(msgspec.Struct, frozen=True):
         return all(constraint.is_exact for constraint in self.attributes.values())
 
     def failing(self, attributes: Attributes) -> str | None:
-        """Name of the first attribute that is missing or outside, or None if the whole call is covered."""
-        for name in self.attributes.keys() | attributes.keys():
-            constraint = self.attributes.get(name)
-            values = attributes.get(name, ())
-            if constraint is None or not values or not all(map(constraint.covers, values)):
-                return name
-        return None
+        """Name of the first attribute (sorted) that is missing or outside, or None if the whole call is covered."""
+        if self.covers(attributes):
+            return None
+        return next(
+            name for name in sorted(self.attributes.keys() | attributes.keys()) if not self._covers(name, attributes)
+        )
 
     def covers(self, attributes: Attributes) -> bool:
         """Whether every attribute is present and inside; one that this grant does not name is outside."""
-        return self.failing(attributes) is None
+        return self.attributes.keys() == attributes.keys() and all(
+            self._covers(name, attributes) for name in self.attributes
+        )
+
+    def _covers(self, name: str, attributes: Attributes) -> bool:
+        constraint = self.attributes.get(name)
+        values = attributes.get(name, ())
+        return constraint is not None and len(values) > 0 and all(map(constraint.covers, values))
 
     def within(self, other: Grant) -> bool:
         """Whether every call that this grant covers is covered by the other."""
@@ -383,6 +402,28 @@ def split_action(name: str) -> tuple[str, str]:
     """Tool id and verb of a full action name."""
     tool, _, verb = name.rpartition(".")
     return tool, verb
+
+
+def check_attribute_name(name: str) -> str:
+    """Return `name` if it may name an attribute: 1 to 64 of A-Z a-z 0-9 _, starting with a letter.
+
+    Raises:
+        InvalidError: it may not.
+    """
+    if not isinstance(name, str) or not _ATTRIBUTE.fullmatch(name):
+        raise InvalidError(f"{str(name)[:80]!r} is not an attribute name; use letters, digits and _")
+    return name
+
+
+def check_deny_pattern(pattern: str) -> str:
+    """Return `pattern` if it may stand in a deny list: a full action name, `tool.*` or `*`. Others would deny nothing.
+
+    Raises:
+        InvalidError: it may not.
+    """
+    if pattern != "*":
+        check_action(pattern.removesuffix("*") + "any" if pattern.endswith(".*") else pattern)
+    return pattern
 
 
 def matches_action(pattern: str, action: str) -> bool:

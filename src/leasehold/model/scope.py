@@ -57,8 +57,8 @@ class Scope(msgspec.Struct, frozen=True, order=True):
         Raises:
             InvalidError: the kind is unknown or the value is not one of its kind.
         """
-        kind, _, value = text.partition(":")
-        if kind not in list(ScopeKind):
+        kind, colon, value = text.partition(":")
+        if kind not in list(ScopeKind) or (colon and not value):
             raise InvalidError(
                 f"{text!r} is no scope; write all, or one of {', '.join(ScopeKind)} followed by ':' and a name"
             )

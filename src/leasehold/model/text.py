@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 MAX_NAME = 200
-MAX_VALUE = 1024
+MAX_VALUE = 2048
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*")
-_ENCODED = re.compile(r"%(?:2e|2f|5c|25|00|3b)", re.IGNORECASE)
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 # Blank-looking characters that Unicode does not class as separators or format characters (threat case 82).
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -74,6 +74,8 @@ def check_text(text: str, what: str) -> str:
     """Return `text` if it is NFC and every character of it can be seen."""
     if text != text.strip(" "):
         raise InvalidError(f"{what} {visible(text[:80])!r} begins or ends with a space")
+    if text.isascii() and text.isprintable():
+        return text
     for character in text:
         if _is_hidden(character):
             raise InvalidError(f"{what} holds the hidden character U+{ord(character):04X}")
@@ -84,7 +86,7 @@ def check_text(text: str, what: str) -> str:
 
 def _check_segments(text: str, what: str) -> None:
     if "\\" in text or ";" in text or _ENCODED.search(text):
-        raise InvalidError(f"{what} {visible(text[:80])!r} holds a backslash, ';' or an encoded separator")
+        raise InvalidError(f"{what} {visible(text[:80])!r} holds a backslash, ';' or a percent-encoded character")
     if text in {".", ".."}:
         raise InvalidError(f"{what} must not be {text!r}")
     if "/" in text and any(segment in {"", ".", ".."} for segment in text.split("/")):
