@@ -1,0 +1,157 @@
+"""Key rings as JSON Web Key sets (RFC 7517, 8037): private text for a 0600 file, public text for everyone.
+
+Called by `leasehold.config`, the authority and offline verification. joserfc reads and writes the keys; the members
+around them are a closed list. A set says which document type it is for and is refused as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from leasehold.errors import InvalidError
+from leasehold.model import canonical
+from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey
+
+__all__ = ["private_jwks", "public_jwk", "public_jwks", "read_private_jwks", "read_public_jwk", "read_public_jwks"]
+
+_Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
+
+class _Jwk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The members of a public key that this program writes and reads; a new one would change every reader."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    alg: Literal["Ed25519"]
+    use: Literal["sig"]
+    kid: str
+    x: str
+    retired_at: _Seconds | None = None
+
+
+class _PrivateJwk(_Jwk, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The same with the private half."""
+
+    d: str
+    created_at: _Seconds = 0
+
+
+class _PublicSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    document: str
+    keys: tuple[_Jwk, ...]
+
+
+class _PrivateSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    document: str
+    keys: tuple[_PrivateJwk, ...]
+
+
+_Set = TypeVar("_Set", _PublicSet, _PrivateSet)
+
+
+def private_jwks(ring: KeyRing) -> str:
+    """Return the ring as text with the private halves in it. It belongs in a file of mode 0600 and nowhere else."""
+    keys = [
+        _members(key.private, key.retired_at) | ({"created_at": key.created_at} if key.created_at else {})
+        for key in ring.keys
+    ]
+    return _text(ring.document_type, keys)
+
+
+def read_private_jwks(text: bytes, document_type: DocumentType) -> KeyRing:
+    """Return the ring of text that `private_jwks` wrote for this type of document.
+
+    Raises:
+        InvalidError: it is for another type, has unknown members, or holds no fit ring. No key shows in the message.
+    """
+    return KeyRing(document_type, tuple(map(_signing_key, _read(text, document_type, _PrivateSet).keys)))
+
+
+def public_jwks(keys: PublicKeys) -> str:
+    """Return the keys as the text of a JWK set that any JOSE library reads."""
+    return _text(keys.document_type, [_members(key.public, key.retired_at) for key in keys.keys.values()])
+
+
+def read_public_jwks(text: bytes, document_type: DocumentType) -> PublicKeys:
+    """Return the keys of text that `public_jwks` wrote for this type of document.
+
+    Raises:
+        InvalidError: it is for another type, has unknown members (a private half is one), or a key is unfit.
+    """
+    return PublicKeys.of(document_type, map(_public_key, _read(text, document_type, _PublicSet).keys))
+
+
+def public_jwk(key: PublicKey) -> str:
+    """Return one key as the text of a JWK, as a person's row or file holds it."""
+    return canonical.encode(_members(key.public, key.retired_at)).decode()
+
+
+def read_public_jwk(text: bytes) -> PublicKey:
+    """Return the key of text that `public_jwk` wrote.
+
+    Raises:
+        InvalidError: it has unknown members or the key is unfit.
+    """
+    return _public_key(_convert(canonical.decode(text), _Jwk))
+
+
+def _text(document_type: DocumentType, keys: list[dict[str, str | int]]) -> str:
+    return canonical.encode({"document": document_type.value, "keys": keys}).decode() + "\n"
+
+
+def _members(key: Ed25519PrivateKey | Ed25519PublicKey, retired_at: int | None) -> dict[str, str | int]:
+    imported = OKPKey.import_key(key)
+    members: dict[str, str | int] = {
+        name: str(value) for name, value in imported.as_dict(private=imported.is_private).items()
+    }
+    members |= {"alg": "Ed25519", "use": "sig", "kid": imported.thumbprint()}
+    return members | ({} if retired_at is None else {"retired_at": retired_at})
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+def _convert(value: canonical.Json, shape: type[_Struct]) -> _Struct:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise InvalidError(f"this is no key of Leasehold: {error}") from None
+
+
+def _read(text: bytes, document_type: DocumentType, shape: type[_Set]) -> _Set:
+    keys = _convert(canonical.decode(text), shape)
+    if keys.document != document_type.value:
+        raise InvalidError(f"these keys are for another document than a {document_type}")
+    return keys
+
+
+def _import(members: Mapping[str, str]) -> OKPKey:
+    """Read the key material with joserfc and refuse any other spelling of it than the one joserfc writes."""
+    try:
+        key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", **members})
+    except (JoseError, ValueError):
+        raise InvalidError("a key's x or d is not 32 bytes in base64url") from None
+    written = OKPKey.import_key(key.raw_value).as_dict(private=key.is_private)
+    if any(written[name] != text for name, text in members.items()):
+        raise InvalidError("a key's x and d do not belong together, or are not in their one spelling")
+    return key
+
+
+def _public_key(jwk: _Jwk) -> PublicKey:
+    raw = _import({"x": jwk.x}).raw_value
+    if not isinstance(raw, Ed25519PublicKey):
+        raise InvalidError("this key is not a public Ed25519 key")
+    return PublicKey(jwk.kid, raw, jwk.retired_at)
+
+
+def _signing_key(jwk: _PrivateJwk) -> SigningKey:
+    raw = _import({"x": jwk.x, "d": jwk.d}).raw_value
+    if not isinstance(raw, Ed25519PrivateKey):
+        raise InvalidError("this key is not a private Ed25519 key")
+    return SigningKey(jwk.kid, raw, jwk.created_at, jwk.retired_at)

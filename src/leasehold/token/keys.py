@@ -1,0 +1,234 @@
+"""Signing keys and the keys that verify, one ring per type of document. Called by codec, verify, config, authority.
+
+A ring is a list whose newest key signs. A retired key goes on verifying for as long as something it signed can be
+alive. No key is ever looked up by anything but its `kid` in a dict, and no key signs two types of document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from joserfc.jwk import OKPKey
+
+from leasehold.errors import InvalidError
+from leasehold.model.instant import Instant
+from leasehold.model.lease import HARD_MAX_TTL_SECONDS
+from leasehold.token.ed25519 import check_public_key
+
+__all__ = ["SEED_SIZE", "DocumentType", "KeyRing", "PublicKey", "PublicKeys", "SigningKey", "Trust", "thumbprint"]
+
+SEED_SIZE = 32
+
+
+class DocumentType(StrEnum):
+    """What a key signs. Each type has its own ring and its own mark in the signed bytes, so none passes as another."""
+
+    LEASE = "lease"
+    RECEIPT = "receipt"
+    CHECKPOINT = "checkpoint"
+    ANSWER = "answer"
+
+    @property
+    def typ(self) -> str:
+        """The mark: the JWT `typ` of a lease, the DSSE payload type of a receipt, the first words of the others."""
+        return _TYP[self]
+
+    @property
+    def verifies_after_retirement_seconds(self) -> int | None:
+        """How long a retired key still verifies: the longest life of a lease; without end (None) for evidence."""
+        return HARD_MAX_TTL_SECONDS if self is DocumentType.LEASE else None
+
+
+_TYP = {
+    DocumentType.LEASE: "at+jwt",
+    DocumentType.RECEIPT: "application/vnd.in-toto+json",
+    DocumentType.CHECKPOINT: "leasehold checkpoint v1",
+    DocumentType.ANSWER: "leasehold answer v1",
+}
+
+
+class Trust(StrEnum):
+    """What a set of public keys says about one `kid` at one moment."""
+
+    TRUSTED = "trusted"
+    RETIRED = "retired"
+    UNKNOWN = "unknown"
+
+
+def thumbprint(public: Ed25519PublicKey) -> str:
+    """The RFC 7638 SHA-256 thumbprint of a public key: its `kid`, the same for everyone who computes it."""
+    return OKPKey.import_key(public).thumbprint()
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """One key that verifies. `retired_at` is in Unix seconds, None while it is in use.
+
+    Raises:
+        InvalidError: the key is unfit (see `leasehold.token.ed25519`) or `kid` is not its thumbprint.
+    """
+
+    kid: str
+    public: Ed25519PublicKey
+    retired_at: int | None = None
+
+    def __post_init__(self) -> None:
+        check_public_key(self.public.public_bytes_raw())
+        if self.kid != thumbprint(self.public):
+            raise InvalidError("this kid is not the RFC 7638 thumbprint of its key")
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, *, retired_at: int | None = None) -> PublicKey:
+        """Return the key of 32 raw bytes, under its thumbprint.
+
+        Raises:
+            InvalidError: they are no fit Ed25519 public key.
+        """
+        public = Ed25519PublicKey.from_public_bytes(check_public_key(raw))
+        return cls(thumbprint(public), public, retired_at)
+
+    def to_bytes(self) -> bytes:
+        """The 32 raw bytes, as a row or a note key holds them."""
+        return self.public.public_bytes_raw()
+
+    def is_signature(self, signature: bytes, message: bytes) -> bool:
+        """Whether `signature` is this key's Ed25519 signature over exactly `message`."""
+        try:
+            self.public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """The keys that verify one type of document, by `kid`."""
+
+    document_type: DocumentType
+    keys: Mapping[str, PublicKey]
+
+    def __post_init__(self) -> None:
+        if any(kid != key.kid for kid, key in self.keys.items()):
+            raise InvalidError("each public key stands under its own kid")
+
+    @classmethod
+    def of(cls, document_type: DocumentType, keys: Iterable[PublicKey]) -> PublicKeys:
+        """Return the set of these keys.
+
+        Raises:
+            InvalidError: one stands twice.
+        """
+        listed = tuple(keys)
+        by_kid = {key.kid: key for key in listed}
+        if len(by_kid) != len(listed):
+            raise InvalidError("a public key stands twice in one set")
+        return cls(document_type, by_kid)
+
+    def get(self, kid: str) -> PublicKey | None:
+        """The key of this `kid`, trusted or retired, or None. A dict lookup and nothing else."""
+        return self.keys.get(kid)
+
+    def trust(self, kid: str, now: Instant) -> Trust:
+        """Whether what this `kid` signed may be believed now. It ends *at* the end of a retired key's last lease."""
+        key = self.keys.get(kid)
+        if key is None:
+            return Trust.UNKNOWN
+        after = self.document_type.verifies_after_retirement_seconds
+        if key.retired_at is not None and after is not None and now.reached(key.retired_at + after):
+            return Trust.RETIRED
+        return Trust.TRUSTED
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One private key. It signs for DSSE envelopes and notes as it is: it has a `keyid` and a `sign`.
+
+    `created_at` and `retired_at` are Unix seconds. The private half never shows in text.
+
+    Raises:
+        InvalidError: `kid` is not the key's thumbprint, or it is retired before it was created.
+    """
+
+    kid: str
+    private: Ed25519PrivateKey = field(repr=False)
+    created_at: int = 0
+    retired_at: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kid != thumbprint(self.private.public_key()):
+            raise InvalidError("this kid is not the RFC 7638 thumbprint of its key")
+        if self.created_at < 0 or (self.retired_at is not None and self.retired_at < self.created_at):
+            raise InvalidError("a key is created at 0 or later and retired after that")
+
+    @classmethod
+    def generate(cls, seed: bytes, *, created_at: int = 0) -> SigningKey:
+        """Return the key of 32 random bytes, which the caller draws (`leasehold.system`).
+
+        Raises:
+            InvalidError: there are not 32 of them.
+        """
+        if len(seed) != SEED_SIZE:
+            raise InvalidError(f"an Ed25519 key is made from {SEED_SIZE} random bytes, not {len(seed)}")
+        private = Ed25519PrivateKey.from_private_bytes(seed)
+        return cls(thumbprint(private.public_key()), private, created_at)
+
+    @property
+    def keyid(self) -> str:
+        """The name under which verifiers look the public half up: the same as `kid`."""
+        return self.kid
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64 bytes of the Ed25519 signature over exactly `message`."""
+        return self.private.sign(message)
+
+    def public(self) -> PublicKey:
+        """The half that may be shown to everyone."""
+        return PublicKey(self.kid, self.private.public_key(), self.retired_at)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The keys of one type of document, newest last. Only the newest signs.
+
+    Raises:
+        InvalidError: there is no key, one stands twice, or the newest is retired.
+    """
+
+    document_type: DocumentType
+    keys: tuple[SigningKey, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keys or self.keys[-1].retired_at is not None:
+            raise InvalidError("a key ring needs a newest key that is not retired")
+        if len({key.kid for key in self.keys}) != len(self.keys):
+            raise InvalidError("a key stands twice in one ring")
+
+    @property
+    def newest(self) -> SigningKey:
+        """The key that signs; hand it to whatever needs a signer."""
+        return self.keys[-1]
+
+    def sign(self, message: bytes) -> tuple[str, bytes]:
+        """Return the `kid` of the newest key and its 64-byte signature over exactly `message`."""
+        return self.newest.kid, self.newest.sign(message)
+
+    def public(self) -> PublicKeys:
+        """The public halves of all its keys, retired ones with the time of it."""
+        return PublicKeys.of(self.document_type, (key.public() for key in self.keys))
+
+    def rotate(self, newest: SigningKey, *, now: Instant) -> KeyRing:
+        """Return the ring in which `newest` signs and every other key is retired, now if it was not before.
+
+        Keys whose last document must be dead by now are dropped.
+
+        Raises:
+            InvalidError: the key is in the ring already.
+        """
+        after = self.document_type.verifies_after_retirement_seconds
+        retired = (replace(key, retired_at=now.seconds) if key.retired_at is None else key for key in self.keys)
+        kept = (key for key in retired if after is None or not now.reached((key.retired_at or 0) + after))
+        return KeyRing(self.document_type, (*kept, newest))
