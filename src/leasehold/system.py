@@ -1,0 +1,74 @@
+"""The only reader of clock and randomness. Made once by `leasehold.assemble`, handed to authority, guard and store.
+
+Everything below takes times, ids and seeds as arguments. Tests use `leasehold.testing.clock.FrozenSystem` instead.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Protocol
+
+from leasehold.errors import InvalidError
+from leasehold.model.ids import check_id
+from leasehold.model.instant import Instant
+
+__all__ = ["RealSystem", "System", "make_id"]
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID_RANDOM_BYTES = 10
+
+
+class System(Protocol):
+    """What a process takes from the machine that no two processes share: time and chance."""
+
+    def now(self) -> Instant:
+        """The wall clock. It may jump; deadlines of documents are compared with it, durations are not."""
+        ...
+
+    def boot_milliseconds(self) -> int:
+        """A clock that only grows and goes on while the machine sleeps; for durations, from no particular zero."""
+        ...
+
+    def new_id(self, prefix: str) -> str:
+        """A fresh id of one kind, such as `run_01JZ…`. Ids of later milliseconds sort later."""
+        ...
+
+    def random_bytes(self, count: int) -> bytes:
+        """Bytes fit for keys."""
+        ...
+
+
+def make_id(prefix: str, now: Instant, randomness: bytes) -> str:
+    """Return `prefix`, `_` and a ULID: 48 bits of milliseconds and 80 random bits in Crockford's base 32.
+
+    Raises:
+        InvalidError: the prefix is not 2 to 10 lower-case letters, the random bytes are not 10, or the time does not
+            fit.
+    """
+    if len(randomness) != _ULID_RANDOM_BYTES or not 0 <= now < 2**48:
+        raise InvalidError(f"an id is made of a time in 48 bits and {_ULID_RANDOM_BYTES} random bytes")
+    number = int(now) << 80 | int.from_bytes(randomness, "big")
+    digits = (_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return check_id(f"{prefix}_{''.join(digits)}", prefix)
+
+
+class RealSystem:
+    """The machine's own clocks and random source. Holds nothing."""
+
+    def now(self) -> Instant:
+        """The wall clock."""
+        return Instant(time.time_ns() // 1_000_000)
+
+    def boot_milliseconds(self) -> int:
+        """The boot-time clock, where the machine has one; else the monotonic clock, which stops in sleep on some."""
+        clock: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        return time.clock_gettime_ns(clock) // 1_000_000
+
+    def new_id(self, prefix: str) -> str:
+        """A fresh id at the wall clock's time."""
+        return make_id(prefix, self.now(), secrets.token_bytes(_ULID_RANDOM_BYTES))
+
+    def random_bytes(self, count: int) -> bytes:
+        """Bytes of the operating system's generator."""
+        return secrets.token_bytes(count)
