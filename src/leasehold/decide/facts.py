@@ -6,12 +6,13 @@ working set here is updated between them. Asking for a fact that `keys()` did no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from leasehold.decide.rows import CallRow, ControlRow, RequestRow, Row, StopRow
+from leasehold.decide.rows import TABLES, CallRow, ControlRow, RequestRow, Row, StopRow
 from leasehold.errors import TransitionError
 from leasehold.ledger.entry import Entry
 from leasehold.model.call import CallState
@@ -108,7 +109,14 @@ Need: TypeAlias = Ref | Index
 
 def key_of(row: Row) -> Key:
     """The key of a row, in the order of its table's key columns."""
-    return tuple(getattr(row, name) for name in row.KEY)
+    return _KEY_OF[type(row)](row)
+
+
+# attrgetter with two or more names answers a tuple at C speed; the key of the one row with a single name is never hot.
+_KEY_OF: dict[type[Row], Callable[[Row], Key]] = {
+    row_type: attrgetter(*row_type.KEY) if len(row_type.KEY) > 1 else lambda row: (getattr(row, row.KEY[0]),)
+    for row_type in TABLES
+}
 
 
 class Changes(msgspec.Struct, frozen=True):

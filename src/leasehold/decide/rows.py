@@ -1,4 +1,5 @@
-"""The mutable facts, one frozen struct per table. Stores map them column by column.
+"""The mutable facts, one frozen struct per table. Stores map them column by column, in the order of the fields; the
+structs are array-like so that a store turns the columns it read into checked rows in one call.
 
 Counters stand apart from documents: a document is immutable and may be cached for ever, a row never is. The tenant is
 the first column of every key (invariant I10).
@@ -31,7 +32,7 @@ AUTHORITY_WIDE = ""
 """The tenant of rows that stand above tenants: people, policies, holds of everything."""
 
 
-class ControlRow(msgspec.Struct, frozen=True, kw_only=True):
+class ControlRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The one row of a log: epoch, active policy, last recorded time, tree size and its right edge.
 
     `last_time_ms`, `size` and `frontier` are advanced by the lane with every commit; the rest by steps.
@@ -50,7 +51,7 @@ class ControlRow(msgspec.Struct, frozen=True, kw_only=True):
     frontier: bytes
 
 
-class DocumentRow(msgspec.Struct, frozen=True, kw_only=True):
+class DocumentRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An immutable document by id or hash: run, request, lease, policy. Written once, never changed."""
 
     TABLE: ClassVar[str] = "documents"
@@ -62,7 +63,7 @@ class DocumentRow(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class CardRow(msgspec.Struct, frozen=True, kw_only=True):
+class CardRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A card exactly as it was shown, by digest; the one document that may be erased."""
 
     TABLE: ClassVar[str] = "cards"
@@ -74,7 +75,7 @@ class CardRow(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """State and newest attempt of a run; `recorded` is the ledger index it was started at.
 
     `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts every
@@ -101,7 +102,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     parent_run: str
 
 
-class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """State of a request. `answers` is the JSON of the answers; `used_by` the admission of a used call request;
     `ending` the admission that is ending it (empty: none)."""
 
@@ -127,7 +128,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     held: int
 
 
-class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The recorded end of a lease: `active` until a sweep or a step wrote down why it ended."""
 
     TABLE: ClassVar[str] = "leases"
@@ -146,7 +147,7 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
     held: int
 
 
-class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+class AccountRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What one run or request may spend of one unit, and where it stands, in millionths."""
 
     TABLE: ClassVar[str] = "accounts"
@@ -162,7 +163,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int
 
 
-class CallRow(msgspec.Struct, frozen=True, kw_only=True):
+class CallRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An admitted call and how it went. `body` is the JSON of its admission."""
 
     TABLE: ClassVar[str] = "calls"
@@ -177,7 +178,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The idempotency key of one write: what it was first used for and how that went."""
 
     TABLE: ClassVar[str] = "keys"
@@ -193,7 +194,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
-class StopRow(msgspec.Struct, frozen=True, kw_only=True):
+class StopRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A stop of a scope wider than one lease, request or run; `kind` is `revoke` or `hold`.
 
     A revoke kills everything recorded before `recorded`; it goes inactive once nothing that old is open any more. A hold
@@ -214,7 +215,7 @@ class StopRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class PersonRow(msgspec.Struct, frozen=True, kw_only=True):
+class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The public half of a person's key."""
 
     TABLE: ClassVar[str] = "people"
