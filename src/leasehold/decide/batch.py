@@ -38,8 +38,12 @@ def effective_now(clock: Instant, last_recorded: Instant) -> tuple[Instant, bool
 
 
 def decide_batch(steps: Sequence[Step[object]], facts: Facts, now: Instant) -> Batch:
-    """Decide each step in order; each sees the changes before it; one that fails leaves its neighbours alone."""
+    """Decide each step in order; each sees the changes before it; one that fails leaves its neighbours alone.
+
+    Afterwards `facts.control` is what is to be written, but for the tree's size and frontier.
+    """
     batch = Batch([], [], [])
+    facts.control = msgspec.structs.replace(facts.control, last_time_ms=int(now))
     for step in steps:
         try:
             answer, changes, bodies = _decide_one(step, facts, now)

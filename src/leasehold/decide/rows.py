@@ -78,8 +78,8 @@ class CardRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """State and newest attempt of a run; `recorded` is the ledger index it was started at.
 
-    `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts every
-    refused call, also those past the denial budget that have no entry of their own.
+    `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts
+    every refused call, also those past the denial budget that have no entry of their own.
     """
 
     TABLE: ClassVar[str] = "runs"
@@ -197,8 +197,8 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class StopRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A stop of a scope wider than one lease, request or run; `kind` is `revoke` or `hold`.
 
-    A revoke kills everything recorded before `recorded`; it goes inactive once nothing that old is open any more. A hold
-    lets nothing start until it is lifted. The active ones are few, so an admission reads all of its tenant's.
+    A revoke kills everything recorded before `recorded`; it goes inactive once nothing that old is open any more. A
+    hold lets nothing start until it is lifted. The active ones are few, so an admission reads all of its tenant's.
     """
 
     TABLE: ClassVar[str] = "stops"

@@ -48,6 +48,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     `admission_id` is made by the guard for each try; only re-sending that id returns the same admission. `key` is the
     idempotency key of a write. `call_id` is the caller's own name for the call, recorded and never decided on.
+    `tool_authority` says that the function takes no capability and so holds whatever authority it has by itself.
     """
 
     action: str
@@ -57,6 +58,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str = ""
     trace_id: str = ""
     parent: ParentCall | None = None
+    tool_authority: bool = False
 
     def __post_init__(self) -> None:
         check_action(self.action)
@@ -82,10 +84,11 @@ def check_key(key: str) -> str:
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """The authority's leave to start one call, once.
 
-    `start_within_ms` counts on the guard's boot-time clock from before it asked; `finish_by` is a Unix second after
-    which an unsettled call is `unknown`. `grant` is the lease's grant narrowed to this call's attributes. `reserved` is
-    in millionths. The chains run from the root to this call's own lease. `uses` are the sub-actions that the action
-    declares; `tokens` for their tools are attached when answering and never stored.
+    `start_within_ms` counts on the guard's boot-time clock from before it asked, and so does `finish_within_ms` where
+    it is given; `finish_by` is a Unix second after which an unsettled call is `unknown`. `grant` is the lease's grant
+    narrowed to this call's attributes. `reserved` is in millionths. The chains run from the root to this call's own
+    lease. `uses` are the sub-actions that the action declares; `tokens` for their tools are attached when answering and
+    never stored.
     """
 
     admission_id: AdmissionId
@@ -109,10 +112,12 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     lease_chain: tuple[LeaseId, ...]
     run_chain: tuple[RunId, ...]
     request_chain: tuple[RequestId, ...]
+    agents: tuple[str, ...]
     reserved: dict[str, int]
     ending: tuple[RequestId, ...]
     start_within_ms: int
     finish_by: int
+    finish_within_ms: int | None = None
     trace_id: str = ""
     call_id: str = ""
     route: str = ""

@@ -117,7 +117,7 @@ class OneOf(msgspec.Struct, frozen=True, eq=False):
         return [*self.values, *map(str, self.prefixes)]
 
 
-class Range(msgspec.Struct, frozen=True):
+class Range(msgspec.Struct, frozen=True, tag="range"):
     """Integers between two bounds, both included; with string bounds, decimal strings of at most 6 places."""
 
     min: int | str | None = None
@@ -169,7 +169,7 @@ class Range(msgspec.Struct, frozen=True):
         return {name: bound for name, bound in (("max", self.max), ("min", self.min)) if bound is not None}
 
 
-class MaxLength(msgspec.Struct, frozen=True):
+class MaxLength(msgspec.Struct, frozen=True, tag="max_length"):
     """Strings of at most so many characters."""
 
     max_length: int

@@ -1,0 +1,548 @@
+"""The one question at every door: may this call start? All or nothing, in the order of DESIGN §3. The heart.
+
+Each check is a function of its own, so that each has a mutant that a named test must catch. Nothing here reads a clock,
+a file or a stale view: every call is judged on the facts of its own batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.accounts import account_needs, reserve
+from leasehold.decide.approvals import approvers_of, is_approved
+from leasehold.decide.cards import build_card
+from leasehold.decide.chain import Chain, chain_needs, refuse_chain
+from leasehold.decide.documents import decode_admission, encode_document
+from leasehold.decide.entries import chain_entry, request_entry
+from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
+from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
+from leasehold.decide.request import describe_grants, lease_need, request_rows
+from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.budget import MICROS, TOOL_SECONDS
+from leasehold.model.call import Admission, Call, CallState
+from leasehold.model.canonical import Json, encode
+from leasehold.model.card import card_bytes
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.grant import Attributes, Grant, OneOf
+from leasehold.model.ids import RequestId
+from leasehold.model.instant import Instant
+from leasehold.model.request import Request, RequestKind, RequestState
+from leasehold.policy.document import ActionRule, Policy
+from leasehold.policy.evaluate import Need as ApprovalNeed
+from leasehold.policy.evaluate import check_call, finish_seconds, implied, need_for_call, reservation
+from leasehold.token.digest import Digester
+
+__all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit", "call_digest", "exact_grant", "refuse_used_key"]
+
+START_WITHIN_MS = 5000
+FINISH_GRACE_SECONDS = 2
+DENIALS_LISTED = 200
+"""How many refused calls of one run get an entry of their own; the rest are counted (threat case 73)."""
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """The approval that a call uses: none, the lease's, or a call request of its own."""
+
+    approved_by: tuple[str, ...]
+    request: RequestRow | None = None
+
+
+class Admit(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for leave to start one call.
+
+    `chain` are the documents of the lease and all above it; the token they came from is authentic and for this door.
+    `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them (or the
+    refusal, where it cannot). `new_request` is the id that a request for this call gets if one has to be made.
+    """
+
+    policy_document: Policy
+    digester: Digester
+    chain: Chain
+    call: Call
+    arguments: Mapping[str, Json]
+    attributes: Attributes
+    bad_attributes: Decision | None
+    key: str | None
+    new_request: RequestId
+    arguments_digest: str
+    call_digest: str
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    @property
+    def rule(self) -> ActionRule:
+        """What the policy says of the action."""
+        return self.policy_document.action(self.call.action)
+
+    @property
+    def tenant(self) -> str:
+        """The run's tenant; never from arguments (requirement P6)."""
+        return self.chain[-1].run.tenant
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The root run's account and those of every request of the chain."""
+        return (self.chain[0].run.run_id, *(link.lease.request_id for link in self.chain))
+
+    def keys(self) -> Sequence[Need]:
+        tenant, leaf = self.tenant, self.chain[-1]
+        needs = chain_needs(self.chain)
+        needs.append(Ref(CallRow, (tenant, self.call.admission_id)))
+        needs.append(RequestsOfCall((tenant, self.call_digest)))
+        needs += account_needs(tenant, self.accounts, self._wanted())
+        if self.key is not None:
+            needs.append(Ref(KeyRow, (tenant, leaf.run.run_id, self.call.action, self.key)))
+        if self.call.parent is not None:
+            needs.append(Ref(CallRow, (tenant, self.call.parent.admission_id)))
+        return needs
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
+        earlier = facts.get(CallRow, self.tenant, self.call.admission_id)
+        if earlier is not None:
+            return _answer_again(earlier, self.arguments_digest), Changes()
+        refusal = self._refuse_repeat(facts) or self._refuse_life(facts, now) or self._refuse_scope()
+        refusal = refusal or self._refuse_missing_key()
+        if refusal is not None:
+            return self._denied(facts, refusal)
+        approval = self._approval(facts, now)
+        if isinstance(approval, Decision):
+            return self._denied(facts, approval)
+        if approval is None:
+            return self._ask_people(facts, now)
+        reserved = reserve(facts, self.tenant, self.accounts, self._wanted())
+        if isinstance(reserved, Decision):
+            return self._denied(facts, reserved)
+        return self._admitted(facts, now, approval, *reserved)
+
+    # 0: repeats
+
+    def _refuse_repeat(self, facts: Facts) -> Decision | None:
+        """The same key was used before: the same call is not made twice (invariant I7)."""
+        if self.key is None:
+            return None
+        row = facts.get(KeyRow, self.tenant, self.chain[-1].run.run_id, self.call.action, self.key)
+        return None if row is None else refuse_used_key(row, self.arguments_digest, idempotent=self.rule.idempotent)
+
+    # 1 and 2: time and life
+
+    def _refuse_life(self, facts: Facts, now: Instant) -> Decision | None:
+        actions = (self.call.action, *implied(self.policy_document, self.call.action))
+        parent = self.call.parent
+        ending = parent.admission_id if parent is not None else ""
+        return (
+            refuse_chain(facts, self.chain, actions, now, ending)
+            or self._refuse_parent_call(facts, now)
+            or self._refuse_not_fresh(now)
+        )
+
+    def _refuse_parent_call(self, facts: Facts, now: Instant) -> Decision | None:
+        """A sub-call lives only while the call on whose behalf it is made is open, and does only what that declared."""
+        if self.call.parent is None:
+            return None
+        row = facts.get(CallRow, self.tenant, self.call.parent.admission_id)
+        if row is None or row.state != CallState.ADMITTED or now.reached(row.finish_by):
+            return deny(
+                Reason.PARENT_CALL_OVER,
+                "the call on whose behalf this is made is over",
+                check=f"{self.call.parent.admission_id} is open",
+            )
+        parent = decode_admission(row.body)
+        if parent.lease_id != self.chain[-1].lease.lease_id or self.call.action not in parent.uses:
+            return deny(
+                Reason.NOT_GRANTED,
+                f"{parent.action} does not declare that it uses {self.call.action}",
+                rule=f"actions.{parent.action}.uses",
+                check=f"{self.call.action} in {list(parent.uses)}",
+            )
+        return None
+
+    def _refuse_not_fresh(self, now: Instant) -> Decision | None:
+        """Critical actions need a lease issued within their own few seconds (requirement C2)."""
+        names = (self.call.action, *implied(self.policy_document, self.call.action))
+        limits = [self.policy_document.action(name).fresh_seconds for name in names]
+        strictest = min((limit for limit in limits if limit is not None), default=None)
+        lease = self.chain[-1].lease
+        if strictest is None or not now.reached(lease.issued_at + strictest):
+            return None
+        return deny(
+            Reason.NOT_FRESH,
+            f"{self.call.action} needs a lease issued within the last {strictest} s",
+            rule=f"actions.{self.call.action}.fresh",
+            check=f"now {now.seconds} < issued_at {lease.issued_at} + {strictest}",
+            enough="authority.escalate(run, action, ...), used at once",
+        )
+
+    # 3 and 4: what was granted, and what the live policy still allows
+
+    def _refuse_scope(self) -> Decision | None:
+        if self.bad_attributes is not None:
+            return self.bad_attributes
+        links = [link.policy_link for link in self.chain]
+        if self.call.parent is not None:
+            links.append((self.call.parent.allow, ()))
+        verdict = check_call(self.policy_document, self.chain[-1].run.route, self.call.action, self.attributes, links)
+        return None if verdict.is_allowed else verdict
+
+    # 5: writes have a key
+
+    def _refuse_missing_key(self) -> Decision | None:
+        if self.key is not None or self.rule.effect is Effect.READ:
+            return None
+        return deny(
+            Reason.KEY_NEEDED,
+            f"{self.call.action} is a {self.rule.effect} and needs an idempotency key",
+            rule=f"actions.{self.call.action}.effect",
+            check="an idempotency key is given",
+            enough='lease.once("a key that names this one change")',
+        )
+
+    # 6: people
+
+    def _approval(self, facts: Facts, now: Instant) -> Approval | Decision | None:
+        """The approval that counts, a refusal, or None where people have to be asked."""
+        need = self._need()
+        leaf = self.chain[-1]
+        if need.mode is ApprovalMode.NONE:
+            return Approval(leaf.lease.approved_by)
+        if need.mode is ApprovalMode.LEASE and self._lease_is_approved(facts):
+            return Approval(leaf.lease.approved_by)
+        for row in reversed(self._requests(facts)):
+            if row.attempt != leaf.lease.attempt or row.revoked or row.held:
+                continue
+            if row.state == RequestState.DENIED:
+                return _approval_denied(row)
+            if row.state == RequestState.PENDING and not now.reached(row.answer_by):
+                return replace(_approval_needed(row.request_id), request_id=row.request_id)
+            if row.state == RequestState.APPROVED and not now.reached(row.use_by) and self._counts(row, need):
+                return Approval(self._approvers(row, need), row)
+        return None
+
+    def _need(self) -> ApprovalNeed:
+        links = [link.lease.allow for link in self.chain]
+        if self.call.parent is not None:
+            links.append(self.call.parent.allow)
+        return need_for_call(self.policy_document, self.chain[-1].run.route, self.call.action, links)
+
+    def _lease_is_approved(self, facts: Facts) -> bool:
+        """Whether people approved the lease in hand, judged by the live policy."""
+        leaf = self.chain[-1]
+        row = facts.get(RequestRow, self.tenant, leaf.lease.request_id)
+        need = lease_need(self.policy_document, leaf.run.route, leaf.lease.allow)
+        return row is not None and need.mode is ApprovalMode.LEASE and self._counts(row, need)
+
+    def _counts(self, row: RequestRow, need: ApprovalNeed) -> bool:
+        run = self.chain[-1].run
+        return is_approved(self.policy_document, row, need, route=run.route, requested_by=run.requested_by)
+
+    def _approvers(self, row: RequestRow, need: ApprovalNeed) -> tuple[str, ...]:
+        run = self.chain[-1].run
+        return approvers_of(
+            self.policy_document, row, route=run.route, requested_by=run.requested_by, effect=need.effect
+        )
+
+    def _requests(self, facts: Facts) -> list[RequestRow]:
+        """The requests for exactly this call, oldest first."""
+        rows = facts.find(RequestsOfCall((self.tenant, self.call_digest)))
+        return sorted((row for row in rows if isinstance(row, RequestRow)), key=lambda row: row.recorded)
+
+    def _ask_people(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
+        """Make a request for exactly this call, and refuse until it is answered."""
+        leaf = self.chain[-1]
+        run_row = facts.get(RunRow, self.tenant, leaf.run.run_id)
+        route = self.policy_document.route(leaf.run.route)
+        if run_row is None or run_row.denials >= DENIALS_LISTED or route is None:
+            return self._denied(facts, _too_many_denials(leaf.run.run_id))
+        request = Request(
+            request_id=self.new_request,
+            kind=RequestKind.CALL,
+            tenant=self.tenant,
+            run_id=leaf.run.run_id,
+            attempt=leaf.lease.attempt,
+            reason=leaf.lease.reason,
+            made_at=now.seconds,
+            answer_by=min(now.seconds + route.answer_within_seconds, leaf.run.expires_at),
+            policy=self.policy,
+            card_digest="",
+            allow={self.call.action: exact_grant(self.call.action, self.attributes)},
+            deny=leaf.lease.deny,
+            key=self.key,
+            lease_request=leaf.lease.request_id,
+            lease_id=leaf.lease.lease_id,
+        )
+        card = build_card(
+            self.policy_document,
+            leaf.run,
+            request,
+            self._need(),
+            arguments=self.arguments,
+            arguments_digest=self.arguments_digest,
+        )
+        request = replace(request, card_digest=self.digester.digest("card", card_bytes(card)))
+        rows = request_rows(
+            request,
+            card,
+            state=RequestState.PENDING,
+            recorded=facts.next_index,
+            use_by=leaf.run.expires_at,
+            call_digest=self.call_digest,
+        )
+        entry = request_entry(
+            EntryKind.REQUEST_MADE,
+            request,
+            leaf.run,
+            policy=self.policy,
+            outcome=RequestState.PENDING,
+            lease=leaf.lease.lease_id,
+            action=self.call.action,
+            effect=self.rule.effect,
+            attributes=dict(self.attributes),
+            arguments_digest=self.arguments_digest,
+            key=self.key or "",
+            detail={
+                "kind": request.kind,
+                "card": request.card_digest,
+                "call": self.call_digest,
+                "lease_request": leaf.lease.request_id,
+                "reason": request.reason,
+                "allow": describe_grants(request.allow),
+                "approval": ApprovalMode.CALL,
+            },
+        )
+        refusal = replace(_approval_needed(request.request_id), request_id=request.request_id)
+        changed: tuple[Row, ...] = (*rows, replace(run_row, denials=run_row.denials + 1))
+        return StepAnswer(refusal), Changes(rows=changed, entries=(entry,))
+
+    # 7: budgets
+
+    def _wanted(self) -> dict[str, int | None]:
+        """What is reserved, in millionths: the declared costs, one call, and the time that the action may take."""
+        wanted = dict(reservation(self.policy_document, self.call.action))
+        wanted.setdefault(TOOL_SECONDS, finish_seconds(self.policy_document, self.call.action) * MICROS)
+        return wanted
+
+    # 8: the answer
+
+    def _admitted(
+        self, facts: Facts, now: Instant, approval: Approval, reserved: dict[str, int], accounts: list[AccountRow]
+    ) -> tuple[StepAnswer[Admission], Changes]:
+        admission = self._admission(now, approval, reserved)
+        rows: list[Row] = [*accounts, self._call_row(admission)]
+        if self.key is not None:
+            rows.append(self._key_row())
+        if approval.request is not None:
+            state = advance(REQUEST_TABLE, RequestState(approval.request.state), RequestEvent.USE)
+            rows.append(replace(approval.request, state=state, used_by=admission.admission_id))
+        for request_id in admission.ending:
+            row = facts.get(RequestRow, self.tenant, request_id)
+            if row is not None and not row.ending:
+                rows.append(replace(row, ending=admission.admission_id))
+        return StepAnswer(allow(), admission), Changes(rows=tuple(rows), entries=(self._entry(admission),))
+
+    def _admission(self, now: Instant, approval: Approval, reserved: dict[str, int]) -> Admission:
+        leaf = self.chain[-1]
+        ends = [link.lease.expires_at for link in self.chain] + [link.run.expires_at for link in self.chain]
+        start_within = min(START_WITHIN_MS, now.milliseconds_until(min(ends)))
+        timeout = finish_seconds(self.policy_document, self.call.action)
+        return Admission(
+            admission_id=self.call.admission_id,
+            tenant=self.tenant,
+            environment=leaf.run.environment,
+            run_id=leaf.run.run_id,
+            parent_run=leaf.run.parent_run,
+            attempt=leaf.lease.attempt,
+            request_id=leaf.lease.request_id,
+            lease_id=leaf.lease.lease_id,
+            agent=leaf.run.agent,
+            requested_by=leaf.run.requested_by,
+            route=leaf.run.route,
+            action=self.call.action,
+            effect=self.rule.effect,
+            grant=exact_grant(self.call.action, self.attributes),
+            key=self.key,
+            approval=RequestId(approval.request.request_id) if approval.request is not None else None,
+            approved_by=approval.approved_by,
+            capability=leaf.capability,
+            arguments_digest=self.arguments_digest,
+            lease_chain=tuple(link.lease.lease_id for link in self.chain),
+            run_chain=tuple(link.run.run_id for link in self.chain),
+            request_chain=tuple(link.lease.request_id for link in self.chain),
+            agents=tuple(link.run.agent for link in self.chain),
+            reserved=reserved,
+            ending=self._ending(),
+            start_within_ms=start_within,
+            finish_by=-(-(int(now) + start_within) // 1000) + timeout + FINISH_GRACE_SECONDS,
+            trace_id=self.call.trace_id,
+            call_id=self.call.call_id,
+            parent_admission=self.call.parent.admission_id if self.call.parent is not None else None,
+            uses=self.rule.uses,
+        )
+
+    def _ending(self) -> tuple[RequestId, ...]:
+        """The requests that this call ends: each link whose ending events name the action or one that it implies."""
+        names = {self.call.action, *implied(self.policy_document, self.call.action)}
+        return tuple(link.lease.request_id for link in self.chain if names & set(link.lease.ends_on))
+
+    def _call_row(self, admission: Admission) -> CallRow:
+        return CallRow(
+            tenant=self.tenant,
+            admission_id=admission.admission_id,
+            run_id=admission.run_id,
+            state=CallState.ADMITTED,
+            finish_by=admission.finish_by,
+            body=encode_document(admission),
+        )
+
+    def _key_row(self) -> KeyRow:
+        return KeyRow(
+            tenant=self.tenant,
+            run_id=self.chain[-1].run.run_id,
+            action=self.call.action,
+            key=self.key or "",
+            digest=self.arguments_digest,
+            admission_id=self.call.admission_id,
+            state=CallState.ADMITTED,
+        )
+
+    def _entry(self, admission: Admission) -> Entry:
+        return chain_entry(
+            EntryKind.CALL_ADMITTED,
+            self.chain,
+            decision=allow(),
+            **self._described(),
+            approval=admission.approval or "",
+            approvals=admission.approved_by,
+            detail={
+                "run_chain": admission.run_chain,
+                "request_chain": admission.request_chain,
+                "reserved": tuple(f"{unit}={amount}" for unit, amount in sorted(admission.reserved.items())),
+                "finish_by": admission.finish_by,
+                "expires_at": min(link.lease.expires_at for link in self.chain),
+                **({"call_id": admission.call_id} if admission.call_id else {}),
+                **({"parent_call": admission.parent_admission} if admission.parent_admission else {}),
+                **({"ending": admission.ending} if admission.ending else {}),
+                **({"tool_authority": "the tool holds its own"} if self.call.tool_authority else {}),
+                **({"idempotent": "declared"} if self.rule.idempotent else {}),
+            },
+        )
+
+    def _denied(self, facts: Facts, refusal: Decision) -> tuple[StepAnswer[Admission], Changes]:
+        """The refusal, with an entry of its own while the run's denial budget lasts; after that it is only counted."""
+        row = facts.get(RunRow, self.tenant, self.chain[-1].run.run_id)
+        if row is None:
+            return StepAnswer(refusal), Changes(
+                entries=(chain_entry(EntryKind.CALL_DENIED, self.chain, decision=refusal, **self._described()),)
+            )
+        entries: tuple[Entry, ...] = ()
+        if row.denials < DENIALS_LISTED:
+            entries = (chain_entry(EntryKind.CALL_DENIED, self.chain, decision=refusal, **self._described()),)
+        elif row.denials == DENIALS_LISTED:
+            entries = (chain_entry(EntryKind.DENIALS_COUNTED, self.chain, detail={"listed": DENIALS_LISTED}),)
+        return StepAnswer(refusal), Changes(rows=(replace(row, denials=row.denials + 1),), entries=entries)
+
+    def _described(self) -> dict[str, object]:
+        """What every entry about this call says of it."""
+        return {
+            "capability": self.chain[-1].capability,
+            "admission": self.call.admission_id,
+            "action": self.call.action,
+            "effect": str(self.rule.effect),
+            "attributes": dict(self.attributes),
+            "arguments_digest": self.arguments_digest,
+            "key": self.key or "",
+            "trace": self.call.trace_id,
+            "policy": self.policy,
+        }
+
+
+def exact_grant(action: str, attributes: Attributes) -> Grant:
+    """The grant that covers exactly one call."""
+    return Grant(action, {name: OneOf(values=tuple(dict.fromkeys(values))) for name, values in attributes.items()})
+
+
+def refuse_used_key(row: KeyRow, arguments_digest: str, *, idempotent: bool) -> Decision | None:
+    """Why an idempotency key that was used before may not start another execution."""
+    if row.digest != arguments_digest:
+        return deny(
+            Reason.CONFLICT,
+            f"the key {row.key!r} was used for {row.action} with other arguments",
+            check="same key, same arguments",
+            enough="a key of its own for each change",
+        )
+    state = CallState(row.state)
+    if state is CallState.NOT_STARTED or (idempotent and state in (CallState.FAILED, CallState.UNKNOWN)):
+        return None
+    reason, words = _KEY_REASONS[state]
+    return deny(reason, f"{row.action} with the key {row.key!r} {words}", check=f"{row.admission_id} is {state}")
+
+
+_KEY_REASONS = {
+    CallState.ADMITTED: (Reason.IN_FLIGHT, "is being carried out"),
+    CallState.UNKNOWN: (Reason.OUTCOME_UNKNOWN, "was started and nobody knows how it ended"),
+    CallState.DONE: (Reason.ALREADY_DONE, "was done already"),
+    CallState.FAILED: (Reason.ALREADY_DONE, "was carried out already and failed"),
+}
+
+
+def _answer_again(row: CallRow, arguments_digest: str) -> StepAnswer[Admission]:
+    """A guard that lost the answer asks again with the same admission id: the same admission, while it is open."""
+    admission = decode_admission(row.body)
+    if admission.arguments_digest != arguments_digest:
+        return StepAnswer(deny(Reason.CONFLICT, f"{row.admission_id} was for another call", check="same call"))
+    if row.state != CallState.ADMITTED:
+        return StepAnswer(deny(Reason.ALREADY_SETTLED, f"{row.admission_id} is {row.state}", check="call is open"))
+    return StepAnswer(allow(), admission)
+
+
+def _approval_needed(request_id: str) -> Decision:
+    return deny(
+        Reason.APPROVAL_NEEDED,
+        f"people have to approve this exact call first: {request_id}",
+        check="an approved request for this call",
+        enough=f"wait on {request_id}, then make the same call again",
+    )
+
+
+def _approval_denied(row: RequestRow) -> Decision:
+    return deny(
+        Reason.APPROVAL_DENIED,
+        f"{row.request_id} was denied for this attempt",
+        check="an approved request for this call",
+    )
+
+
+def _too_many_denials(run_id: str) -> Decision:
+    return deny(
+        Reason.POLICY_DENIES,
+        f"{run_id} was refused {DENIALS_LISTED} times; it may not ask people any more",
+        check=f"refused calls < {DENIALS_LISTED}",
+        enough="a new run",
+    )
+
+
+def call_digest(
+    digester: Digester, chain: Chain, action: str, effect: Effect, arguments: bytes, key: str | None
+) -> str:
+    """What an approval of one call is bound to: everything that matters, nothing cosmetic (DESIGN §1)."""
+    leaf = chain[-1]
+    bound: dict[str, object] = {
+        "tenant": leaf.run.tenant,
+        "run": leaf.run.run_id,
+        "attempt": leaf.lease.attempt,
+        "lease_request": leaf.lease.request_id,
+        "action": action,
+        "effect": str(effect),
+        "key": key,
+        "arguments": digester.digest("arguments", arguments),
+    }
+    return digester.digest("call", encode(bound))

@@ -1,0 +1,197 @@
+"""A person answers a request, or the requester takes it back. Submitted by the Desk and Runs faces.
+
+The signature over request id, card digest, verdict and time was verified before the step; here the key that verified it
+must still be the person's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leasehold.decide.approvals import answers_of, approvers_of, encode_answers, refuse_person
+from leasehold.decide.chain import refuse_run, run_needs
+from leasehold.decide.entries import request_entry
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
+from leasehold.decide.request import lease_need
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.instant import Instant
+from leasehold.model.request import Answer, Request, RequestKind, RequestState, Verdict
+from leasehold.model.run import Run
+from leasehold.policy.document import Policy
+from leasehold.policy.evaluate import Need as ApprovalNeed
+from leasehold.policy.evaluate import need_for_call
+
+__all__ = ["CALL_USE_SECONDS", "AnswerRequest", "Answered", "Withdraw", "request_need"]
+
+CALL_USE_SECONDS = 900
+"""How long an approved call may wait for its use: the hard maximum of a lease."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Where a request stands after an answer, and how many approvals it still needs."""
+
+    state: RequestState
+    approvals_missing: int
+
+
+class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Record one person's answer. `public_key` verified its signature over `card_digest`."""
+
+    policy_document: Policy
+    run: Run
+    request: Request
+    answer: Answer
+    card_digest: str
+    public_key: bytes
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        return [
+            *run_needs(self.run),
+            Ref(RequestRow, (self.run.tenant, self.request.request_id)),
+            Ref(PersonRow, (AUTHORITY_WIDE, self.answer.person)),
+        ]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Answered], Changes]:
+        row = facts.get(RequestRow, self.run.tenant, self.request.request_id)
+        need = request_need(self.policy_document, self.run, self.request)
+        refusal = self._refuse(facts, row, need, now)
+        if refusal is not None or row is None:
+            refusal = refusal or deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger")
+            return StepAnswer(refusal), Changes(entries=(self._entry(refusal, row.state if row else ""),))
+        given = answers_of(row)
+        if any(earlier.person == self.answer.person for earlier in given):
+            return StepAnswer(allow(), self._answered(row, need)), Changes()
+        row = msgspec.structs.replace(row, answers=encode_answers((*given, self.answer)))
+        row = self._advance(row, need, now)
+        return StepAnswer(allow(), self._answered(row, need)), Changes(
+            rows=(row,), entries=(self._entry(None, row.state),)
+        )
+
+    def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
+        return (
+            _refuse_row(row, self.request, now)
+            or self._refuse_card()
+            or self._refuse_key(facts.get(PersonRow, AUTHORITY_WIDE, self.answer.person))
+            or refuse_person(
+                self.policy_document,
+                self.answer.person,
+                route=self.run.route,
+                requested_by=self.run.requested_by,
+                effect=need.effect,
+            )
+            or refuse_run(facts, self.run, self.request.attempt, now)
+        )
+
+    def _refuse_card(self) -> Decision | None:
+        if self.card_digest == self.request.card_digest:
+            return None
+        return deny(Reason.CARD_CHANGED, "the answer names another card than the request has", check="same card digest")
+
+    def _refuse_key(self, person: PersonRow | None) -> Decision | None:
+        if person is not None and person.state == "active" and person.public_key == self.public_key:
+            return None
+        return deny(
+            Reason.BAD_SIGNATURE,
+            f"{self.answer.person} has no such key here",
+            enough="a key added with: leasehold person add",
+        )
+
+    def _advance(self, row: RequestRow, need: ApprovalNeed, now: Instant) -> RequestRow:
+        state = RequestState(row.state)
+        if self.answer.verdict is Verdict.DENY:
+            return msgspec.structs.replace(row, state=advance(REQUEST_TABLE, state, RequestEvent.DENY))
+        if self._missing(row, need) > 0:
+            return row
+        use_by = self.run.expires_at
+        if self.request.kind is RequestKind.CALL:
+            use_by = min(use_by, now.seconds + CALL_USE_SECONDS)
+        return msgspec.structs.replace(row, state=advance(REQUEST_TABLE, state, RequestEvent.APPROVE), use_by=use_by)
+
+    def _missing(self, row: RequestRow, need: ApprovalNeed) -> int:
+        counted = approvers_of(
+            self.policy_document,
+            row,
+            route=self.run.route,
+            requested_by=self.run.requested_by,
+            effect=need.effect,
+        )
+        return max(0, need.quorum - len(counted))
+
+    def _answered(self, row: RequestRow, need: ApprovalNeed) -> Answered:
+        missing = self._missing(row, need) if row.state == RequestState.PENDING else 0
+        return Answered(RequestState(row.state), missing)
+
+    def _entry(self, refusal: Decision | None, outcome: str) -> Entry:
+        return request_entry(
+            EntryKind.REQUEST_ANSWERED,
+            self.request,
+            self.run,
+            decision=refusal or allow(),
+            policy=self.policy,
+            person=self.answer.person,
+            outcome=outcome,
+            approval=self.request.request_id,
+            detail={
+                "verdict": self.answer.verdict,
+                "card": self.card_digest,
+                "key": self.answer.key_id,
+                "signature": self.answer.signature,
+                "answered_at": self.answer.answered_at,
+                "same_account": "yes" if self.answer.same_account else "no",
+                **({"words": self.answer.reason} if self.answer.reason else {}),
+            },
+        )
+
+
+def request_need(policy: Policy, run: Run, request: Request) -> ApprovalNeed:
+    """Who has to agree to a request, by the live policy."""
+    if request.kind is RequestKind.LEASE:
+        return lease_need(policy, run.route, request.allow)
+    return need_for_call(policy, run.route, next(iter(request.allow)), [request.allow])
+
+
+def _refuse_row(row: RequestRow | None, request: Request, now: Instant) -> Decision | None:
+    if row is None:
+        return deny(Reason.NOT_FOUND, f"{request.request_id} is not in this ledger")
+    if row.revoked or row.held:
+        return deny(Reason.REVOKED if row.revoked else Reason.HELD, f"{request.request_id} is stopped")
+    if row.state != RequestState.PENDING:
+        return deny(Reason.NOT_PENDING, f"{request.request_id} is {row.state}", check="state == pending")
+    if now.reached(row.answer_by):
+        return deny(Reason.NOT_PENDING, f"{request.request_id} expired unanswered", check="now < answer_by")
+    return None
+
+
+class Withdraw(msgspec.Struct, frozen=True, kw_only=True):
+    """The requester takes a pending request back."""
+
+    run: Run
+    request: Request
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(RequestRow, (self.run.tenant, self.request.request_id))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[RequestState], Changes]:
+        row = facts.get(RequestRow, self.run.tenant, self.request.request_id)
+        refusal = _refuse_row(row, self.request, now)
+        if refusal is not None or row is None:
+            return StepAnswer(refusal or deny(Reason.NOT_FOUND, "no such request")), Changes()
+        state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.WITHDRAW)
+        entry = request_entry(EntryKind.REQUEST_WITHDRAWN, self.request, self.run, outcome=state)
+        return StepAnswer(allow(), state), Changes(rows=(msgspec.structs.replace(row, state=state),), entries=(entry,))

@@ -1,0 +1,70 @@
+"""Has the right people's word been given for exactly this? Asked when they answer, when a lease is drawn, and at admit.
+
+Entitlement counts at the answer and again at the use (invariant I4): a person who lost the role no longer counts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.decide.rows import RequestRow
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.effect import Effect
+from leasehold.model.request import Answer, Verdict
+from leasehold.policy.document import Policy
+from leasehold.policy.evaluate import Need as ApprovalNeed
+from leasehold.policy.evaluate import is_entitled
+
+__all__ = ["answers_of", "approvers_of", "encode_answers", "is_approved", "refuse_person"]
+
+_DECODER = msgspec.json.Decoder(tuple[Answer, ...])
+
+
+def answers_of(row: RequestRow) -> tuple[Answer, ...]:
+    """The answers given so far, oldest first."""
+    return _DECODER.decode(row.answers)
+
+
+def encode_answers(answers: tuple[Answer, ...]) -> bytes:
+    """The bytes that a request's row keeps."""
+    return msgspec.json.encode(answers)
+
+
+def refuse_person(policy: Policy, person: str, *, route: str, requested_by: str, effect: Effect) -> Decision | None:
+    """Why this person's word does not count for this requester on this route."""
+    rule = policy.route(route)
+    confirms_own = rule is not None and rule.approvers == ("requester",)
+    if person == requested_by and not (confirms_own and effect is not Effect.DESTRUCTIVE):
+        return deny(
+            Reason.OWN_REQUEST,
+            f"{person} is the requester; nobody approves their own request",
+            rule=f"routes.{route}.approvers",
+            check="approver != requested_by",
+            enough="the word of another entitled person",
+        )
+    if not is_entitled(policy, person, route, requested_by):
+        return deny(
+            Reason.NOT_ENTITLED,
+            f"{person} has no role that {route} names as approver",
+            rule=f"routes.{route}.approvers",
+            check=f"a role of {person} in {list(rule.approvers) if rule else []}",
+            enough="the word of a person with one of these roles",
+        )
+    return None
+
+
+def approvers_of(policy: Policy, row: RequestRow, *, route: str, requested_by: str, effect: Effect) -> tuple[str, ...]:
+    """The people whose approval of this request counts now, each once, by key as well as by name."""
+    counted: dict[str, str] = {}
+    for answer in answers_of(row):
+        if answer.verdict is not Verdict.APPROVE or answer.key_id in counted.values():
+            continue
+        if refuse_person(policy, answer.person, route=route, requested_by=requested_by, effect=effect) is None:
+            counted.setdefault(answer.person, answer.key_id)
+    return tuple(counted)
+
+
+def is_approved(policy: Policy, row: RequestRow, need: ApprovalNeed, *, route: str, requested_by: str) -> bool:
+    """Whether as many people as the rule demands have approved, judged by the live policy."""
+    counted = approvers_of(policy, row, route=route, requested_by=requested_by, effect=need.effect)
+    return len(counted) >= need.quorum

@@ -1,0 +1,274 @@
+"""Is everything above a call alive? The chain of leases from the root run down, and the stops over it.
+
+Admit, issue, request and start all ask here, so that no way in is checked less than another (invariants I1, I5, I6).
+A child has no liveness of its own: it lives while every link does, which is why one row at the root ends them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from leasehold.decide.facts import ActiveStops, Facts, Need, Ref
+from leasehold.decide.lifecycles import LeaseState, RunState
+from leasehold.decide.rows import AUTHORITY_WIDE, LeaseRow, RequestRow, RunRow, StopRow
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.grant import Grants, split_action
+from leasehold.model.instant import Instant
+from leasehold.model.lease import Lease
+from leasehold.model.request import RequestState
+from leasehold.model.run import Run
+from leasehold.model.scope import Scope, ScopeKind
+
+__all__ = ["Chain", "ChainLink", "chain_needs", "refuse_chain", "refuse_run", "run_needs", "stop_needs"]
+
+
+class ChainLink(msgspec.Struct, frozen=True):
+    """One lease and the run that holds it: immutable documents, read before the step. `capability` is its digest."""
+
+    lease: Lease
+    run: Run
+    capability: str = ""
+
+    @property
+    def policy_link(self) -> tuple[Grants, tuple[str, ...]]:
+        """What policy judges of it: its grants and its deny list."""
+        return self.lease.allow, self.lease.deny
+
+
+Chain = tuple[ChainLink, ...]
+"""Root first; the last link is the lease in hand."""
+
+
+def stop_needs(tenant: str) -> list[Need]:
+    """The stops that can lie over anything in a tenant."""
+    return [ActiveStops((tenant,)), ActiveStops((AUTHORITY_WIDE,))]
+
+
+def run_needs(run: Run) -> list[Need]:
+    """The facts about a run and the runs and requests that it was delegated from."""
+    needs: list[Need] = [Ref(RunRow, (run.tenant, run.run_id)), *stop_needs(run.tenant)]
+    for ancestor in run.ancestors:
+        needs.append(Ref(RunRow, (run.tenant, ancestor.run_id)))
+        needs.append(Ref(RequestRow, (run.tenant, ancestor.request_id)))
+    return needs
+
+
+def chain_needs(chain: Chain) -> list[Need]:
+    """The facts that `refuse_chain` asks for."""
+    tenant = chain[-1].run.tenant
+    needs = stop_needs(tenant)
+    for link in chain:
+        needs.append(Ref(RunRow, (tenant, link.run.run_id)))
+        needs.append(Ref(RequestRow, (tenant, link.lease.request_id)))
+        needs.append(Ref(LeaseRow, (tenant, link.lease.lease_id)))
+    return needs
+
+
+def refuse_run(facts: Facts, run: Run, attempt: int, now: Instant) -> Decision | None:
+    """Why nothing may start in a run: it or one of its ancestors is over, older than its newest attempt, or stopped."""
+    for ancestor in run.ancestors:
+        row = facts.get(RunRow, run.tenant, ancestor.run_id)
+        if refusal := _refuse_run_row(row, ancestor.run_id, ancestor.attempt, now):
+            return refusal
+        request = facts.get(RequestRow, run.tenant, ancestor.request_id)
+        if refusal := refuse_request_row(request, ancestor.request_id):
+            return refusal
+    row = facts.get(RunRow, run.tenant, run.run_id)
+    return _refuse_run_row(row, run.run_id, attempt, now) or _refuse_run_stops(facts, run, row)
+
+
+def refuse_chain(
+    facts: Facts, chain: Chain, actions: Sequence[str], now: Instant, ending_admission: str = ""
+) -> Decision | None:
+    """Why a lease is not alive for these actions, or None if every link of its chain is.
+
+    `actions` are the action in hand and all it implies; `ending_admission` the parent call of a sub-call, which may go
+    on working inside a request that it is itself ending.
+    """
+    for link in chain:
+        tenant, lease = link.run.tenant, link.lease
+        run_row = facts.get(RunRow, tenant, link.run.run_id)
+        request_row = facts.get(RequestRow, tenant, lease.request_id)
+        refusal = (
+            _refuse_lease_row(facts.get(LeaseRow, tenant, lease.lease_id), lease)
+            or refuse_request_row(request_row, lease.request_id, ending_admission)
+            or _refuse_run_row(run_row, link.run.run_id, lease.attempt, now)
+            or _refuse_run_stops(facts, link.run, run_row)
+            or _refuse_action_stops(facts, tenant, actions, request_row)
+            or refuse_expired(lease, now)
+            or _refuse_epoch(facts, lease)
+        )
+        if refusal:
+            return refusal
+    return None
+
+
+def refuse_expired(lease: Lease, now: Instant) -> Decision | None:
+    """A lease is dead at its expiry (invariant I5)."""
+    if not lease.is_expired(now):
+        return None
+    return deny(
+        Reason.EXPIRED,
+        f"{lease.lease_id} is over",
+        check=f"now {now.seconds} < expires_at {lease.expires_at}",
+        enough="a renewed lease of the same request: authority.wait(request)",
+    )
+
+
+def _refuse_epoch(facts: Facts, lease: Lease) -> Decision | None:
+    if lease.epoch == facts.control.epoch:
+        return None
+    return deny(
+        Reason.STALE_EPOCH,
+        f"{lease.lease_id} was issued before the database was restored",
+        check=f"epoch {lease.epoch} == {facts.control.epoch}",
+        enough="a new run",
+    )
+
+
+def _refuse_lease_row(row: LeaseRow | None, lease: Lease) -> Decision | None:
+    if row is None:
+        return deny(Reason.NOT_FOUND, f"{lease.lease_id} is not in this ledger")
+    if row.revoked:
+        return _revoked(Scope(ScopeKind.LEASE, lease.lease_id))
+    if row.held:
+        return _held(Scope(ScopeKind.LEASE, lease.lease_id))
+    if row.state != LeaseState.ACTIVE:
+        return deny(_LEASE_REASONS[LeaseState(row.state)], f"{lease.lease_id} is {row.state}")
+    return None
+
+
+_LEASE_REASONS = {
+    LeaseState.EXPIRED: Reason.EXPIRED,
+    LeaseState.EXHAUSTED: Reason.BUDGET,
+    LeaseState.COMPLETED: Reason.COMPLETED,
+    LeaseState.SUPERSEDED: Reason.STALE_ATTEMPT,
+    LeaseState.REVOKED: Reason.REVOKED,
+}
+
+
+def refuse_request_row(row: RequestRow | None, request_id: str, ending_admission: str = "") -> Decision | None:
+    """Why nothing may be done under a lease request: it is stopped, ended, ending, or was never used."""
+    if row is None:
+        return deny(Reason.NOT_FOUND, f"{request_id} is not in this ledger")
+    if row.revoked:
+        return _revoked(Scope(ScopeKind.REQUEST, request_id))
+    if row.held:
+        return _held(Scope(ScopeKind.REQUEST, request_id))
+    if row.state == RequestState.COMPLETED:
+        return deny(Reason.COMPLETED, f"{request_id} ended with the work it was for", enough="a new request")
+    if row.state != RequestState.USED:
+        return deny(Reason.NOT_FOUND, f"{request_id} is {row.state}; no lease of it is alive")
+    if row.ending and row.ending != ending_admission:
+        return deny(
+            Reason.ENDING,
+            f"{request_id} is ending: its last action is being carried out",
+            check=f"{row.ending} is settled",
+            enough="nothing: the lease ends with that call, unless it turns out not to have started",
+        )
+    return None
+
+
+def _refuse_run_row(row: RunRow | None, run_id: str, attempt: int, now: Instant) -> Decision | None:
+    if row is None:
+        return deny(Reason.NOT_FOUND, f"{run_id} is not in this ledger")
+    if row.revoked:
+        return _revoked(Scope(ScopeKind.RUN, run_id))
+    if row.held:
+        return _held(Scope(ScopeKind.RUN, run_id))
+    if row.state != RunState.OPEN:
+        return deny(Reason.RUN_FINISHED, f"{run_id} is finished", enough="a new run")
+    return _refuse_old_attempt(row, attempt) or _refuse_run_over(row, now)
+
+
+def _refuse_old_attempt(row: RunRow, attempt: int) -> Decision | None:
+    if row.attempt == attempt:
+        return None
+    return deny(
+        Reason.STALE_ATTEMPT,
+        f"this belongs to attempt {attempt} of {row.run_id}, whose newest attempt is {row.attempt}",
+        check=f"attempt {attempt} == {row.attempt}",
+        enough=f"a lease of attempt {row.attempt}",
+    )
+
+
+def _refuse_run_over(row: RunRow, now: Instant) -> Decision | None:
+    if not now.reached(row.expires_at):
+        return None
+    return deny(
+        Reason.EXPIRED,
+        f"{row.run_id} is over",
+        check=f"now {now.seconds} < expires_at {row.expires_at}",
+        enough="a new run",
+    )
+
+
+def _refuse_run_stops(facts: Facts, run: Run, row: RunRow | None) -> Decision | None:
+    """Stops of what a whole run stands under. A revoke kills only what was recorded before it."""
+    above = {
+        str(Scope(ScopeKind.ALL)),
+        f"{ScopeKind.TENANT}:{run.tenant}",
+        f"{ScopeKind.ENVIRONMENT}:{run.environment}",
+        f"{ScopeKind.ROUTE}:{run.route}",
+        f"{ScopeKind.AGENT}:{run.agent}",
+        f"{ScopeKind.PERSON}:{run.requested_by}",
+    }
+    recorded = row.recorded if row is not None else facts.next_index
+    return _refuse_stops(facts, run.tenant, above, recorded)
+
+
+def _refuse_action_stops(
+    facts: Facts, tenant: str, actions: Sequence[str], request: RequestRow | None
+) -> Decision | None:
+    """Stops of the action, of all it implies, and of their tools: only that part of a lease is dead."""
+    above = set()
+    for action in actions:
+        above.add(f"{ScopeKind.ACTION}:{action}")
+        above.add(f"{ScopeKind.TOOL}:{split_action(action)[0]}")
+    recorded = request.recorded if request is not None else facts.next_index
+    return _refuse_stops(facts, tenant, above, recorded)
+
+
+def _refuse_stops(facts: Facts, tenant: str, above: set[str], recorded: int) -> Decision | None:
+    for stop in active_stops(facts, tenant):
+        if stop.scope not in above:
+            continue
+        if stop.kind == "hold":
+            return _held(Scope.parse(stop.scope), stop.reason)
+        if recorded < stop.recorded:
+            return _revoked(Scope.parse(stop.scope), stop.reason)
+    return None
+
+
+def refuse_new_run(facts: Facts, run: Run) -> Decision | None:
+    """Why a run may not start: something it would stand under is held."""
+    return _refuse_run_stops(facts, run, None)
+
+
+def active_stops(facts: Facts, tenant: str) -> Iterator[StopRow]:
+    """The wide stops over a tenant: its own, then the authority-wide ones."""
+    for bucket in (tenant, AUTHORITY_WIDE):
+        for row in facts.find(ActiveStops((bucket,))):
+            if isinstance(row, StopRow):
+                yield row
+
+
+def _revoked(scope: Scope, why: str = "") -> Decision:
+    return deny(
+        Reason.REVOKED,
+        f"{scope} was revoked" + (f": {why}" if why else ""),
+        check=f"nothing above the call is revoked ({scope})",
+        rule=f"revoke {scope}",
+    )
+
+
+def _held(scope: Scope, why: str = "") -> Decision:
+    return deny(
+        Reason.HELD,
+        f"{scope} is held" + (f": {why}" if why else ""),
+        check=f"nothing above the call is held ({scope})",
+        rule=f"hold {scope}",
+        enough="a person lifting the hold",
+    )

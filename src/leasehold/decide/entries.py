@@ -1,0 +1,70 @@
+"""Ledger entries from what the steps know: the same fields for the same thing, whichever step writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leasehold.decide.chain import Chain
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.decision import Decision
+from leasehold.model.request import Request
+from leasehold.model.run import Run
+
+__all__ = ["chain_entry", "request_entry", "run_entry"]
+
+Detail = Mapping[str, "str | int | tuple[str, ...]"]
+
+
+def run_entry(kind: EntryKind, run: Run, *, attempt: int, decision: Decision | None = None, **fields: object) -> Entry:
+    """An entry about a run."""
+    return _entry(
+        kind,
+        decision,
+        {
+            "tenant": run.tenant,
+            "environment": run.environment,
+            "run": run.run_id,
+            "parent_run": run.parent_run or "",
+            "attempt": attempt,
+            "agent": run.agent,
+            "requested_by": run.requested_by,
+            "route": run.route,
+            **fields,
+        },
+    )
+
+
+def request_entry(
+    kind: EntryKind, request: Request, run: Run, *, decision: Decision | None = None, **fields: object
+) -> Entry:
+    """An entry about a request."""
+    return run_entry(kind, run, attempt=request.attempt, decision=decision, request=request.request_id, **fields)
+
+
+def chain_entry(kind: EntryKind, chain: Chain, *, decision: Decision | None = None, **fields: object) -> Entry:
+    """An entry about the use of a lease: what was held and where it came from (requirement C8)."""
+    leaf = chain[-1]
+    return run_entry(
+        kind,
+        leaf.run,
+        attempt=leaf.lease.attempt,
+        decision=decision,
+        **{
+            "request": leaf.lease.request_id,
+            "lease": leaf.lease.lease_id,
+            "parents": tuple(leaf.lease.parents),
+            **fields,
+        },
+    )
+
+
+def _entry(kind: EntryKind, decision: Decision | None, fields: dict[str, object]) -> Entry:
+    if decision is not None:
+        fields["decision"] = "allow" if decision.is_allowed else "deny"
+        fields["reason"] = "" if decision.is_allowed else str(decision.reason)
+        if not decision.is_allowed:
+            words = {"message": decision.message, "check": decision.check, "rule": decision.rule}
+            given = fields.get("detail")
+            extra = given if isinstance(given, dict) else {}
+            fields["detail"] = {**extra, **{name: text for name, text in words.items() if text}}
+    return Entry(kind=kind, **fields)  # type: ignore[arg-type]  # one closed set of names, checked by the struct

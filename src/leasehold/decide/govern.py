@@ -1,0 +1,178 @@
+"""The authority's own affairs: which policy is active, who the people are, what the time is, which epoch it is.
+
+Submitted by operators at a terminal, never by an agent's protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.decision import Reason, allow, deny
+from leasehold.model.instant import Instant
+from leasehold.policy.document import Policy
+
+__all__ = ["AcceptPolicy", "AddPerson", "ConfirmClock", "CountForgeries", "RaiseEpoch", "RemovePerson"]
+
+
+class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a policy the active one. `widened` lists what became reachable; a widening alarms."""
+
+    policy_document: Policy
+    by: str
+    widened: tuple[str, ...] = ()
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(DocumentRow, (AUTHORITY_WIDE, self.policy_document.hash))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        digest = self.policy_document.hash
+        if facts.control.policy == digest:
+            return StepAnswer(allow(), digest), Changes()
+        entry = Entry(
+            kind=EntryKind.POLICY_ACCEPTED,
+            policy=digest,
+            person=self.by,
+            detail={
+                "before": facts.control.policy,
+                **({"alarm": "widened", "widened": self.widened} if self.widened else {}),
+            },
+        )
+        document = DocumentRow(
+            tenant=AUTHORITY_WIDE, id=digest, body=msgspec.json.encode(self.policy_document.to_json())
+        )
+        rows = (document, replace(facts.control, policy=digest))
+        return StepAnswer(allow(), digest), Changes(rows=rows, entries=(entry,))
+
+
+class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
+    """Add a person's public key. A person has one key; a key belongs to one person."""
+
+    person: str
+    public_key: bytes
+    key_id: str
+    by: str
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person)), Ref(PersonRow, (AUTHORITY_WIDE, self._key_name))]
+
+    @property
+    def _key_name(self) -> str:
+        """The row that says whose key this is, so that no second person can bring the same one (threat case 80)."""
+        return f"key:{self.key_id}"
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
+        if row is not None and row.state == "active":
+            same = row.public_key == self.public_key
+            refusal = deny(Reason.CONFLICT, f"{self.person} has a key already", enough="person remove, then add")
+            return StepAnswer(allow() if same else refusal, self.person if same else None), Changes()
+        if facts.get(PersonRow, AUTHORITY_WIDE, self._key_name) is not None:
+            return StepAnswer(deny(Reason.CONFLICT, "this key was brought before; make a new one")), Changes()
+        rows = tuple(
+            PersonRow(
+                tenant=AUTHORITY_WIDE,
+                person=name,
+                public_key=self.public_key,
+                state="active" if name == self.person else "key",
+                recorded=facts.next_index,
+            )
+            for name in (self.person, self._key_name)
+        )
+        entry = Entry(kind=EntryKind.PERSON_ADDED, person=self.person, detail={"key": self.key_id, "by": self.by})
+        return StepAnswer(allow(), self.person), Changes(rows=rows, entries=(entry,))
+
+
+class RemovePerson(msgspec.Struct, frozen=True, kw_only=True):
+    """Remove a person's key: their answers count no more from here on."""
+
+    person: str
+    by: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
+        if row is None or row.state != "active":
+            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.person} has no key here")), Changes()
+        entry = Entry(kind=EntryKind.PERSON_REMOVED, person=self.person, detail={"by": self.by})
+        return StepAnswer(allow(), self.person), Changes(rows=(replace(row, state="removed"),), entries=(entry,))
+
+
+class ConfirmClock(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator says that the clock, though it reads earlier than the last recorded time, is right."""
+
+    clock_ms: int
+    by: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return []
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        entry = Entry(
+            kind=EntryKind.CLOCK_CONFIRMED,
+            person=self.by,
+            detail={"last_recorded_ms": facts.control.last_time_ms, "confirmed_ms": self.clock_ms},
+        )
+        control = replace(facts.control, last_time_ms=self.clock_ms, epoch=facts.control.epoch + 1)
+        return StepAnswer(allow(), control.epoch), Changes(rows=(control,), entries=(entry,))
+
+
+class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin a new epoch after a restore: leases, requests and runs from before are void (invariant I8)."""
+
+    by: str
+    reason: str
+    at_least: int = 0
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return []
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        epoch = max(facts.control.epoch + 1, self.at_least)
+        entry = Entry(kind=EntryKind.EPOCH_RAISED, person=self.by, detail={"epoch": epoch, "reason": self.reason})
+        return StepAnswer(allow(), epoch), Changes(rows=(replace(facts.control, epoch=epoch),), entries=(entry,))
+
+
+class CountForgeries(msgspec.Struct, frozen=True, kw_only=True):
+    """Record how many tokens that were not authentic a door turned away in one minute."""
+
+    tool: str
+    environment: str
+    minute: int
+    count: int
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return []
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        entry = Entry(
+            kind=EntryKind.FORGERIES_COUNTED,
+            environment=self.environment,
+            detail={"tool": self.tool, "minute": self.minute, "count": self.count},
+        )
+        return StepAnswer(allow(), self.count), Changes(entries=(entry,))

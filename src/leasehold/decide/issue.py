@@ -1,0 +1,199 @@
+"""Draw a lease from an approved request: the one small path by which leases come to be (requirement L5).
+
+Renewal is the same step again: a new, short lease after a new policy check, within what was approved (L15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leasehold.decide.approvals import approvers_of, is_approved
+from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_run, run_needs
+from leasehold.decide.documents import encode_document
+from leasehold.decide.entries import request_entry
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import REQUEST_TABLE, LeaseState, RequestEvent, advance
+from leasehold.decide.request import describe_grants, lease_need
+from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, Row
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.effect import ApprovalMode
+from leasehold.model.ids import LeaseId
+from leasehold.model.instant import Instant
+from leasehold.model.lease import Lease
+from leasehold.model.request import Request, RequestState
+from leasehold.model.run import Run
+from leasehold.policy.document import Policy
+from leasehold.policy.evaluate import Need as ApprovalNeed
+from leasehold.policy.evaluate import check_grants
+from leasehold.token.digest import sha256_digest
+
+__all__ = ["APPROVED_BY_POLICY", "DrawLease", "capability_digest"]
+
+APPROVED_BY_POLICY = "policy"
+
+
+class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
+    """Draw one lease of a request. `parent` is the chain of the newest lease of the request above, for a child run."""
+
+    policy_document: Policy
+    run: Run
+    request: Request
+    lease_id: LeaseId
+    parent: Chain = ()
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        own = [*run_needs(self.run), Ref(RequestRow, (self.run.tenant, self.request.request_id))]
+        return [*own, *chain_needs(self.parent)] if self.parent else own
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Lease], Changes]:
+        row = facts.get(RequestRow, self.run.tenant, self.request.request_id)
+        need = lease_need(self.policy_document, self.run.route, self.request.allow)
+        refusal = self._refuse(facts, row, need, now)
+        if refusal is not None or row is None:
+            refusal = refusal or deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger")
+            entry = request_entry(EntryKind.LEASE_DENIED, self.request, self.run, decision=refusal, policy=self.policy)
+            return StepAnswer(refusal), Changes(entries=(entry,))
+        lease = self._lease(facts, row, need, now)
+        state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.USE)
+        rows = (msgspec.structs.replace(row, state=state), *_lease_rows(lease, facts.next_index))
+        return StepAnswer(allow(), lease), Changes(rows=rows, entries=(self._entry(lease),))
+
+    def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
+        refusal = refuse_run(facts, self.run, self.request.attempt, now) or refuse_draw(row, self.request)
+        if refusal is None and self.parent:
+            refusal = refuse_chain(facts, self.parent, tuple(self.request.allow), now)
+        if refusal is not None:
+            return refusal
+        above = tuple(link.lease.allow for link in self.parent)
+        verdict = check_grants(self.policy_document, self.run.route, self.request.allow, above)
+        if not verdict.is_allowed:
+            return verdict
+        return None if row is None else self._refuse_unapproved(row, need)
+
+    def _refuse_unapproved(self, row: RequestRow, need: ApprovalNeed) -> Decision | None:
+        if need.mode is ApprovalMode.NONE:
+            return None
+        if is_approved(self.policy_document, row, need, route=self.run.route, requested_by=self.run.requested_by):
+            return None
+        return deny(
+            Reason.APPROVAL_NEEDED,
+            f"{row.request_id} does not have the approvals that the active policy demands",
+            rule=need.rule,
+            check=f"{need.quorum} approvals of {', '.join(need.approvers)}",
+            enough="a new request, approved under the active policy",
+        )
+
+    def _lease(self, facts: Facts, row: RequestRow, need: ApprovalNeed, now: Instant) -> Lease:
+        ends = [now.seconds + self.request.ttl_seconds, self.run.expires_at]
+        ends += [link.lease.expires_at for link in self.parent]
+        approvers = approvers_of(
+            self.policy_document,
+            row,
+            route=self.run.route,
+            requested_by=self.run.requested_by,
+            effect=need.effect,
+        )
+        return Lease(
+            lease_id=self.lease_id,
+            run_id=self.run.run_id,
+            attempt=self.request.attempt,
+            request_id=self.request.request_id,
+            agent=self.run.agent,
+            requested_by=self.run.requested_by,
+            approved_by=approvers or (APPROVED_BY_POLICY,),
+            tenant=self.run.tenant,
+            environment=self.run.environment,
+            route=self.run.route,
+            allow=self.request.allow,
+            deny=self.request.deny,
+            budget=self.request.budget,
+            ends_on=self.request.ends_on,
+            delegation_depth=self.request.delegation_depth,
+            parents=tuple(link.lease.lease_id for link in self.parent),
+            issued_at=now.seconds,
+            expires_at=min(ends),
+            reason=self.request.reason,
+            policy=self.policy,
+            epoch=facts.control.epoch,
+        )
+
+    def _entry(self, lease: Lease) -> Entry:
+        return request_entry(
+            EntryKind.LEASE_ISSUED,
+            self.request,
+            self.run,
+            lease=lease.lease_id,
+            parents=tuple(lease.parents),
+            capability=capability_digest(lease),
+            approvals=lease.approved_by,
+            policy=self.policy,
+            detail={
+                "allow": describe_grants(lease.allow),
+                "expires_at": lease.expires_at,
+                "ttl_seconds": lease.expires_at - lease.issued_at,
+                "reason": lease.reason,
+            },
+        )
+
+
+def refuse_draw(row: RequestRow | None, request: Request) -> Decision | None:
+    """Why no lease can be drawn from a request now."""
+    if row is None:
+        return deny(Reason.NOT_FOUND, f"{request.request_id} is not in this ledger")
+    if row.revoked or row.held:
+        return deny(Reason.REVOKED if row.revoked else Reason.HELD, f"{request.request_id} is stopped")
+    if row.ending:
+        return deny(Reason.ENDING, f"{request.request_id} is ending", check=f"{row.ending} is settled")
+    state = RequestState(row.state)
+    if state in (RequestState.APPROVED, RequestState.USED):
+        return None
+    reason, words = _DRAW_REASONS[state]
+    return deny(reason, f"{request.request_id} {words}", check="state is approved or used")
+
+
+_DRAW_REASONS = {
+    RequestState.PENDING: (Reason.APPROVAL_NEEDED, "still waits for people"),
+    RequestState.DENIED: (Reason.APPROVAL_DENIED, "was denied"),
+    RequestState.EXPIRED: (Reason.APPROVAL_EXPIRED, "was not answered in time"),
+    RequestState.WITHDRAWN: (Reason.NOT_PENDING, "was withdrawn"),
+    RequestState.SUPERSEDED: (Reason.NOT_PENDING, "was superseded by an edited one"),
+    RequestState.LAPSED: (Reason.APPROVAL_EXPIRED, "was approved but not used in time"),
+    RequestState.COMPLETED: (Reason.COMPLETED, "ended with the work it was for"),
+}
+
+
+def capability_digest(lease: Lease) -> str:
+    """The digest by which uses of one capability are found: what was held, whoever drew it and whenever."""
+    body = msgspec.json.encode(
+        [lease.request_id, lease.tenant, lease.environment, describe_grants(lease.allow), lease.deny], order="sorted"
+    )
+    return sha256_digest(body)
+
+
+def _lease_rows(lease: Lease, recorded: int) -> tuple[Row, ...]:
+    return (
+        DocumentRow(tenant=lease.tenant, id=lease.lease_id, body=encode_document(lease)),
+        LeaseRow(
+            tenant=lease.tenant,
+            lease_id=lease.lease_id,
+            run_id=lease.run_id,
+            request_id=lease.request_id,
+            state=LeaseState.ACTIVE,
+            issued_at=lease.issued_at,
+            expires_at=lease.expires_at,
+            recorded=recorded,
+            revoked=0,
+            held=0,
+        ),
+    )

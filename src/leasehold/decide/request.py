@@ -1,0 +1,186 @@
+"""Ask for a lease. Policy answers at once where no person is needed; else the request waits with its card.
+
+Containment is proven here, against the route and every lease above; admit proves it again on every call (invariant I6).
+Call requests are made by admit itself, with the rows that this module builds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leasehold.decide.accounts import open_accounts
+from leasehold.decide.approvals import encode_answers
+from leasehold.decide.cards import build_card
+from leasehold.decide.chain import refuse_run, run_needs
+from leasehold.decide.documents import encode_document
+from leasehold.decide.entries import request_entry
+from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
+from leasehold.ledger.entry import EntryKind
+from leasehold.model.card import Card, card_bytes
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.effect import ApprovalMode
+from leasehold.model.grant import Grants, grants_to_json
+from leasehold.model.instant import Instant
+from leasehold.model.request import Request, RequestState
+from leasehold.model.run import Run
+from leasehold.policy.document import Policy, Route
+from leasehold.policy.evaluate import Need as ApprovalNeed
+from leasehold.policy.evaluate import check_grants, need_for_grants
+from leasehold.token.digest import Digester
+
+__all__ = ["AskLease", "Asked", "lease_need", "request_rows"]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What became of a request for a lease: its document, and where it stands."""
+
+    request: Request
+    state: RequestState
+
+
+class AskLease(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for a lease. `request` is complete but for its times, budget defaults, card digest and policy.
+
+    `above` holds the grants of the leases that the run was delegated from, root first.
+    """
+
+    policy_document: Policy
+    digester: Digester
+    run: Run
+    request: Request
+    above: tuple[Grants, ...] = ()
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        return run_needs(self.run)
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Asked], Changes]:
+        route = self.policy_document.route(self.run.route)
+        refusal = refuse_run(facts, self.run, self.request.attempt, now) or self._refuse(route)
+        if refusal is not None or route is None:
+            refusal = refusal or deny(Reason.UNKNOWN_ROUTE, f"{self.run.route} is not in the active policy")
+            entry = request_entry(EntryKind.REQUEST_DENIED, self.request, self.run, decision=refusal)
+            return StepAnswer(refusal), Changes(entries=(entry,))
+        need = lease_need(self.policy_document, self.run.route, self.request.allow)
+        request, card = self._complete(route, need, now)
+        state = RequestState.APPROVED if need.mode is ApprovalMode.NONE else RequestState.PENDING
+        rows = request_rows(request, card, state=state, recorded=facts.next_index, use_by=self.run.expires_at)
+        entry = request_entry(
+            EntryKind.REQUEST_MADE,
+            request,
+            self.run,
+            policy=self.policy,
+            outcome=state,
+            detail={
+                "kind": request.kind,
+                "card": request.card_digest,
+                "reason": request.reason,
+                "allow": describe_grants(request.allow),
+                "approval": need.mode,
+                "rule": need.rule,
+            },
+        )
+        accounts = open_accounts(self.run.tenant, request.request_id, request.budget)
+        return StepAnswer(allow(), Asked(request, state)), Changes(rows=(*rows, *accounts), entries=(entry,))
+
+    def _refuse(self, route: Route | None) -> Decision | None:
+        if route is None:
+            return None
+        if self.request.ttl_seconds > route.max_ttl_seconds:
+            return deny(
+                Reason.TTL_TOO_LONG,
+                f"a lease of {self.request.ttl_seconds} s was asked for",
+                rule=f"routes.{route.name}.ttl",
+                check=f"ttl {self.request.ttl_seconds} <= {route.max_ttl_seconds}",
+                enough=f"{route.max_ttl_seconds} s, renewed while the run lasts",
+            )
+        if self.run.ancestors:
+            for action in self.request.allow:
+                if action not in route.delegation.actions:
+                    return deny(
+                        Reason.NO_DELEGATION,
+                        f"{action} is not among the actions that {route.name} lets be delegated",
+                        rule=f"routes.{route.name}.delegation.actions",
+                        check=f"{action} in {list(route.delegation.actions)}",
+                    )
+        verdict = check_grants(self.policy_document, route.name, self.request.allow, self.above)
+        return None if verdict.is_allowed else verdict
+
+    def _complete(self, route: Route, need: ApprovalNeed, now: Instant) -> tuple[Request, Card]:
+        depth = max(0, route.delegation.depth - len(self.run.ancestors))
+        asked = self.request
+        budget = {unit: min(limit, asked.budget.get(unit, limit)) for unit, limit in route.budget.items()}
+        request = msgspec.structs.replace(
+            asked,
+            made_at=now.seconds,
+            answer_by=min(now.seconds + route.answer_within_seconds, self.run.expires_at),
+            policy=self.policy,
+            deny=route.deny,
+            budget=budget,
+            ttl_seconds=asked.ttl_seconds or route.ttl_seconds,
+            ends_on=tuple(action for action in route.ends_on if action in asked.allow),
+            delegation_depth=min(asked.delegation_depth, depth) if asked.delegation_depth >= 0 else depth,
+        )
+        card = build_card(self.policy_document, self.run, request, need)
+        digest = self.digester.digest("card", card_bytes(card))
+        return msgspec.structs.replace(request, card_digest=digest), card
+
+
+def lease_need(policy: Policy, route: str, grants: Grants) -> ApprovalNeed:
+    """Who has to agree before a lease of these grants is drawn.
+
+    One action that needs approval for the lease makes the whole request wait; actions that need it for each call ask
+    then, not now.
+    """
+    strictest = need_for_grants(policy, route, {})
+    for action, grant in sorted(grants.items()):
+        need = need_for_grants(policy, route, {action: grant})
+        if need.mode is ApprovalMode.LEASE and need.quorum >= strictest.quorum:
+            strictest = need
+    return strictest
+
+
+def request_rows(
+    request: Request, card: Card, *, state: RequestState, recorded: int, use_by: int, call_digest: str = ""
+) -> tuple[Row, ...]:
+    """The rows of a new request: its document, its card as shown, its state."""
+    return (
+        DocumentRow(tenant=request.tenant, id=request.request_id, body=encode_document(request)),
+        CardRow(tenant=request.tenant, digest=request.card_digest, body=card_bytes(card)),
+        RequestRow(
+            tenant=request.tenant,
+            request_id=request.request_id,
+            run_id=request.run_id,
+            kind=request.kind,
+            state=state,
+            attempt=request.attempt,
+            answer_by=request.answer_by,
+            use_by=use_by,
+            recorded=recorded,
+            call_digest=call_digest,
+            card_digest=request.card_digest,
+            answers=encode_answers(()),
+            used_by="",
+            ending="",
+            revoked=0,
+            held=0,
+        ),
+    )
+
+
+def describe_grants(grants: Grants) -> tuple[str, ...]:
+    """One line per action, for ledger entries."""
+    return tuple(
+        f"{action} {msgspec.json.encode(attributes, order='sorted').decode()}"
+        for action, attributes in grants_to_json(grants).items()
+    )

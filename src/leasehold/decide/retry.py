@@ -1,0 +1,44 @@
+"""Begin the next attempt of a run: everything of the older attempts is dead from here on (requirement L4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leasehold.decide.chain import refuse_run, run_needs
+from leasehold.decide.entries import run_entry
+from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.rows import RunRow
+from leasehold.errors import TransitionError
+from leasehold.ledger.entry import EntryKind
+from leasehold.model.decision import allow
+from leasehold.model.instant import Instant
+from leasehold.model.run import Run
+
+__all__ = ["Retry"]
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """Move a run from one attempt to the next. `from_attempt` makes a repeated submission harmless."""
+
+    run: Run
+    from_attempt: int
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return run_needs(self.run)
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        if refusal := refuse_run(facts, self.run, self.from_attempt, now):
+            return StepAnswer(refusal), Changes()
+        row = facts.get(RunRow, self.run.tenant, self.run.run_id)
+        if row is None:
+            raise TransitionError("refuse_run lets no missing run pass")
+        attempt = row.attempt + 1
+        return StepAnswer(allow(), attempt), Changes(
+            rows=(msgspec.structs.replace(row, attempt=attempt),),
+            entries=(run_entry(EntryKind.RUN_RETRIED, self.run, attempt=attempt),),
+        )

@@ -1,0 +1,233 @@
+"""How an admitted call ended: reported by the guard that ran it, or concluded when nobody reported in time.
+
+Both end it once. `not_started` gives everything back, because nothing can have happened; everything else keeps its
+charge. What comes after `unknown` is evidence, never a refund (threat cases 68-71).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.accounts import account_needs, settle_accounts
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import CALL_TABLE, REQUEST_TABLE, CallEvent, RequestEvent, advance
+from leasehold.decide.rows import CallRow, KeyRow, RequestRow, Row
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
+from leasehold.model.call import Admission, CallState, Outcome, OutcomeStatus, Settlement
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.grant import split_action
+from leasehold.model.instant import Instant
+from leasehold.model.request import RequestState
+
+__all__ = ["ConcludeUnknown", "Settle", "actual_cost"]
+
+_EVENTS = {
+    OutcomeStatus.DONE: CallEvent.DONE,
+    OutcomeStatus.FAILED: CallEvent.FAIL,
+    OutcomeStatus.NOT_STARTED: CallEvent.NOT_START,
+}
+
+
+class Settle(msgspec.Struct, frozen=True, kw_only=True):
+    """Record a guard's outcome. Only the door that admitted may: `tool` and `environment` are those it proved to be."""
+
+    admission: Admission
+    outcome: Outcome
+    tool: str
+    environment: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return _needs(self.admission, self.outcome.cost)
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Settlement], Changes]:
+        row = facts.get(CallRow, self.admission.tenant, self.admission.admission_id)
+        refusal = self._refuse_door(row)
+        if refusal is not None or row is None:
+            return StepAnswer(refusal or deny(Reason.NOT_FOUND, "no such call")), Changes()
+        state = CallState(row.state)
+        if state is CallState.UNKNOWN:
+            return self._late()
+        if state is not CallState.ADMITTED:
+            return self._again(state), Changes()
+        return self._settled(facts, row, state)
+
+    def _refuse_door(self, row: CallRow | None) -> Decision | None:
+        if row is None:
+            return deny(Reason.NOT_FOUND, f"{self.admission.admission_id} was never admitted")
+        if split_action(self.admission.action)[0] != self.tool:
+            return deny(Reason.WRONG_TOOL, f"{self.tool} did not admit this call", check="same tool")
+        if self.admission.environment != self.environment:
+            return deny(Reason.WRONG_ENVIRONMENT, f"{self.environment} did not admit it", check="same environment")
+        return None
+
+    def _again(self, state: CallState) -> StepAnswer[Settlement]:
+        if state == CallState(self.outcome.status):
+            charged = {} if state is CallState.NOT_STARTED else actual_cost(self.admission, self.outcome)
+            return StepAnswer(allow(), Settlement(state=state, charged=charged))
+        return StepAnswer(
+            deny(Reason.ALREADY_SETTLED, f"this call is {state} already", check=f"{self.outcome.status} == {state}")
+        )
+
+    def _late(self) -> tuple[StepAnswer[Settlement], Changes]:
+        """The guard came back after the call was written off: its word is kept, its charge stays."""
+        settlement = Settlement(state=CallState.UNKNOWN, charged=dict(self.admission.reserved), late=True)
+        entry = _entry(EntryKind.CALL_LATE, self.admission, outcome=self.outcome.status, reported=self.outcome)
+        return StepAnswer(allow(), settlement), Changes(entries=(entry,))
+
+    def _settled(self, facts: Facts, row: CallRow, state: CallState) -> tuple[StepAnswer[Settlement], Changes]:
+        after = advance(CALL_TABLE, state, _EVENTS[self.outcome.status])
+        actual = {} if after is CallState.NOT_STARTED else actual_cost(self.admission, self.outcome)
+        overrun = tuple(
+            unit for unit, amount in sorted(actual.items()) if amount > self.admission.reserved.get(unit, 0)
+        )
+        ends = after is CallState.DONE or (after is CallState.FAILED and not self.outcome.no_effect)
+        rows = [
+            replace(row, state=after),
+            *settle_accounts(
+                facts, self.admission.tenant, self.admission.accounts, self.admission.reserved, actual, after
+            ),
+            *_close_key(facts, self.admission, after),
+            *_close_requests(facts, self.admission, after, ends=ends, overrun=bool(overrun)),
+        ]
+        entry = _entry(
+            EntryKind.CALL_SETTLED, self.admission, outcome=after, reported=self.outcome, cost=actual, overrun=overrun
+        )
+        settlement = Settlement(state=after, charged=actual, overrun=overrun)
+        return StepAnswer(allow(), settlement), Changes(rows=tuple(rows), entries=(entry,))
+
+
+class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody settled a call by its `finish_by`: it may have happened, so its charge stays. Submitted by the sweep."""
+
+    admission: Admission
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return _needs(self.admission, {})
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[bool], Changes]:
+        row = facts.get(CallRow, self.admission.tenant, self.admission.admission_id)
+        if row is None or row.state != CallState.ADMITTED or not now.reached(row.finish_by):
+            return StepAnswer(allow(), False), Changes()
+        after = advance(CALL_TABLE, CallState(row.state), CallEvent.TIME_OUT)
+        rows = [
+            replace(row, state=after),
+            *settle_accounts(facts, self.admission.tenant, self.admission.accounts, self.admission.reserved, {}, after),
+            *_close_key(facts, self.admission, after),
+            *_close_requests(facts, self.admission, after, ends=True, overrun=False),
+        ]
+        entry = _entry(EntryKind.CALL_UNKNOWN, self.admission, outcome=after)
+        return StepAnswer(allow(), True), Changes(rows=tuple(rows), entries=(entry,))
+
+
+def actual_cost(admission: Admission, outcome: Outcome) -> dict[str, int]:
+    """What is charged: one call, the time it took, the cost it reported; what it did not report, as it was reserved."""
+    actual = {unit: outcome.cost.get(unit, amount) for unit, amount in admission.reserved.items()}
+    actual |= outcome.cost
+    actual[CALLS] = MICROS
+    actual[TOOL_SECONDS] = outcome.duration_micros
+    return actual
+
+
+def _needs(admission: Admission, cost: Mapping[str, int]) -> list[Need]:
+    tenant = admission.tenant
+    units = {*admission.reserved, *cost, CALLS, TOOL_SECONDS}
+    needs: list[Need] = [Ref(CallRow, (tenant, admission.admission_id))]
+    needs += account_needs(tenant, admission.accounts, units)
+    if admission.key is not None:
+        needs.append(Ref(KeyRow, (tenant, admission.run_id, admission.action, admission.key)))
+    requests = {admission.request_id, *admission.ending}
+    if admission.approval is not None:
+        requests.add(admission.approval)
+    needs += [Ref(RequestRow, (tenant, request_id)) for request_id in sorted(requests)]
+    return needs
+
+
+def _close_key(facts: Facts, admission: Admission, after: CallState) -> list[Row]:
+    if admission.key is None:
+        return []
+    row = facts.get(KeyRow, admission.tenant, admission.run_id, admission.action, admission.key)
+    if row is None or row.admission_id != admission.admission_id:
+        return []
+    return [replace(row, state=after)]
+
+
+def _close_requests(facts: Facts, admission: Admission, after: CallState, *, ends: bool, overrun: bool) -> list[Row]:
+    """What the end of a call means for requests: its approval, those it was ending, and the one it overran."""
+    rows: dict[str, RequestRow] = {}
+    if admission.approval is not None and after is CallState.NOT_STARTED:
+        row = facts.get(RequestRow, admission.tenant, admission.approval)
+        if row is not None and row.used_by == admission.admission_id:
+            state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.RETURN)
+            rows[row.request_id] = replace(row, state=state, used_by="")
+    for request_id in admission.ending:
+        row = facts.get(RequestRow, admission.tenant, request_id)
+        if row is not None and row.ending == admission.admission_id:
+            rows[request_id] = _complete(row) if ends else replace(row, ending="")
+    if overrun:
+        row = rows.get(admission.request_id) or facts.get(RequestRow, admission.tenant, admission.request_id)
+        if row is not None:
+            rows[admission.request_id] = _complete(row)
+    return list(rows.values())
+
+
+def _complete(row: RequestRow) -> RequestRow:
+    if row.state != RequestState.USED:
+        return row
+    return replace(row, state=advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.COMPLETE), ending="")
+
+
+def _entry(
+    kind: EntryKind,
+    admission: Admission,
+    *,
+    outcome: str,
+    reported: Outcome | None = None,
+    cost: Mapping[str, int] | None = None,
+    overrun: tuple[str, ...] = (),
+) -> Entry:
+    detail: dict[str, str | int | tuple[str, ...]] = {}
+    if reported is not None:
+        for name in ("touched", "files", "contacted", "result_digest", "error"):
+            if value := getattr(reported, name):
+                detail[name] = value
+        if reported.no_effect:
+            detail["no_effect"] = "the tool says that nothing changed"
+    if overrun:
+        detail["alarm"] = "overrun"
+        detail["overrun"] = overrun
+    return Entry(
+        kind=kind,
+        tenant=admission.tenant,
+        environment=admission.environment,
+        run=admission.run_id,
+        parent_run=admission.parent_run or "",
+        attempt=admission.attempt,
+        request=admission.request_id,
+        lease=admission.lease_id,
+        parents=admission.lease_chain[:-1],
+        capability=admission.capability,
+        agent=admission.agent,
+        requested_by=admission.requested_by,
+        route=admission.route,
+        admission=admission.admission_id,
+        action=admission.action,
+        effect=admission.effect,
+        arguments_digest=admission.arguments_digest,
+        key=admission.key or "",
+        approval=admission.approval or "",
+        outcome=outcome,
+        duration_micros=reported.duration_micros if reported is not None else 0,
+        cost=dict(cost or {}),
+        trace=admission.trace_id,
+        detail=detail,
+    )

@@ -1,0 +1,141 @@
+"""Start a run, or a child run under a lease. Submitted by the authority's Runs face.
+
+A child has its parent's tenant, environment, requester and route; its agent need not stand in the route's `for`. It
+counts against the delegation's number of children, on the root run's account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leasehold.decide.accounts import account_needs, open_accounts, refuse_overspend
+from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_new_run, stop_needs
+from leasehold.decide.documents import encode_document
+from leasehold.decide.entries import run_entry
+from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.lifecycles import RunState
+from leasehold.decide.rows import AccountRow, DocumentRow, Row, RunRow
+from leasehold.ledger.entry import EntryKind
+from leasehold.model.budget import CHILDREN, MICROS
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.instant import Instant
+from leasehold.model.run import Run
+from leasehold.policy.document import Policy
+from leasehold.policy.evaluate import check_start
+
+__all__ = ["Start"]
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """Start this run. `parent` is the chain of the lease that delegates, empty for a run of its own.
+
+    `run` is complete but for its times: they are set here from `now` and `run_ttl_seconds`.
+    """
+
+    policy_document: Policy
+    run: Run
+    parent: Chain = ()
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        if not self.parent:
+            return stop_needs(self.run.tenant)
+        root = self.parent[0].run.run_id
+        return [*chain_needs(self.parent), *account_needs(self.run.tenant, [root], [CHILDREN])]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Run], Changes]:
+        route = self.policy_document.route(self.run.route)
+        ttl = route.run_ttl_seconds if route is not None else 1
+        ends = [now.seconds + ttl, *(link.run.expires_at for link in self.parent)]
+        run = msgspec.structs.replace(
+            self.run, started_at=now.seconds, expires_at=max(min(ends), now.seconds + 1), policy=self.policy
+        )
+        refusal = self._refuse(facts, now)
+        accounts: list[AccountRow] = []
+        if refusal is None and self.parent:
+            taken = _take_child(facts, run.tenant, self.parent[0].run.run_id)
+            refusal, accounts = (taken, []) if isinstance(taken, Decision) else (None, taken)
+        if refusal is not None:
+            return StepAnswer(refusal), Changes(
+                entries=(run_entry(EntryKind.START_DENIED, run, attempt=1, decision=refusal, policy=self.policy),)
+            )
+        if not self.parent and route is not None:
+            limits = {**route.budget, CHILDREN: route.delegation.children * MICROS}
+            accounts = open_accounts(run.tenant, run.run_id, limits)
+        return StepAnswer(allow(), run), Changes(
+            rows=(*_rows(run, facts.next_index), *accounts),
+            entries=(
+                run_entry(
+                    EntryKind.RUN_STARTED,
+                    run,
+                    attempt=1,
+                    policy=self.policy,
+                    lease=self.parent[-1].lease.lease_id if self.parent else "",
+                    detail={"purpose": run.purpose, "requester": run.requester_proof, "expires_at": run.expires_at},
+                ),
+            ),
+        )
+
+    def _refuse(self, facts: Facts, now: Instant) -> Decision | None:
+        if self.parent:
+            return self._refuse_child(facts, now) or refuse_new_run(facts, self.run)
+        verdict = check_start(
+            self.policy_document,
+            route=self.run.route,
+            agent=self.run.agent,
+            tenant=self.run.tenant,
+            environment=self.run.environment,
+        )
+        return refuse_new_run(facts, self.run) if verdict.is_allowed else verdict
+
+    def _refuse_child(self, facts: Facts, now: Instant) -> Decision | None:
+        lease = self.parent[-1].lease
+        if lease.delegation_depth < 1:
+            return deny(
+                Reason.NO_DELEGATION,
+                f"{lease.lease_id} may not be delegated",
+                rule=f"routes.{lease.route}.delegation",
+                check=f"delegation_depth {lease.delegation_depth} >= 1",
+            )
+        return refuse_chain(facts, self.parent, (), now)
+
+
+def _take_child(facts: Facts, tenant: str, root: str) -> list[AccountRow] | Decision:
+    """Count one more child against the tree's limit; children are never given back."""
+    row = facts.get(AccountRow, tenant, root, CHILDREN)
+    if row is None:
+        return deny(Reason.NO_DELEGATION, f"{root} has no budget of sub-agents", rule="delegation.children")
+    if refusal := refuse_overspend(row, MICROS):
+        return refusal
+    return [msgspec.structs.replace(row, settled=row.settled + MICROS)]
+
+
+def _rows(run: Run, recorded: int) -> tuple[Row, ...]:
+    return (
+        DocumentRow(tenant=run.tenant, id=run.run_id, body=encode_document(run)),
+        RunRow(
+            tenant=run.tenant,
+            run_id=run.run_id,
+            state=RunState.OPEN,
+            attempt=1,
+            expires_at=run.expires_at,
+            recorded=recorded,
+            denials=0,
+            revoked=0,
+            held=0,
+            agent=run.agent,
+            requested_by=run.requested_by,
+            environment=run.environment,
+            route=run.route,
+            parent_run=run.parent_run or "",
+        ),
+    )

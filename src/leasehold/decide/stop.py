@@ -1,0 +1,195 @@
+"""Revoke, hold, lift: what an operator can do mid-run. Submitted by the Desk.
+
+The answer to a revoke or hold lists the calls that were admitted and not settled; nothing else in the scope starts
+after it (invariant I1). One row does it, however many children hang below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.documents import decode_admission
+from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, PersonRow, RequestRow, Row, RunRow, StopRow
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.call import Admission
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.grant import split_action
+from leasehold.model.instant import Instant
+from leasehold.model.scope import Scope, ScopeKind
+from leasehold.policy.document import Policy, Power
+from leasehold.policy.evaluate import has_power, implied
+
+__all__ = ["Lift", "Stop", "StopKind", "Stopped", "covers"]
+
+StopKind = str
+"""`revoke` or `hold`."""
+
+_NARROW: dict[ScopeKind, type[LeaseRow] | type[RequestRow] | type[RunRow]] = {
+    ScopeKind.LEASE: LeaseRow,
+    ScopeKind.REQUEST: RequestRow,
+    ScopeKind.RUN: RunRow,
+}
+_KINDS = {"revoke": EntryKind.REVOKED, "hold": EntryKind.HELD}
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """What a stop answers: the calls in its scope that had been admitted and were not settled yet."""
+
+    scope: Scope
+    in_flight: tuple[Admission, ...]
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """Revoke or hold a scope in one tenant, or in every tenant with the empty tenant.
+
+    `by` names who did it, as far as the authority knows. Stopping needs no clock and no role: it is the safe side.
+    """
+
+    policy_document: Policy
+    tenant: str
+    scope: Scope
+    kind: StopKind
+    by: str
+    reason: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return [_target(self.tenant, self.scope, self.kind), self._open_calls()]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Stopped], Changes]:
+        row = self._row(facts, now)
+        if row is None:
+            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not in this ledger")), Changes()
+        open_calls = [
+            decode_admission(call.body) for call in facts.find(self._open_calls()) if isinstance(call, CallRow)
+        ]
+        in_flight = tuple(call for call in open_calls if covers(self.policy_document, self.scope, call))
+        entry = _stop_entry(_KINDS[self.kind], self.tenant, self.scope, self.by, self.reason, in_flight)
+        return StepAnswer(allow(), Stopped(self.scope, in_flight)), Changes(rows=(row,), entries=(entry,))
+
+    def _open_calls(self) -> Index:
+        return OpenCalls((self.tenant,)) if self.tenant else AllOpenCalls(())
+
+    def _row(self, facts: Facts, now: Instant) -> Row | None:
+        narrow = _NARROW.get(self.scope.kind)
+        if narrow is not None:
+            row = facts.get(narrow, self.tenant, self.scope.value)
+            if row is None:
+                return None
+            return replace(row, revoked=1) if self.kind == "revoke" else replace(row, held=1)
+        return StopRow(
+            tenant=self.tenant,
+            scope=str(self.scope),
+            kind=self.kind,
+            is_active=1,
+            recorded=facts.next_index,
+            at=now.seconds,
+            by=self.by,
+            reason=self.reason,
+        )
+
+
+class Lift(msgspec.Struct, frozen=True, kw_only=True):
+    """Lift a hold. A person with the power to lift must ask, with their key; a revoke is for ever."""
+
+    policy_document: Policy
+    tenant: str
+    scope: Scope
+    person: str
+    public_key: bytes
+    reason: str
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        return [_target(self.tenant, self.scope, "hold"), Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Scope], Changes]:
+        target = _target(self.tenant, self.scope, "hold")
+        row = facts.get(target.row_type, *target.key)
+        if refusal := self._refuse_person(facts.get(PersonRow, AUTHORITY_WIDE, self.person)):
+            return StepAnswer(refusal), Changes()
+        if isinstance(row, StopRow) and row.is_active:
+            lifted: Row = replace(row, is_active=0)
+        elif isinstance(row, LeaseRow | RequestRow | RunRow) and row.held:
+            lifted = replace(row, held=0)
+        else:
+            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not held")), Changes()
+        entry = _stop_entry(EntryKind.LIFTED, self.tenant, self.scope, self.person, self.reason, ())
+        return StepAnswer(allow(), self.scope), Changes(rows=(lifted,), entries=(entry,))
+
+    def _refuse_person(self, row: PersonRow | None) -> Decision | None:
+        if row is None or row.state != "active" or row.public_key != self.public_key:
+            return deny(Reason.BAD_SIGNATURE, f"{self.person} has no such key here", check="a person's own key")
+        if not has_power(self.policy_document, self.person, Power.LIFT, self.tenant):
+            return deny(
+                Reason.NOT_ENTITLED,
+                f"{self.person} may not lift holds",
+                rule="roles",
+                check=f"a role of {self.person} can lift in {self.tenant or 'every tenant'}",
+                enough='a role with can = ["lift"] in the policy',
+            )
+        return None
+
+
+def covers(policy: Policy, scope: Scope, call: Admission) -> bool:
+    """Whether a call stands under a scope."""
+    actions = (call.action, *implied(policy, call.action))
+    match scope.kind:
+        case ScopeKind.ALL:
+            return True
+        case ScopeKind.LEASE:
+            return scope.value in call.lease_chain
+        case ScopeKind.REQUEST:
+            return scope.value in call.request_chain or scope.value == call.approval
+        case ScopeKind.RUN:
+            return scope.value in call.run_chain
+        case ScopeKind.TENANT:
+            return scope.value == call.tenant
+        case ScopeKind.ENVIRONMENT:
+            return scope.value == call.environment
+        case ScopeKind.ROUTE:
+            return scope.value == call.route
+        case ScopeKind.AGENT:
+            return scope.value in call.agents
+        case ScopeKind.PERSON:
+            return scope.value == call.requested_by
+        case ScopeKind.TOOL:
+            return scope.value in {split_action(action)[0] for action in actions}
+        case ScopeKind.ACTION:
+            return scope.value in actions
+
+
+def _target(tenant: str, scope: Scope, kind: StopKind) -> Ref:
+    narrow = _NARROW.get(scope.kind)
+    return Ref(StopRow, (tenant, str(scope), kind)) if narrow is None else Ref(narrow, (tenant, scope.value))
+
+
+def _stop_entry(
+    kind: EntryKind, tenant: str, scope: Scope, by: str, reason: str, in_flight: tuple[Admission, ...]
+) -> Entry:
+    detail: dict[str, str | int | tuple[str, ...]] = {"reason": reason}
+    if kind is not EntryKind.LIFTED:
+        detail["in_flight"] = tuple(call.admission_id for call in in_flight)
+    return Entry(
+        kind=kind,
+        tenant=tenant,
+        scope=str(scope),
+        person=by,
+        run=scope.value if scope.kind is ScopeKind.RUN else "",
+        request=scope.value if scope.kind is ScopeKind.REQUEST else "",
+        lease=scope.value if scope.kind is ScopeKind.LEASE else "",
+        detail=detail,
+    )
