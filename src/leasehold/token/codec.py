@@ -86,6 +86,11 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cnf: _Confirmation | msgspec.UnsetType = msgspec.UNSET
 
 
+_DECODER = msgspec.json.Decoder(Claims)
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_ESCAPED_NUL = b"\\u0000"
+
+
 def lease_to_claims(lease: Lease, audience: str, issuer: str, holder: str | None = None) -> dict[str, object]:
     """Return the claims of a lease's token for one tool: that tool's grants, and everything else of the lease.
 
@@ -168,20 +173,22 @@ def parse_claims(payload: bytes) -> Claims:
         raise _refusal(str(error)) from None
     if _ENCODER.encode(claims) != payload:
         raise _refusal("the payload is not in its one spelling (RFC 8785)")
+    _check_members(claims, payload)
+    return claims
+
+
+def _check_members(claims: Claims, payload: bytes) -> None:
     if claims.nbf != claims.iat:
         raise _refusal("nbf is the time of issue")
     try:
+        if _ESCAPED_NUL in payload:
+            canonical.decode(payload)  # refuses NUL, and tells it from a backslash before "u0000"
         for text, prefix in ((claims.jti, "lease"), (claims.sub, "run"), (claims.request_id, "req")):
             check_id(text, prefix)
         for parent in claims.parents:
             check_id(parent, "lease")
     except InvalidError as error:
         raise _refusal(str(error)) from None
-    return claims
-
-
-_DECODER = msgspec.json.Decoder(Claims)
-_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def claims_to_grants(claims: Claims) -> dict[str, Grant]:

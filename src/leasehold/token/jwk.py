@@ -7,6 +7,7 @@ around them are a closed list. A set says which document type it is for and is r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from joserfc.jwk import OKPKey
 
 from leasehold.errors import InvalidError
 from leasehold.model import canonical
+from leasehold.token import base64url
 from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey
 
 __all__ = ["private_jwks", "public_jwk", "public_jwks", "read_private_jwks", "read_public_jwk", "read_public_jwks"]
@@ -131,27 +133,22 @@ def _read(text: bytes, document_type: DocumentType, shape: type[_Set]) -> _Set:
     return keys
 
 
-def _import(members: Mapping[str, str]) -> OKPKey:
-    """Read the key material with joserfc and refuse any other spelling of it than the one joserfc writes."""
+def _import(members: Mapping[str, str]) -> bytes:
+    """Return the raw bytes of the last member, read with joserfc; any other spelling than joserfc's own is refused."""
     try:
         key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", **members})
+        written = OKPKey.import_key(key.raw_value).as_dict(private=key.is_private)
     except (JoseError, ValueError):
         raise InvalidError("a key's x or d is not 32 bytes in base64url") from None
-    written = OKPKey.import_key(key.raw_value).as_dict(private=key.is_private)
     if any(written[name] != text for name, text in members.items()):
         raise InvalidError("a key's x and d do not belong together, or are not in their one spelling")
-    return key
+    return base64url.decode(members["d"] if "d" in members else members["x"])
 
 
 def _public_key(jwk: _Jwk) -> PublicKey:
-    raw = _import({"x": jwk.x}).raw_value
-    if not isinstance(raw, Ed25519PublicKey):
-        raise InvalidError("this key is not a public Ed25519 key")
-    return PublicKey(jwk.kid, raw, jwk.retired_at)
+    return replace(PublicKey.from_bytes(_import({"x": jwk.x})), kid=jwk.kid, retired_at=jwk.retired_at)
 
 
 def _signing_key(jwk: _PrivateJwk) -> SigningKey:
-    raw = _import({"x": jwk.x, "d": jwk.d}).raw_value
-    if not isinstance(raw, Ed25519PrivateKey):
-        raise InvalidError("this key is not a private Ed25519 key")
-    return SigningKey(jwk.kid, raw, jwk.created_at, jwk.retired_at)
+    key = SigningKey.generate(_import({"x": jwk.x, "d": jwk.d}), created_at=jwk.created_at)
+    return replace(key, kid=jwk.kid, retired_at=jwk.retired_at)
