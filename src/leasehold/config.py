@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
@@ -24,13 +24,13 @@ from leasehold.errors import ConfigError, InvalidError
 from leasehold.model import canonical
 from leasehold.model.instant import Instant
 from leasehold.model.text import check_identifier
+from leasehold.policy.load import Source
 from leasehold.token.jwk import private_jwks, read_private_jwks
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
 __all__ = [
     "POLICY_NAME",
     "Anchor",
-    "Sources",
     "StateFiles",
     "advance_anchor",
     "create_private",
@@ -51,11 +51,8 @@ POLICY_NAME = "leasehold.toml"
 MAX_FILE_BYTES = 1_048_576
 SECRET_SIZE = 32
 
-Sources: TypeAlias = tuple[tuple[str, str], ...]
-"""The policy's files in order of their names: path as it is shown, and text."""
 
-
-def read_sources(path: Path) -> Sources:
+def read_sources(path: Path) -> tuple[Source, ...]:
     """Return the policy that stands in a file, or in a folder's `*.toml` files in order of their names.
 
     Raises:
@@ -64,7 +61,7 @@ def read_sources(path: Path) -> Sources:
     files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not files:
         raise ConfigError("this folder holds no *.toml file; write one with: leasehold init", path=str(path))
-    return tuple((str(file), _read_text(file)) for file in files)
+    return tuple(Source(str(file), _read_text(file)) for file in files)
 
 
 def _read_text(path: Path) -> str:
