@@ -1,0 +1,227 @@
+"""What must hold between the parts of a policy before it may decide anything. Called by `load` after reading.
+
+Each rule yields problems with the keys they stand at; the loader turns the first into an error with file and line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+import msgspec
+
+from leasehold.model.budget import CALLS, TOOL_SECONDS, USD
+from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.grant import Grant, matches_action
+from leasehold.policy.document import REQUESTER, ActionRule, Policy, Route
+from leasehold.policy.evaluate import implied, need_for_call
+from leasehold.policy.lines import KeyPath
+from leasehold.policy.paths import argument_of
+from leasehold.policy.reader import show_path, suggest
+
+__all__ = ["Problem", "find_problems"]
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_LIKELY_TYPO = 0.8
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One fault and the keys of the value at fault."""
+
+    keys: KeyPath
+    message: str
+
+
+def find_problems(policy: Policy) -> list[Problem]:
+    """Return every rule that the policy breaks; an empty list accepts it."""
+    return [
+        *(problem for rule in policy.actions.values() for problem in _of_action(policy, rule)),
+        *(problem for route in policy.routes.values() for problem in _of_route(policy, route)),
+        *(problem for index in range(len(policy.tests)) for problem in _of_test(policy, index)),
+        *_of_roles(policy),
+        *_of_budget(policy, ("defaults",), policy.defaults.budget),
+    ]
+
+
+# Actions.
+
+
+def _of_action(policy: Policy, rule: ActionRule) -> Iterator[Problem]:
+    keys = ("actions", rule.name)
+    yield from _unknown_actions(policy, (*keys, "implies"), rule.implies)
+    yield from _unknown_actions(policy, (*keys, "uses"), rule.uses)
+    yield from _implications(policy, rule)
+    for name in _PLACEHOLDER.findall(rule.headline):
+        if name not in rule.args:
+            yield Problem((*keys, "headline"), f"headline: {{{name}}} is no attribute{suggest(name, rule.args)}")
+    for attribute, path in rule.args.items():
+        if argument_of(path) in rule.redact:
+            yield Problem(
+                (*keys, "redact"),
+                f"attribute {attribute} is read from {path}, and attributes are always shown and logged; "
+                "take it out of args or out of redact",
+            )
+
+
+def _implications(policy: Policy, rule: ActionRule) -> Iterator[Problem]:
+    """An action covers what it implies: no cycle, every attribute by equal name, an effect at least as strong."""
+    keys = ("actions", rule.name, "implies")
+    if rule.name in rule.implies or any(rule.name in implied(policy, name) for name in rule.implies):
+        yield Problem(keys, f"{rule.name} implies itself")
+        return
+    for name in rule.implies:
+        below = policy.action(name)
+        missing = sorted(below.args.keys() - rule.args.keys())
+        if missing:
+            yield Problem(
+                keys,
+                f"{rule.name} implies {name} but has no attribute named {', '.join(missing)}; "
+                "args must map every attribute of what an action implies",
+            )
+        if below.effect.rank > rule.effect.rank:
+            yield Problem(keys, f"{rule.name} implies {name}, which is {below.effect}, so it cannot be {rule.effect}")
+
+
+# Routes.
+
+
+def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
+    keys = ("routes", route.name)
+    yield from _unknown_actions(policy, (*keys, "allow"), route.allow)
+    yield from _unknown_actions(policy, (*keys, "approve"), route.approve)
+    exact = [pattern for pattern in route.deny if not pattern.endswith("*")]
+    yield from _unknown_actions(policy, (*keys, "deny"), exact)
+    yield from _not_offered(route, ("approve",), route.approve)
+    yield from _not_offered(route, ("ends_on",), route.ends_on)
+    yield from _not_offered(route, ("delegation", "actions"), route.delegation.actions)
+    for action, grant in route.allow.items():
+        yield from _of_grant(policy, (*keys, "allow", action), grant)
+        yield from _of_implied(policy, route, action)
+        yield from _of_costs(policy, route, action)
+    yield from _of_budget(policy, keys, route.budget.keys() - policy.defaults.budget.keys())
+    yield from _of_approvers(policy, route)
+
+
+def _of_grant(policy: Policy, keys: KeyPath, grant: Grant) -> Iterator[Problem]:
+    """The attributes of a grant are exactly those that its action declares."""
+    declared = policy.action(grant.action).args
+    for name in grant.attributes:
+        if name not in declared:
+            yield Problem((*keys, name), f'{grant.action} has no attribute "{name}"{suggest(name, declared)}')
+    for name in declared:
+        if name not in grant.attributes:
+            yield Problem(
+                keys,
+                f'{show_path(keys)} says nothing about attribute "{name}"; to allow any value write {name} = ["**"]',
+            )
+
+
+def _of_implied(policy: Policy, route: Route, action: str) -> Iterator[Problem]:
+    """What an allowed action implies must be allowed too, or no call of it could ever pass."""
+    for name in implied(policy, action):
+        if name not in route.allow:
+            yield Problem(
+                ("routes", route.name, "allow", action),
+                f"{action} implies {name}, which route {route.name} does not allow, so it could never be called",
+            )
+
+
+def _of_costs(policy: Policy, route: Route, action: str) -> Iterator[Problem]:
+    for unit in policy.action(action).cost:
+        if unit not in route.budget:
+            yield Problem(
+                ("routes", route.name, "budget"),
+                f"{action} costs {unit}, so route {route.name} needs a budget of {unit}",
+            )
+
+
+def _of_budget(policy: Policy, keys: KeyPath, budget: Iterable[str]) -> Iterator[Problem]:
+    units = {CALLS, TOOL_SECONDS, USD} | {unit for rule in policy.actions.values() for unit in rule.cost}
+    for unit in sorted(set(budget) - units):
+        yield Problem((*keys, "budget", unit), f'no action costs "{unit}"{suggest(unit, units)}')
+
+
+def _of_approvers(policy: Policy, route: Route) -> Iterator[Problem]:
+    keys = ("routes", route.name, "approvers")
+    if REQUESTER in route.approvers:
+        yield from _of_requester(policy, route)
+        return
+    if not route.approvers:
+        waiting = [action for action in route.allow if _can_wait(policy, route, action)]
+        if waiting:
+            yield Problem(
+                ("routes", route.name),
+                f"{waiting[0]} needs approval in route {route.name}, which names no approvers; "
+                f'add approvers, or spell out approve."{waiting[0]}" = "none"',
+            )
+    known = {role for roles in policy.people.values() for role in roles} | policy.roles.keys()
+    for role in route.approvers:
+        near = get_close_matches(role, sorted(known), n=1, cutoff=_LIKELY_TYPO)
+        if role not in known and near:
+            yield Problem(keys, f'nobody holds the role "{role}"; did you mean "{near[0]}"?')
+
+
+def _of_requester(policy: Policy, route: Route) -> Iterator[Problem]:
+    keys = ("routes", route.name, "approvers")
+    if len(route.approvers) > 1:
+        yield Problem(keys, f'"{REQUESTER}" stands alone in approvers, or not at all')
+    if route.quorum is not None and route.quorum > 1:
+        yield Problem(
+            ("routes", route.name, "quorum"), "a requester is one person; a quorum of more can never be reached"
+        )
+    for action in route.allow:
+        if policy.action(action).effect is Effect.DESTRUCTIVE:
+            yield Problem(
+                keys,
+                f'{action} is destructive, so "{REQUESTER}" cannot approve route {route.name}: '
+                "destructive actions need other people",
+            )
+
+
+def _can_wait(policy: Policy, route: Route, action: str) -> bool:
+    """Whether some request or call of the action would wait for a person."""
+    if any(matches_action(pattern, action) for pattern in route.deny):
+        return False
+    return need_for_call(policy, route.name, action, ()).mode is not ApprovalMode.NONE
+
+
+# Roles and tests.
+
+
+def _of_roles(policy: Policy) -> Iterator[Problem]:
+    for person, roles in policy.people.items():
+        if REQUESTER in roles:
+            yield Problem(("people", person), f'"{REQUESTER}" is no role: it means the person whose run it is')
+    if REQUESTER in policy.roles:
+        yield Problem(("roles", REQUESTER), f'"{REQUESTER}" is no role: it means the person whose run it is')
+
+
+def _of_test(policy: Policy, index: int) -> Iterator[Problem]:
+    test, keys = policy.tests[index], ("tests", str(index))
+    if test.route not in policy.routes:
+        yield Problem((*keys, "route"), f'unknown route "{test.route}"{suggest(test.route, policy.routes)}')
+    for key, names in (("allows", test.allows), ("needs_approval", test.needs_approval), ("refuses", test.refuses)):
+        yield from _unknown_actions(policy, (*keys, key), names)
+
+
+# Shared by several.
+
+
+def _unknown_actions(policy: Policy, keys: KeyPath, names: Iterable[str]) -> Iterator[Problem]:
+    for name in names:
+        if not policy.is_classified(name):
+            yield Problem(
+                (*keys, name),
+                f'unknown action "{name}" in {show_path(keys)}{suggest(name, policy.actions)}',
+            )
+
+
+def _not_offered(route: Route, below: KeyPath, names: Iterable[str]) -> Iterator[Problem]:
+    keys = ("routes", route.name, *below)
+    for name in names:
+        if name not in route.allow:
+            yield Problem(
+                (*keys, name),
+                f'{show_path(keys)}: route {route.name} does not allow "{name}"{suggest(name, route.allow)}',
+            )

@@ -1,0 +1,265 @@
+"""What a changed policy changes, item by item, and which items widen. Called by `policy diff` and `policy accept`.
+
+Two policies with different hashes always differ here in at least one item. A change whose effect cannot be told for
+certain, such as an attribute read from another argument, counts as widening.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.model.budget import format_amount
+from leasehold.model.grant import Constraint, Grants
+from leasehold.policy.document import EVERYONE, ActionRule, Policy, Route
+from leasehold.policy.evaluate import Need, finish_seconds, need_for_call
+from leasehold.policy.explain import exact_grants
+from leasehold.policy.wording import show_attributes, show_constraint
+
+__all__ = ["Change", "diff"]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """One difference. What appeared has no `before`, what vanished no `after`.
+
+    `route` and `action` are empty where the change is not about one; `subject` is the key, such as `allow.ticket`.
+    `widens` says whether something may pass, or pass with fewer people or for longer, that could not before.
+    """
+
+    route: str = ""
+    action: str = ""
+    subject: str
+    before: str
+    after: str
+    widens: bool
+
+
+def diff(old: Policy, new: Policy) -> list[Change]:
+    """Return every difference in what decides, sorted by route, action and subject. Tests do not decide."""
+    changes = [
+        *_value("version", old.version, new.version),
+        *_value("authority", old.authority, new.authority),
+        *_people(old, new),
+        *_roles(old, new),
+        *_defaults(old, new),
+    ]
+    for action in old.actions.keys() | new.actions.keys():
+        changes += [replace(change, action=action) for change in _action(old, new, action)]
+    for name in old.routes.keys() | new.routes.keys():
+        changes += [replace(change, route=name) for change in _route(old, new, name)]
+    return sorted(changes)
+
+
+# Building blocks: each yields nothing where nothing changed.
+
+
+def _value(subject: str, before: object, after: object, *, widens: bool = False) -> Iterator[Change]:
+    if before != after:
+        yield Change(subject=subject, before=_text(before), after=_text(after), widens=widens)
+
+
+def _presence(subject: str, name: str, *, was: bool, is_now: bool, widens: bool = False) -> Iterator[Change]:
+    yield from _value(subject, name if was else None, name if is_now else None, widens=widens)
+
+
+def _limit(subject: str, before: int | None, after: int | None) -> Iterator[Change]:
+    """A bound on time or number: more widens, none at all is the most."""
+    yield from _value(subject, before, after, widens=_size(after) > _size(before))
+
+
+def _names(
+    subject: str, before: Iterable[str], after: Iterable[str], *, added: bool, removed: bool
+) -> Iterator[Change]:
+    """A set of names; `added` and `removed` say which way it widens."""
+    old, new = set(before), set(after)
+    for name in new - old:
+        yield Change(subject=subject, before="", after=name, widens=added)
+    for name in old - new:
+        yield Change(subject=subject, before=name, after="", widens=removed)
+
+
+def _amounts(
+    subject: str, before: Mapping[str, int | None], after: Mapping[str, int | None], *, more_widens: bool
+) -> Iterator[Change]:
+    """Amounts by unit; a unit that is not named counts as nothing, None as all there is."""
+    for unit in before.keys() | after.keys():
+        old, new = before.get(unit, 0), after.get(unit, 0)
+        grows = _size(new) > _size(old)
+        shown = (_amount(before, unit), _amount(after, unit))
+        yield from _value(f"{subject}.{unit}", *shown, widens=grows if more_widens else _size(new) < _size(old))
+
+
+def _size(number: int | None) -> float:
+    return math.inf if number is None else number
+
+
+def _amount(amounts: Mapping[str, int | None], unit: str) -> str:
+    if unit not in amounts:
+        return ""
+    amount = amounts[unit]
+    return "all" if amount is None else format_amount(amount)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+# The document.
+
+
+def _people(old: Policy, new: Policy) -> Iterator[Change]:
+    for person in old.people.keys() | new.people.keys():
+        before, after = old.people.get(person), new.people.get(person)
+        yield from _names(f"people.{person}", before or (), after or (), added=True, removed=False)
+        yield from _presence("people", person, was=before is not None, is_now=after is not None)
+
+
+def _roles(old: Policy, new: Policy) -> Iterator[Change]:
+    for role in old.roles.keys() | new.roles.keys():
+        before, after = old.roles.get(role), new.roles.get(role)
+        for key in ("can", "tenants"):
+            yield from _names(
+                f"roles.{role}.{key}", getattr(before, key, ()), getattr(after, key, ()), added=True, removed=False
+            )
+        yield from _presence("roles", role, was=before is not None, is_now=after is not None)
+
+
+def _defaults(old: Policy, new: Policy) -> Iterator[Change]:
+    before, after = old.defaults, new.defaults
+    yield from _limit("defaults.timeout", before.timeout_seconds, after.timeout_seconds)
+    yield from _limit("defaults.answer_within", before.answer_within_seconds, after.answer_within_seconds)
+    yield from _limit("defaults.ttl", before.ttl_seconds, after.ttl_seconds)
+    yield from _limit("defaults.max_ttl", before.max_ttl_seconds, after.max_ttl_seconds)
+    yield from _limit("defaults.run_ttl", before.run_ttl_seconds, after.run_ttl_seconds)
+    yield from _amounts("defaults.budget", before.budget, after.budget, more_widens=True)
+
+
+# Actions.
+
+
+def _action(old: Policy, new: Policy, name: str) -> Iterator[Change]:
+    before, after = old.actions.get(name), new.actions.get(name)
+    yield from _presence("actions", name, was=before is not None, is_now=after is not None)
+    if before is not None and after is not None:
+        yield from _value("effect", before.effect, after.effect, widens=after.effect.rank < before.effect.rank)
+        yield from _args(before, after)
+        yield from _names("implies", before.implies, after.implies, added=False, removed=True)
+        yield from _names("uses", before.uses, after.uses, added=True, removed=False)
+        yield from _names("redact", before.redact, after.redact, added=False, removed=True)
+        yield from _value("key", ", ".join(before.key), ", ".join(after.key), widens=True)
+        yield from _amounts("cost", before.cost, after.cost, more_widens=False)
+        yield from _value(
+            "timeout",
+            before.timeout_seconds,
+            after.timeout_seconds,
+            widens=finish_seconds(new, name) > finish_seconds(old, name)
+            or (after.timeout_seconds or 0) < (before.timeout_seconds or 0),
+        )
+        yield from _value("idempotent", before.idempotent, after.idempotent, widens=after.idempotent)
+        yield from _limit("fresh", before.fresh_seconds, after.fresh_seconds)
+        yield from _value("undo", before.undo, after.undo)
+        yield from _value("headline", before.headline, after.headline)
+
+
+def _args(before: ActionRule, after: ActionRule) -> Iterator[Change]:
+    """An attribute that is new can only be checked more; any other change may let values past their constraint."""
+    for name in before.args.keys() | after.args.keys():
+        yield from _value(f"args.{name}", before.args.get(name), after.args.get(name), widens=name in before.args)
+
+
+# Routes.
+
+
+def _route(old: Policy, new: Policy, name: str) -> Iterator[Change]:
+    before, after = old.routes.get(name), new.routes.get(name)
+    yield from _presence("routes", name, was=before is not None, is_now=after is not None, widens=before is None)
+    yield from _allow(before.allow if before else {}, after.allow if after else {})
+    if before is not None and after is not None:
+        yield from _audience(before, after)
+        yield from _names("deny", before.deny, after.deny, added=False, removed=True)
+        yield from _approval(old, new, before, after)
+        yield from _terms(before, after)
+
+
+def _allow(before: Grants, after: Grants) -> Iterator[Change]:
+    for action in before.keys() | after.keys():
+        old, new = before.get(action), after.get(action)
+        if old is None or new is None:
+            yield Change(
+                action=action,
+                subject="allow",
+                before=show_attributes(old) if old else "",
+                after=show_attributes(new) if new else "",
+                widens=old is None,
+            )
+        else:
+            for name in old.attributes.keys() | new.attributes.keys():
+                for change in _constraint(name, old.attributes.get(name), new.attributes.get(name)):
+                    yield replace(change, action=action)
+
+
+def _constraint(name: str, old: Constraint | None, new: Constraint | None) -> Iterator[Change]:
+    if old != new:
+        yield Change(
+            subject=f"allow.{name}",
+            before=show_constraint(old) if old else "",
+            after=show_constraint(new) if new else "",
+            widens=old is not None and (new is None or not new.within(old)),
+        )
+
+
+def _audience(before: Route, after: Route) -> Iterator[Change]:
+    for key in ("agents", "tenants", "environments"):
+        names: tuple[str, ...] = getattr(before, key)
+        yield from _names(f"for.{key}", names, getattr(after, key), added=names != (EVERYONE,), removed=False)
+
+
+def _approval(old: Policy, new: Policy, before: Route, after: Route) -> Iterator[Change]:
+    """Who has to agree to each action that both offer: spelled out, and what it comes to with all that is implied."""
+    for action in before.allow.keys() & after.allow.keys() | before.approve.keys() | after.approve.keys():
+        needs_before, needs_after = _needs(old, before, action), _needs(new, after, action)
+        shown = (_show_approval(before, action, needs_before), _show_approval(after, action, needs_after))
+        is_laxer = any(map(_is_laxer, needs_before, needs_after))
+        for change in _value("approve", *shown, widens=is_laxer):
+            yield replace(change, action=action)
+    lost = any(
+        one.quorum < other.quorum
+        for action in before.allow.keys() & after.allow.keys()
+        for one, other in zip(_needs(new, after, action), _needs(old, before, action), strict=True)
+    )
+    yield from _value("quorum", before.quorum, after.quorum, widens=lost)
+    yield from _names("approvers", before.approvers, after.approvers, added=True, removed=False)
+
+
+def _needs(policy: Policy, route: Route, action: str) -> tuple[Need, Need]:
+    """Under a lease as wide as the route, and under one that names exact values only."""
+    wide = need_for_call(policy, route.name, action, ())
+    return wide, need_for_call(policy, route.name, action, [exact_grants(policy, action)])
+
+
+def _is_laxer(before: Need, after: Need) -> bool:
+    return after.mode.rank < before.mode.rank or after.quorum < before.quorum
+
+
+def _show_approval(route: Route, action: str, needs: tuple[Need, Need]) -> str:
+    wide, exact = needs
+    spelled_out = "spelled out" if action in route.approve else "by effect"
+    modes = wide.mode if wide.mode is exact.mode else f"{wide.mode}, exact values {exact.mode}"
+    return f"{modes} ({spelled_out})"
+
+
+def _terms(before: Route, after: Route) -> Iterator[Change]:
+    yield from _limit("answer_within", before.answer_within_seconds, after.answer_within_seconds)
+    yield from _limit("ttl", before.ttl_seconds, after.ttl_seconds)
+    yield from _limit("max_ttl", before.max_ttl_seconds, after.max_ttl_seconds)
+    yield from _limit("run_ttl", before.run_ttl_seconds, after.run_ttl_seconds)
+    yield from _amounts("budget", before.budget, after.budget, more_widens=True)
+    yield from _names("ends_on", before.ends_on, after.ends_on, added=False, removed=True)
+    yield from _limit("delegation.depth", before.delegation.depth, after.delegation.depth)
+    yield from _limit("delegation.children", before.delegation.children, after.delegation.children)
+    yield from _names(
+        "delegation.actions", before.delegation.actions, after.delegation.actions, added=True, removed=False
+    )

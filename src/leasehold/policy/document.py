@@ -1,0 +1,245 @@
+"""The policy as a value: actions, routes, people and what they may do. Made by `load`, judged by `evaluate`.
+
+Nothing here reads files. A document that the loader has accepted is stored as JSON under its hash and read back equal,
+so that every entry of the ledger can name the exact rules that it was decided by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import msgspec
+
+from leasehold.errors import InvalidError
+from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
+from leasehold.model.canonical import Json, encode
+from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.grant import Grant, grants_from_json, grants_to_json
+from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
+
+__all__ = [
+    "EVERYONE",
+    "POLICY_VERSION",
+    "REQUESTER",
+    "ActionRule",
+    "Defaults",
+    "Delegation",
+    "Policy",
+    "PolicyTest",
+    "Power",
+    "RolePowers",
+    "Route",
+    "RouteTerms",
+]
+
+POLICY_VERSION = 1
+EVERYONE = "*"
+"""Stands alone in a list of agents, tenants or environments and means any."""
+REQUESTER = "requester"
+"""Stands alone in `approvers` and means the person whose run it is."""
+
+
+class Power(StrEnum):
+    """What a role may do at the Desk. Answering requests is no power: the approvers of a route do that."""
+
+    REVOKE = "revoke"
+    HOLD = "hold"
+    LIFT = "lift"
+    QUERY = "query"
+
+
+class ActionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an action is: its effect, where its attributes are read from, what it implies and costs at most.
+
+    `args` maps an attribute to the argument path it is read from; `key` names the attributes that make its idempotency
+    key; `cost` the most that one call can spend, in millionths, None meaning all that is left; `redact` the arguments
+    that are never shown. Of `timeout_seconds` None means undeclared, of `fresh_seconds` that any live lease will do.
+    """
+
+    name: str
+    effect: Effect
+    args: dict[str, str] = {}
+    implies: tuple[str, ...] = ()
+    undo: str = ""
+    key: tuple[str, ...] = ()
+    cost: dict[str, int | None] = {}
+    timeout_seconds: int | None = None
+    idempotent: bool = False
+    fresh_seconds: int | None = None
+    uses: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
+    headline: str = ""
+
+
+def _built_in_budget() -> dict[str, int]:
+    """Finite, and small enough that a run that went astray stops soon."""
+    return {CALLS: 100 * MICROS, TOOL_SECONDS: 600 * MICROS}
+
+
+class Delegation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How deep and to how many children a run may delegate, and which of its route's actions. By default nothing."""
+
+    depth: int = 0
+    children: int = 0
+    actions: tuple[str, ...] = ()
+
+
+class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of a route but what it offers. Times are seconds, budgets millionths by unit.
+
+    `approve` holds only what is spelled out. `ttl_seconds` is what a lease gets unless less is asked or, up to
+    `max_ttl_seconds`, more. `quorum` is None unless spelled out.
+    """
+
+    name: str
+    agents: tuple[str, ...]
+    tenants: tuple[str, ...]
+    environments: tuple[str, ...]
+    deny: tuple[str, ...] = ()
+    approve: dict[str, ApprovalMode] = {}
+    approvers: tuple[str, ...] = ()
+    quorum: int | None = None
+    answer_within_seconds: int = 600
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+    max_ttl_seconds: int = HARD_MAX_TTL_SECONDS
+    run_ttl_seconds: int = 1800
+    budget: dict[str, int] = msgspec.field(default_factory=_built_in_budget)
+    ends_on: tuple[str, ...] = ()
+    delegation: Delegation = Delegation()
+
+
+class Route(RouteTerms, frozen=True, kw_only=True):
+    """A named policy for one kind of work: for whom, which grants, who approves, how long, how much."""
+
+    allow: dict[str, Grant]
+
+
+class RolePowers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the holders of a role may do at the Desk, and in which tenants."""
+
+    name: str
+    can: tuple[Power, ...]
+    tenants: tuple[str, ...]
+
+
+class PolicyTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the author expects of a route: actions that pass, that wait for a person, that are refused."""
+
+    route: str
+    allows: tuple[str, ...] = ()
+    needs_approval: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds where a route or action says nothing. All of it is finite.
+
+    `timeout_seconds` bounds how long a call may stay open; it reserves nothing, because nothing was declared.
+    """
+
+    timeout_seconds: int = 30
+    answer_within_seconds: int = 600
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+    max_ttl_seconds: int = HARD_MAX_TTL_SECONDS
+    run_ttl_seconds: int = 1800
+    budget: dict[str, int] = msgspec.field(default_factory=_built_in_budget)
+
+
+class _StoredRoute(RouteTerms, frozen=True, kw_only=True):
+    allow: dict[str, dict[str, Any]]
+
+
+class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: int
+    authority: str
+    people: dict[str, tuple[str, ...]]
+    roles: dict[str, RolePowers]
+    actions: dict[str, ActionRule]
+    routes: dict[str, _StoredRoute]
+    defaults: Defaults
+    tests: tuple[PolicyTest, ...]
+
+
+JsonObject: TypeAlias = dict[str, Json]
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One version of all the rules. Roles, actions and routes stand under their own names; people hold roles."""
+
+    version: int
+    authority: str
+    people: dict[str, tuple[str, ...]] = {}
+    roles: dict[str, RolePowers] = {}
+    actions: dict[str, ActionRule] = {}
+    routes: dict[str, Route] = {}
+    defaults: Defaults = Defaults()
+    tests: tuple[PolicyTest, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """`sha256:` and the hex digest of the canonical JSON of everything but the tests."""
+        deciding = {name: value for name, value in self.to_json().items() if name != "tests"}
+        return f"sha256:{hashlib.sha256(encode(deciding)).hexdigest()}"
+
+    @cached_property
+    def implications(self) -> dict[str, tuple[str, ...]]:
+        """Each action that implies others, with all that it implies in turn, sorted, itself left out."""
+        return {name: _reach(self.actions, name) for name, rule in self.actions.items() if rule.implies}
+
+    def is_classified(self, name: str) -> bool:
+        """Whether the operator said what the action is."""
+        return name in self.actions
+
+    def action(self, name: str) -> ActionRule:
+        """The rule of an action; one that nobody classified is destructive and has no attributes."""
+        return self.actions.get(name) or ActionRule(name=name, effect=Effect.DESTRUCTIVE)
+
+    def route(self, name: str) -> Route | None:
+        """The route of that name, if there is one."""
+        return self.routes.get(name)
+
+    def to_json(self) -> JsonObject:
+        """The whole document as a JSON value, tests included: what `from_json` reads back equal."""
+        value: JsonObject = msgspec.to_builtins(msgspec.structs.replace(self, routes={}))
+        routes: JsonObject = {
+            name: {**msgspec.to_builtins(route), "allow": msgspec.to_builtins(grants_to_json(route.allow))}
+            for name, route in self.routes.items()
+        }
+        return {**value, "routes": routes}
+
+    @classmethod
+    def from_json(cls, value: object) -> Policy:
+        """Return the policy that was stored.
+
+        Raises:
+            InvalidError: the value was not made by `to_json`.
+        """
+        try:
+            stored = msgspec.convert(value, _StoredPolicy)
+        except msgspec.ValidationError as error:
+            raise InvalidError(f"this is no stored policy: {error}") from None
+        if stored.version != POLICY_VERSION:
+            raise InvalidError(f"this program reads policies of version {POLICY_VERSION}, not {stored.version}")
+        fields = msgspec.structs.asdict(stored)
+        return cls(**{**fields, "routes": {name: _from_stored(route) for name, route in stored.routes.items()}})
+
+
+def _from_stored(stored: _StoredRoute) -> Route:
+    fields = msgspec.structs.asdict(stored)
+    return Route(**{**fields, "allow": grants_from_json(stored.allow, f"routes.{stored.name}.allow")})
+
+
+def _reach(actions: dict[str, ActionRule], start: str) -> tuple[str, ...]:
+    """Everything that an action implies, directly or not; ends on cycles too."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        rule = actions.get(waiting.pop())
+        for name in rule.implies if rule else ():
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return tuple(sorted(found - {start}))

@@ -1,0 +1,164 @@
+"""What a route comes to, as data: each action with who has to agree and why. Called by the CLI, cards and `doctor`."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.errors import InvalidError
+from leasehold.model.decision import Decision
+from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.grant import Attributes, Grant, Grants, OneOf, matches_action
+from leasehold.model.lease import HARD_MAX_TTL_SECONDS
+from leasehold.policy.document import REQUESTER, Policy, Route
+from leasehold.policy.evaluate import Need, check_call, implied, need_for_call
+from leasehold.policy.reader import suggest
+from leasehold.policy.wording import route_rule, show_constraint
+
+__all__ = ["CallExplanation", "LaxRule", "RouteRow", "exact_grants", "explain_call", "explain_route", "laxer_rules"]
+
+
+class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One action of a route.
+
+    `attributes` holds each constraint as JSON text. `mode` is what a lease as wide as the route needs, `exact_mode`
+    what one with only exact values needs; `why` the rule behind `mode`. `denied_by` is the deny pattern that takes the
+    action out again, or empty.
+    """
+
+    action: str
+    effect: Effect
+    attributes: dict[str, str]
+    implies: tuple[str, ...]
+    mode: ApprovalMode
+    exact_mode: ApprovalMode
+    why: str
+    approvers: tuple[str, ...]
+    quorum: int
+    is_laxer: bool
+    denied_by: str
+
+
+class LaxRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that is laxer than what holds when nothing is said: where it stands, what is usual, what it says."""
+
+    rule: str
+    route: str
+    action: str
+    usual: str
+    actual: str
+
+
+class CallExplanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What would become of one call under a lease as wide as its route.
+
+    `need` is who would have to agree then, `exact_need` under a lease for exactly this call; None if it is refused.
+    """
+
+    action: str
+    effect: Effect
+    implies: tuple[str, ...]
+    decision: Decision
+    need: Need | None
+    exact_need: Need | None
+
+
+def explain_route(policy: Policy, route: str) -> list[RouteRow]:
+    """Return a row for each action that the route names, sorted.
+
+    Raises:
+        InvalidError: there is no such route; the message names the nearest.
+    """
+    found = policy.route(route)
+    if found is None:
+        raise InvalidError(f'there is no route "{route}"{suggest(route, policy.routes)}')
+    lax = {rule.action for rule in _laxer_in_route(policy, found)}
+    return [_row(policy, found, action, is_laxer=action in lax or "" in lax) for action in sorted(found.allow)]
+
+
+def laxer_rules(policy: Policy) -> list[LaxRule]:
+    """Return every rule that asks fewer people, fewer times, or for longer than the defaults of the language."""
+    rules = []
+    if policy.defaults.max_ttl_seconds > HARD_MAX_TTL_SECONDS:
+        rules.append(
+            LaxRule(
+                rule="defaults.max_ttl",
+                route="",
+                action="",
+                usual=f"{HARD_MAX_TTL_SECONDS} s",
+                actual=f"{policy.defaults.max_ttl_seconds} s",
+            )
+        )
+    for _, route in sorted(policy.routes.items()):
+        rules += _laxer_in_route(policy, route)
+    return rules
+
+
+def explain_call(policy: Policy, route: str, action: str, attributes: Attributes) -> CallExplanation:
+    """Return what would become of a call, without asking whether anybody holds a lease for it."""
+    found = policy.route(route)
+    offered: Grants = found.allow if found else {}
+    decision = check_call(policy, route, action, attributes, [(offered, ())])
+    exact: Grants = {action: Grant(action, {name: OneOf(tuple(values)) for name, values in attributes.items()})}
+    return CallExplanation(
+        action=action,
+        effect=policy.action(action).effect,
+        implies=implied(policy, action),
+        decision=decision,
+        need=need_for_call(policy, route, action, [offered]) if decision.is_allowed else None,
+        exact_need=need_for_call(policy, route, action, [exact]) if decision.is_allowed else None,
+    )
+
+
+def exact_grants(policy: Policy, action: str) -> Grants:
+    """A lease that names one exact value for every attribute of the action: the least that a person has to look at."""
+    return {action: Grant(action, {name: OneOf(("value",)) for name in policy.action(action).args})}
+
+
+def _row(policy: Policy, route: Route, action: str, *, is_laxer: bool) -> RouteRow:
+    need = need_for_call(policy, route.name, action, [route.allow])
+    names = (action, *implied(policy, action))
+    denials = (pattern for name in names for pattern in route.deny if matches_action(pattern, name))
+    return RouteRow(
+        action=action,
+        effect=policy.action(action).effect,
+        attributes={name: show_constraint(entry) for name, entry in sorted(route.allow[action].attributes.items())},
+        implies=names[1:],
+        mode=need.mode,
+        exact_mode=need_for_call(policy, route.name, action, [exact_grants(policy, action)]).mode,
+        why=need.rule,
+        approvers=need.approvers,
+        quorum=need.quorum,
+        is_laxer=is_laxer,
+        denied_by=next(denials, ""),
+    )
+
+
+def _laxer_in_route(policy: Policy, route: Route) -> list[LaxRule]:
+    """Compare the route with itself as it would be if it spelled nothing out."""
+    silent = replace(route, approve={}, quorum=None)
+    usual = replace(policy, routes={**policy.routes, route.name: silent})
+    rules = []
+    for action in sorted(route.allow):
+        for grants in (route.allow, exact_grants(policy, action)):
+            before = need_for_call(usual, route.name, action, [grants])
+            after = need_for_call(policy, route.name, action, [grants])
+            if after.mode.rank < before.mode.rank or (after.quorum < before.quorum and after.quorum > 0):
+                rules.append(
+                    LaxRule(
+                        rule=after.rule if after.mode is not before.mode else f"{route_rule(route.name)}.quorum",
+                        route=route.name,
+                        action=action,
+                        usual=_show_need(before),
+                        actual=_show_need(after),
+                    )
+                )
+                break
+    if REQUESTER in route.approvers:
+        rule = f"{route_rule(route.name)}.approvers"
+        rules.append(LaxRule(rule=rule, route=route.name, action="", usual="somebody else", actual=REQUESTER))
+    return rules
+
+
+def _show_need(need: Need) -> str:
+    return need.mode if need.mode is ApprovalMode.NONE else f"{need.mode}, {need.quorum} to agree"
