@@ -56,8 +56,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for leave to start one call.
 
     `chain` are the documents of the lease and all above it; the token they came from is authentic and for this door.
-    `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them (or the
-    refusal, where it cannot). `new_request` is the id that a request for this call gets if one has to be made.
+    `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them;
+    `found_before` a refusal that was found on the way here, to be given (and recorded) in its place in the order.
+    `new_request` is the id that a request for this call gets if one has to be made.
     """
 
     policy_document: Policy
@@ -66,7 +67,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     call: Call
     arguments: Mapping[str, Json]
     attributes: Attributes
-    bad_attributes: Decision | None
+    found_before: Decision | None
     key: str | None
     new_request: RequestId
     arguments_digest: str
@@ -186,8 +187,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     # 3 and 4: what was granted, and what the live policy still allows
 
     def _refuse_scope(self) -> Decision | None:
-        if self.bad_attributes is not None:
-            return self.bad_attributes
+        if self.found_before is not None:
+            return self.found_before
         links = [link.policy_link for link in self.chain]
         if self.call.parent is not None:
             links.append((self.call.parent.allow, ()))

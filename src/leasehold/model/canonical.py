@@ -29,30 +29,35 @@ _FIRST_EXPONENT = 1e21
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
-def encode(value: object) -> bytes:
+def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the RFC 8785 bytes of a JSON value made of None, bool, int, float, str, list, tuple and str-keyed dict.
 
+    Args:
+        value: the value.
+        max_bytes: how long the text may be; only documents that hold others, such as receipts, need more.
+
     Raises:
-        InvalidError: the value has no canonical form (NaN, big integers, other types, lone surrogates, too deep).
+        InvalidError: the value has no canonical form (NaN, big integers, other types, lone surrogates, too deep), or
+            takes more bytes than allowed.
     """
     _check_value(value, MAX_DEPTH)
     try:
         encoded = rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library at run time
     except rfc8785.CanonicalizationError as error:
         raise InvalidError(f"this value has no canonical JSON form: {error}") from None
-    if len(encoded) > MAX_BYTES:
-        raise InvalidError(f"this value takes {len(encoded)} bytes; {MAX_BYTES} are allowed")
+    if len(encoded) > max_bytes:
+        raise InvalidError(f"this value takes {len(encoded)} bytes; {max_bytes} are allowed")
     return encoded
 
 
-def decode(data: bytes) -> Json:
-    """Return the value of strict JSON text. The text need not be canonical.
+def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Json:
+    """Return the value of strict JSON text of at most `max_bytes`. The text need not be canonical.
 
     Raises:
-        InvalidError: it is not UTF-8 JSON, or two readers could take it differently.
+        InvalidError: it is too long, not UTF-8 JSON, or two readers could take it differently.
     """
-    if len(data) > MAX_BYTES:
-        raise InvalidError(f"this JSON takes {len(data)} bytes; {MAX_BYTES} are allowed")
+    if len(data) > max_bytes:
+        raise InvalidError(f"this JSON takes {len(data)} bytes; {max_bytes} are allowed")
     _check_nesting(data)
     try:
         value: Json = json.loads(

@@ -8,7 +8,7 @@ from leasehold.errors import InvalidError
 from leasehold.model.ids import RequestId, RunId, check_id
 from leasehold.model.text import check_identifier
 
-__all__ = ["Link", "Run"]
+__all__ = ["Link", "Run", "RunAttempt"]
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +54,20 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def parent_run(self) -> RunId | None:
         """The run that delegated to this one, if any."""
         return self.ancestors[-1].run_id if self.ancestors else None
+
+
+class RunAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a run, as an agent host holds it. A retry gives a new one; what the older drew is dead."""
+
+    run: Run
+    attempt: int
+
+    @property
+    def run_id(self) -> RunId:
+        """The run's id, the same for every attempt."""
+        return self.run.run_id
+
+    @property
+    def tenant(self) -> str:
+        """The run's tenant."""
+        return self.run.tenant

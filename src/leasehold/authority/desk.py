@@ -1,0 +1,306 @@
+"""What people may do: answer, revoke, hold, lift, and look. The Desk protocol, embedded.
+
+An answer carries the signature of the person's own key over exactly what they were shown. Stopping is open to whoever
+holds the open state, because it is the safe side; lifting needs a person with the power to lift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from leasehold.authority.engine import Engine
+from leasehold.authority.runs import Runs
+from leasehold.decide.answer import Answered, AnswerRequest
+from leasehold.decide.chain import Chain, chain_needs, refuse_chain
+from leasehold.decide.facts import Facts, Index, Ref
+from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
+from leasehold.decide.lifecycles import RunState
+from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow
+from leasehold.decide.stop import Lift, Stop, Stopped
+from leasehold.errors import Denied, NotFoundError
+from leasehold.ledger.entry import Entry, decode_entry
+from leasehold.model.card import Card
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.request import Answer, Request, Verdict
+from leasehold.model.scope import Scope, ScopeKind
+from leasehold.policy.document import Policy
+from leasehold.store.queries import LedgerQuery
+from leasehold.token.keys import PublicKey, SigningKey
+from leasehold.token.person import AnswerStatement
+
+__all__ = ["Desk", "LeaseStatus", "Signatory"]
+
+_CARD = msgspec.json.Decoder(Card)
+
+
+class Signatory(msgspec.Struct, frozen=True, kw_only=True):
+    """A person with their key in hand. `same_account` says that the authority runs under the same account."""
+
+    person: str
+    key: SigningKey
+    same_account: bool = False
+
+
+class LeaseStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease as it stands now: `status` is `active` or why it is not, `accounts` the budget of its request."""
+
+    chain: Chain
+    status: str
+    decision: Decision
+    accounts: tuple[AccountRow, ...]
+    seconds_left: int
+
+
+class Desk:
+    """Answers, stops and queries. Threads may share it."""
+
+    def __init__(self, engine: Engine, runs: Runs) -> None:
+        self._engine = engine
+        self._runs = runs
+
+    # answers
+
+    def card(self, request: Request) -> Card:
+        """The card of a request, exactly as its digest covers it.
+
+        Raises:
+            NotFoundError: it was erased.
+        """
+        body = self._engine.store.queries.card(request.tenant, request.card_digest)
+        if body is None:
+            raise NotFoundError(f"the card of {request.request_id} is not kept any more; nobody can approve unseen")
+        return _CARD.decode(body)
+
+    def answer(self, request: Request, verdict: Verdict, signatory: Signatory, *, reason: str = "") -> Answered:
+        """Sign and record one person's answer to a request's card.
+
+        Raises:
+            Denied: the request is not pending, or this person's word does not count for it.
+        """
+        statement = AnswerStatement(
+            request_id=request.request_id,
+            card_digest=request.card_digest,
+            verdict=verdict,
+            answered_at=self._engine.system.now().seconds,
+            person=signatory.person,
+        )
+        return self.record_answer(
+            request,
+            statement,
+            statement.sign(signatory.key),
+            reason=reason,
+            same_account=signatory.same_account,
+        )
+
+    def record_answer(
+        self, request: Request, statement: AnswerStatement, signature: str, *, reason: str, same_account: bool
+    ) -> Answered:
+        """Record an answer that was signed elsewhere, after checking the signature against the person's key.
+
+        Raises:
+            Denied: the signature is not theirs, or their word does not count.
+        """
+        key = self._person_key(statement.person)
+        if statement.request_id != request.request_id or not statement.is_signed_by(key, signature):
+            raise Denied(deny(Reason.BAD_SIGNATURE, f"this is not the signature of {statement.person}"))
+        answer = Answer(
+            person=statement.person,
+            verdict=statement.verdict,
+            answered_at=statement.answered_at,
+            key_id=key.kid,
+            signature=signature,
+            reason=reason,
+            same_account=same_account,
+        )
+        run = self._engine.run(request.tenant, request.run_id)
+        return self._engine.submit(
+            lambda policy: AnswerRequest(
+                policy_document=policy,
+                run=run,
+                request=request,
+                answer=answer,
+                card_digest=statement.card_digest,
+                public_key=key.to_bytes(),
+            )
+        ).result()
+
+    def pending(self) -> tuple[Request, ...]:
+        """Requests that wait for people, the oldest first."""
+        queries = self._engine.store.queries
+        rows = queries.pending_requests(queries.tenants())
+        return tuple(self._engine.request(row.tenant, row.request_id) for row in rows)
+
+    def request_row(self, request: Request) -> RequestRow:
+        """State and answers of a request.
+
+        Raises:
+            NotFoundError: there is no such request.
+        """
+        row = self._engine.store.queries.rows([Ref(RequestRow, (request.tenant, request.request_id))])[0]
+        if not isinstance(row, RequestRow):
+            raise NotFoundError(f"{request.request_id} is not in this ledger")
+        return row
+
+    # stops
+
+    def revoke(self, scope: Scope, *, by: str, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
+        """Kill everything recorded so far in a scope, for good. Answers the calls in flight; runs in it are finished.
+
+        Raises:
+            NotFoundError: there is no such lease, request or run.
+        """
+        stopped = self._stop(scope, "revoke", by, reason, tenant)
+        for row in self._runs_in(scope, tenant):
+            self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked")
+        return stopped
+
+    def hold(self, scope: Scope, *, by: str, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
+        """Let nothing start in a scope until the hold is lifted: the kill switch. Answers the calls in flight."""
+        return self._stop(scope, "hold", by, reason, tenant)
+
+    def lift(self, scope: Scope, signatory: Signatory, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Scope:
+        """Lift a hold.
+
+        Raises:
+            Denied: it is not held, or this person has no power to lift.
+        """
+        place = self._tenant_of(scope, tenant)
+        return self._engine.submit(
+            lambda policy: Lift(
+                policy_document=policy,
+                tenant=place,
+                scope=scope,
+                person=signatory.person,
+                public_key=signatory.key.public().to_bytes(),
+                reason=reason,
+            )
+        ).result()
+
+    def _stop(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
+        place = self._tenant_of(scope, tenant)
+        return self._engine.submit(
+            lambda policy: Stop(policy_document=policy, tenant=place, scope=scope, kind=kind, by=by, reason=reason)
+        ).result()
+
+    def _tenant_of(self, scope: Scope, tenant: str) -> str:
+        if scope.kind in (ScopeKind.LEASE, ScopeKind.REQUEST, ScopeKind.RUN):
+            return self._engine.locate(scope.value)
+        if scope.kind is ScopeKind.TENANT:
+            return scope.value
+        return tenant
+
+    def _runs_in(self, scope: Scope, tenant: str) -> Iterable[RunRow]:
+        """Open runs that a revoke has ended: whole runs only, a revoked tool or action leaves the rest alive."""
+        queries = self._engine.store.queries
+        for row in queries.open_runs([tenant] if tenant else queries.tenants()):
+            if row.state == RunState.OPEN and _is_run_in(scope, row):
+                yield row
+
+    # people and policy
+
+    def people(self) -> tuple[PersonRow, ...]:
+        """The people with keys here."""
+        rows = self._engine.store.queries.people([AUTHORITY_WIDE])
+        return tuple(row for row in rows if row.state in ("active", "removed"))
+
+    def add_person(self, person: str, key: PublicKey, *, by: str) -> str:
+        """Add the public half of a person's key.
+
+        Raises:
+            Denied: the person has another key, or the key was brought before.
+        """
+        return self._engine.submit(
+            lambda _: AddPerson(person=person, public_key=key.to_bytes(), key_id=key.kid, by=by)
+        ).result()
+
+    def remove_person(self, person: str, *, by: str) -> str:
+        """Remove a person's key; their earlier answers count no more.
+
+        Raises:
+            Denied: they have none.
+        """
+        return self._engine.submit(lambda _: RemovePerson(person=person, by=by)).result()
+
+    def accept_policy(self, policy: Policy, *, by: str, widened: Sequence[str] = ()) -> str:
+        """Make a policy the active one, and answer its hash."""
+        step = AcceptPolicy(policy_document=policy, by=by, widened=tuple(widened))
+        reply = self._engine.store.submit(step).result()
+        if not reply.decision.is_allowed or reply.value is None:
+            raise Denied(reply.decision)
+        return reply.value
+
+    def confirm_clock(self, *, by: str) -> int:
+        """Say that the clock, though it reads earlier than the last recorded time, is right. Begins a new epoch."""
+        clock = int(self._engine.system.now())
+        return self._engine.submit(lambda _: ConfirmClock(clock_ms=clock, by=by)).result()
+
+    def raise_epoch(self, *, by: str, reason: str, at_least: int = 0) -> int:
+        """Begin a new epoch: every lease, request and run from before is void."""
+        return self._engine.submit(lambda _: RaiseEpoch(by=by, reason=reason, at_least=at_least)).result()
+
+    def _person_key(self, person: str) -> PublicKey:
+        row = self._engine.store.queries.rows([Ref(PersonRow, (AUTHORITY_WIDE, person))])[0]
+        if not isinstance(row, PersonRow) or row.state != "active":
+            raise Denied(
+                deny(Reason.NOT_ENTITLED, f"{person} has no key here", enough="leasehold person add " + person)
+            )
+        return PublicKey.from_bytes(row.public_key)
+
+    # looking
+
+    def lease_status(self, lease_id: str) -> LeaseStatus:
+        """A lease as every door would judge it now.
+
+        Raises:
+            NotFoundError: there is no such lease.
+        """
+        queries = self._engine.store.queries
+        chain = self._engine.chain(self._engine.locate(lease_id), lease_id)
+        lease, now = chain[-1].lease, self._engine.system.now()
+        facts = self._facts(chain)
+        decision = refuse_chain(facts, chain, (), now) or allow()
+        return LeaseStatus(
+            chain=chain,
+            status="active" if decision.is_allowed else str(decision.reason),
+            decision=decision,
+            accounts=queries.accounts(lease.tenant, lease.request_id),
+            seconds_left=max(0, lease.expires_at - now.seconds),
+        )
+
+    def _facts(self, chain: Chain) -> Facts:
+        queries = self._engine.store.queries
+        facts = Facts(queries.control())
+        needs = chain_needs(chain)
+        refs = [need for need in needs if isinstance(need, Ref)]
+        for ref, row in zip(refs, queries.rows(refs), strict=True):
+            facts.load(ref, row)
+        for need in needs:
+            if isinstance(need, Index):
+                facts.load_index(need, (row for row in queries.stops([need.bucket[0]]) if row.is_active))
+        return facts
+
+    def search(self, query: LedgerQuery) -> tuple[Entry, ...]:
+        """Ledger entries that meet a query, the newest first."""
+        return tuple(decode_entry(line.body) for line in self._engine.store.queries.search(query))
+
+
+def _is_run_in(scope: Scope, row: RunRow) -> bool:
+    match scope.kind:
+        case ScopeKind.ALL:
+            return True
+        case ScopeKind.RUN:
+            return scope.value == row.run_id
+        case ScopeKind.TENANT:
+            return scope.value == row.tenant
+        case ScopeKind.ENVIRONMENT:
+            return scope.value == row.environment
+        case ScopeKind.ROUTE:
+            return scope.value == row.route
+        case ScopeKind.AGENT:
+            return scope.value == row.agent
+        case ScopeKind.PERSON:
+            return scope.value == row.requested_by
+        case ScopeKind.LEASE | ScopeKind.REQUEST | ScopeKind.TOOL | ScopeKind.ACTION:
+            return False

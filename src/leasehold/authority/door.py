@@ -1,0 +1,201 @@
+"""The tool's door, embedded: token and call in, admission or refusal out. Guards, hooks and relays call it.
+
+Tokens that are not authentic never reach a step; they are counted by door and minute. Everything after that is decided
+and recorded in one step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+from msgspec.structs import replace
+
+from leasehold.authority.engine import Engine, refusal_error, then
+from leasehold.decide.admit import Admit, call_digest
+from leasehold.decide.chain import Chain
+from leasehold.decide.documents import decode_admission
+from leasehold.decide.facts import Ref
+from leasehold.decide.rows import CallRow
+from leasehold.decide.settle import Settle
+from leasehold.errors import InvalidError, NotFoundError, TokenError
+from leasehold.model.call import Admission, Call, Outcome, Settlement, check_key
+from leasehold.model.canonical import Json, decode, encode
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.grant import Attributes, split_action
+from leasehold.model.ids import AdmissionId, RequestId, check_id
+from leasehold.model.text import check_identifier
+from leasehold.policy.document import Policy
+from leasehold.policy.evaluate import attributes_of, key_of
+from leasehold.token.codes import TokenCode
+from leasehold.token.verify import VerifiedToken
+
+__all__ = ["EmbeddedDoor", "ForgeryCounter"]
+
+_REASONS = {
+    TokenCode.AUDIENCE: Reason.WRONG_TOOL,
+    TokenCode.ENVIRONMENT: Reason.WRONG_ENVIRONMENT,
+}
+
+
+class ForgeryCounter:
+    """How many tokens each door turned away as not authentic, by minute. Owns its lock; emptied by the sweep."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, int]] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, tool: str, environment: str, minute: int) -> None:
+        """Count one."""
+        with self._lock:
+            self._counts[(tool, environment, minute)] += 1
+
+    def take(self) -> dict[tuple[str, str, int], int]:
+        """What was counted since the last time, and start again."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return dict(counts)
+
+
+class EmbeddedDoor:
+    """One tool in one environment. Holding it is the door's credential: nothing else proves which tool asks."""
+
+    def __init__(self, engine: Engine, tool: str, environment: str, forgeries: ForgeryCounter) -> None:
+        self._engine = engine
+        self._tool = check_identifier(tool, "tool")
+        self._environment = check_identifier(environment, "environment")
+        self._forgeries = forgeries
+
+    @property
+    def tool(self) -> str:
+        """The tool's id."""
+        return self._tool
+
+    @property
+    def environment(self) -> str:
+        """The environment that it serves."""
+        return self._environment
+
+    def new_admission_id(self) -> AdmissionId:
+        """A fresh random id for one try of one call."""
+        return AdmissionId(self._engine.system.new_id("adm"))
+
+    def boot_milliseconds(self) -> int:
+        """The clock that `start_within_ms` counts on."""
+        return self._engine.system.boot_milliseconds()
+
+    def admit(self, token: str, call: Call) -> Admission:
+        """Ask for leave to start one call, and wait for it.
+
+        Raises:
+            Denied: the call may not start; nothing was charged.
+            ApprovalNeeded: people have to decide first.
+            InvalidError: the arguments are not canonical JSON.
+            StoreError: the authority cannot answer; nothing may be started.
+        """
+        return self.submit_admit(token, call).result()
+
+    def settle(self, admission_id: AdmissionId, outcome: Outcome) -> Settlement:
+        """Report how an admitted call went, and wait until that is durable."""
+        return self.submit_settle(admission_id, outcome).result()
+
+    def submit_admit(self, token: str, call: Call) -> Future[Admission]:
+        """Ask for leave to start one call. The Future raises what `admit` raises."""
+        try:
+            verified = self._verify(token)
+            chain = self._engine.chain(verified.tenant, verified.lease_id)
+            arguments = _arguments(call)
+        except TokenError as error:
+            return _failed(refusal_error(self._turned_away(error)))
+        except NotFoundError as error:
+            return _failed(refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")))
+        except InvalidError as error:
+            return _failed(error)
+        request_id = RequestId(self._engine.system.new_id("req"))
+        admitted = self._engine.submit(lambda policy: self._step(policy, chain, call, arguments, request_id))
+        return then(admitted, lambda admission: self._with_tokens(admission, chain))
+
+    def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
+        """Report how an admitted call went. Sending the same outcome again answers the same."""
+        try:
+            admission = self._admission(check_id(admission_id, "adm"))
+        except (InvalidError, NotFoundError) as error:
+            return _failed(error)
+        return self._engine.submit(
+            lambda _: Settle(admission=admission, outcome=outcome, tool=self._tool, environment=self._environment)
+        )
+
+    def _verify(self, token: str) -> VerifiedToken:
+        """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides."""
+        return self._engine.verifier.authenticate(
+            token, audience=self._tool, environment=self._environment, now=self._engine.system.now()
+        )
+
+    def _turned_away(self, error: TokenError) -> Decision:
+        self._forgeries.add(self._tool, self._environment, self._engine.system.now().seconds // 60)
+        reason = _REASONS.get(TokenCode(error.code), Reason.BAD_TOKEN)
+        return deny(reason, str(error), check=f"token: {error.code}")
+
+    def _step(
+        self, policy: Policy, chain: Chain, call: Call, arguments: Mapping[str, Json], request_id: RequestId
+    ) -> Admit:
+        digester = self._engine.digester(chain[-1].run.tenant)
+        rule = policy.action(call.action)
+        attributes: Attributes = {}
+        found = None
+        if split_action(call.action)[0] != self._tool:
+            found = deny(Reason.WRONG_TOOL, f"{call.action} is no action of {self._tool}", check="same tool")
+        else:
+            try:
+                attributes = attributes_of(rule, arguments)
+            except InvalidError as error:
+                found = deny(Reason.BAD_ATTRIBUTE, str(error), rule=f"actions.{call.action}.args")
+        key = key_of(rule, attributes) if found is None else None
+        key = key if key is not None else call.key
+        return Admit(
+            policy_document=policy,
+            digester=digester,
+            chain=chain,
+            call=call,
+            arguments=arguments,
+            attributes=attributes,
+            found_before=found,
+            key=None if key is None else check_key(key),
+            new_request=request_id,
+            arguments_digest=digester.digest("arguments", call.arguments),
+            call_digest=call_digest(digester, chain, call.action, rule.effect, call.arguments, key),
+        )
+
+    def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:
+        """Attach the tokens of the tools that the action declares it uses, as far as the lease grants anything there."""
+        self._engine.admissions.put((admission.admission_id,), admission)
+        lease = chain[-1].lease
+        tools = {split_action(action)[0] for action in admission.uses} & set(lease.audiences)
+        if not tools:
+            return admission
+        return replace(admission, tokens={tool: self._engine.token(lease, tool) for tool in sorted(tools)})
+
+    def _admission(self, admission_id: str) -> Admission:
+        kept = self._engine.admissions.get((admission_id,))
+        if kept is not None:
+            return kept
+        for tenant in self._engine.store.queries.tenants():
+            row = self._engine.store.queries.rows([Ref(CallRow, (tenant, admission_id))])[0]
+            if isinstance(row, CallRow):
+                return decode_admission(row.body)
+        raise NotFoundError(f"{admission_id} was never admitted")
+
+
+def _arguments(call: Call) -> Mapping[str, Json]:
+    value = decode(call.arguments)
+    if not isinstance(value, dict) or encode(value) != call.arguments:
+        raise InvalidError("arguments are the canonical JSON (RFC 8785) of one object")
+    return value
+
+
+def _failed(error: Exception) -> Future:  # type: ignore[type-arg]  # a failed future is of any type
+    future: Future = Future()  # type: ignore[type-arg]  # the same
+    future.set_exception(error)
+    return future

@@ -1,0 +1,136 @@
+"""The embedded authority: one object with the three protocols, over one store. What `leasehold.open` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from leasehold.authority.desk import Desk
+from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
+from leasehold.authority.engine import Engine
+from leasehold.authority.receipts import Receipts
+from leasehold.authority.runs import ALL_DEPTH, Runs
+from leasehold.authority.sweep import Sweep
+from leasehold.authority.waiting import Waiters
+from leasehold.model.lease import HeldLease
+from leasehold.model.request import Request
+from leasehold.model.run import RunAttempt
+
+__all__ = ["Authority"]
+
+
+class Authority:
+    """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
+
+    The everyday verbs stand here; `runs`, `desk`, `receipts` and `sweep` have the rest.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._waiters = Waiters(engine.store.changes)
+        self._forgeries = ForgeryCounter()
+        self.runs = Runs(engine, self._waiters)
+        self.desk = Desk(engine, self.runs)
+        self.receipts = Receipts(engine)
+        self.sweep = Sweep(engine, self.runs, self._forgeries)
+
+    def door(self, tool: str, environment: str) -> EmbeddedDoor:
+        """The door of one tool in one environment; a guard stands at it."""
+        return EmbeddedDoor(self.engine, tool, environment, self._forgeries)
+
+    def start(
+        self,
+        *,
+        agent: str,
+        purpose: str,
+        route: str = "",
+        tenant: str = "",
+        environment: str = "",
+        requested_by: str = "",
+        parent: HeldLease | None = None,
+    ) -> RunAttempt:
+        """Start a run, or a child run under a lease (`Runs.start`)."""
+        return self.runs.start(
+            agent=agent,
+            route=route,
+            tenant=tenant,
+            environment=environment,
+            requested_by=requested_by,
+            purpose=purpose,
+            parent=parent,
+        )
+
+    def retry(self, run: RunAttempt) -> RunAttempt:
+        """Begin the next attempt (`Runs.retry`)."""
+        return self.runs.retry(run)
+
+    def run(self, run_id: str) -> RunAttempt:
+        """Take a run up again in another process (`Runs.resume`)."""
+        return self.runs.resume(run_id)
+
+    def request(
+        self,
+        run: RunAttempt,
+        allow: Mapping[str, Mapping[str, object]],
+        *,
+        reason: str,
+        budget: Mapping[str, object] | None = None,
+        ttl_seconds: int = 0,
+        delegation_depth: int = ALL_DEPTH,
+        tried: Sequence[str] = (),
+    ) -> Request:
+        """Ask for a lease (`Runs.request`)."""
+        return self.runs.request(
+            run,
+            allow,
+            reason=reason,
+            budget=budget,
+            ttl_seconds=ttl_seconds,
+            delegation_depth=delegation_depth,
+            tried=tried,
+        )
+
+    def find_request(self, request_id: str) -> Request:
+        """A request by its id (`Runs.find_request`)."""
+        return self.runs.find_request(request_id)
+
+    def wait(self, request: Request | str, timeout: float | None = None) -> HeldLease:
+        """Wait for people, then draw a live lease (`Runs.wait`)."""
+        return self.runs.wait(request, timeout)
+
+    def renew(self, lease: HeldLease) -> HeldLease:
+        """Draw the next lease of the same request (`Runs.renew`)."""
+        return self.runs.renew(lease)
+
+    def escalate(
+        self,
+        run: RunAttempt,
+        action: str,
+        attributes: Mapping[str, object],
+        *,
+        reason: str,
+        seconds: int = 60,
+        timeout: float | None = None,
+        tried: Sequence[str] = (),
+    ) -> HeldLease:
+        """A lease for one operation, dead after a minute (`Runs.escalate`)."""
+        return self.runs.escalate(run, action, attributes, reason=reason, seconds=seconds, timeout=timeout, tried=tried)
+
+    def finish(self, run: RunAttempt) -> bytes:
+        """Finish a run and everything under it, and answer its signed receipt (a DSSE envelope)."""
+        self.runs.end(run.run, "done")
+        return self.receipts.build(run.run)
+
+    def close(self) -> None:
+        """Answer what is under way, keep the ledger's head outside the database, and let the files go."""
+        self.sweep.close()
+        self._waiters.close()
+        self.engine.store.close()
+
+    def __enter__(self) -> Authority:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,251 @@
+"""What Runs, Door and Desk share: documents read by id, steps built under the active policy, answers as values.
+
+Documents are immutable, so they are kept decoded; rows are not, so none is ever kept (DESIGN §3).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+import msgspec
+
+from leasehold.decide.chain import Chain, ChainLink
+from leasehold.decide.documents import decode_lease, decode_request, decode_run
+from leasehold.decide.facts import Step, StepAnswer
+from leasehold.decide.issue import capability_digest
+from leasehold.decide.rows import AUTHORITY_WIDE
+from leasehold.errors import ApprovalNeeded, Denied, NotFoundError, StoreError, UnavailableError
+from leasehold.model.call import Admission
+from leasehold.model.canonical import decode as decode_json
+from leasehold.model.decision import Decision, Reason
+from leasehold.model.lease import HeldLease, Lease, Token
+from leasehold.model.request import Request
+from leasehold.model.run import Run
+from leasehold.policy.document import Policy
+from leasehold.store.protocol import Store
+from leasehold.system import System
+from leasehold.token.cache import VerifiedCache
+from leasehold.token.codec import sign_lease
+from leasehold.token.digest import Digester, derive_tenant_key
+from leasehold.token.keys import KeyRing
+from leasehold.token.verify import VerifiedToken, Verifier
+
+__all__ = ["Engine", "Identity", "refusal_error", "then"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+V = TypeVar("V")
+
+MAX_REBUILDS = 8
+MAX_DOCUMENTS = 50_000
+MAX_TOKENS = 50_000
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who an authority is: its issuer id and its keys, one ring per type of document. Never leaves the process."""
+
+    issuer: str
+    leases: KeyRing
+    receipts: KeyRing
+    checkpoints: KeyRing
+    digest_key: bytes
+
+
+class Kept(Generic[V]):
+    """A bounded memory of immutable values, the least recently used going first. Owns its lock."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values: OrderedDict[tuple[str, ...], V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, ...]) -> V | None:
+        """The value, if it is still kept."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: tuple[str, ...], value: V) -> V:
+        """Keep a value and return it."""
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._capacity:
+                self._values.popitem(last=False)
+        return value
+
+
+class Engine:
+    """One log's store with the identity that signs for it. Threads may share it."""
+
+    def __init__(self, store: Store, system: System, identity: Identity) -> None:
+        self.store = store
+        self.system = system
+        self.identity = identity
+        self.verifier = Verifier(identity.issuer, identity.leases.public(), VerifiedCache[VerifiedToken](MAX_TOKENS))
+        self.admissions: Kept[Admission] = Kept(MAX_DOCUMENTS)
+        self._policies: Kept[Policy] = Kept(64)
+        self._runs: Kept[Run] = Kept(MAX_DOCUMENTS)
+        self._requests: Kept[Request] = Kept(MAX_DOCUMENTS)
+        self._chains: Kept[Chain] = Kept(MAX_DOCUMENTS)
+        self._tokens: Kept[Token] = Kept(MAX_TOKENS)
+        self._digesters: Kept[Digester] = Kept(10_000)
+        self._active = store.queries.control().policy
+
+    # steps
+
+    def submit(self, build: Callable[[Policy], Step[A]]) -> Future[A]:
+        """Build a step under the active policy, submit it, and answer its value.
+
+        When the active policy changed in between, the step is built again. The Future raises `Denied` where the step
+        refused, else what the store raised.
+        """
+        answer: Future[A] = Future()
+        self._try(build, answer, MAX_REBUILDS)
+        return answer
+
+    def _try(self, build: Callable[[Policy], Step[A]], answer: Future[A], left: int) -> None:
+        try:
+            step = build(self.policy(self._active))
+            submitted = self.store.submit(step)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits for the answer
+            answer.set_exception(error)
+            return
+        submitted.add_done_callback(lambda done: self._answered(build, answer, left, done))
+
+    def _answered(
+        self, build: Callable[[Policy], Step[A]], answer: Future[A], left: int, done: Future[StepAnswer[A]]
+    ) -> None:
+        if (error := done.exception()) is not None:
+            answer.set_exception(error)
+            return
+        reply = done.result()
+        if reply.active_policy:
+            self._active = reply.active_policy
+            if left:
+                self._try(build, answer, left - 1)
+            else:
+                answer.set_exception(
+                    UnavailableError("the active policy changes faster than steps are built; try again")
+                )
+        elif reply.decision.is_allowed:
+            answer.set_result(reply.value)  # type: ignore[arg-type]  # an allowed step answers its value
+        else:
+            answer.set_exception(refusal_error(reply.decision))
+
+    # documents
+
+    def policy(self, digest: str) -> Policy:
+        """A policy by its hash.
+
+        Raises:
+            StoreError: no policy is active, or its document is damaged.
+        """
+        kept = self._policies.get((digest,))
+        if kept is not None:
+            return kept
+        body = self.store.queries.document(AUTHORITY_WIDE, digest) if digest else None
+        if body is None:
+            raise StoreError("no policy is active in this state; run: leasehold policy accept")
+        policy = Policy.from_json(decode_json(body))
+        if policy.hash != digest:
+            raise StoreError("the active policy's document is damaged; run: leasehold policy accept")
+        return self._policies.put((digest,), policy)
+
+    def active_policy(self) -> Policy:
+        """The policy that is active now."""
+        self._active = self.store.queries.control().policy
+        return self.policy(self._active)
+
+    def run(self, tenant: str, run_id: str) -> Run:
+        """A run's envelope.
+
+        Raises:
+            NotFoundError: the tenant has no such run.
+        """
+        kept = self._runs.get((tenant, run_id))
+        return kept or self._runs.put((tenant, run_id), decode_run(self._document(tenant, run_id)))
+
+    def request(self, tenant: str, request_id: str) -> Request:
+        """A request as it was made.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+        """
+        kept = self._requests.get((tenant, request_id))
+        return kept or self._requests.put((tenant, request_id), decode_request(self._document(tenant, request_id)))
+
+    def chain(self, tenant: str, lease_id: str) -> Chain:
+        """A lease with all above it, root first, each with its run.
+
+        Raises:
+            NotFoundError: one of them is not in this ledger.
+        """
+        kept = self._chains.get((tenant, lease_id))
+        if kept is not None:
+            return kept
+        leaf = decode_lease(self._document(tenant, lease_id))
+        above = tuple(self._link(decode_lease(self._document(tenant, parent))) for parent in leaf.parents)
+        return self._chains.put((tenant, lease_id), (*above, self._link(leaf)))
+
+    def _link(self, lease: Lease) -> ChainLink:
+        return ChainLink(lease, self.run(lease.tenant, lease.run_id), capability_digest(lease))
+
+    def _document(self, tenant: str, document_id: str) -> bytes:
+        body = self.store.queries.document(tenant, document_id)
+        if body is None:
+            raise NotFoundError(f"{document_id} is not in this ledger")
+        return body
+
+    def locate(self, row_id: str) -> str:
+        """The tenant of a run, request or lease, for operators who name it by its id alone.
+
+        Raises:
+            NotFoundError: there is no such thing.
+        """
+        row = self.store.queries.locate(row_id, self.store.queries.tenants())
+        if row is None:
+            raise NotFoundError(f"{row_id} is not in this ledger")
+        return row.tenant
+
+    # keys
+
+    def digester(self, tenant: str) -> Digester:
+        """What makes a tenant's keyed digests (threat case 102)."""
+        kept = self._digesters.get((tenant,))
+        return kept or self._digesters.put((tenant,), Digester(derive_tenant_key(self.identity.digest_key, tenant)))
+
+    def token(self, lease: Lease, audience: str) -> Token:
+        """The token of a lease for one tool."""
+        key = (lease.lease_id, audience)
+        kept = self._tokens.get(key)
+        return kept or self._tokens.put(key, sign_lease(lease, audience, self.identity.issuer, self.identity.leases))
+
+    def held(self, lease: Lease) -> HeldLease:
+        """A lease with all its tokens."""
+        return HeldLease(lease=lease, tokens={audience: self.token(lease, audience) for audience in lease.audiences})
+
+
+def refusal_error(decision: Decision) -> Denied:
+    """The exception that carries a refusal."""
+    if decision.reason is Reason.APPROVAL_NEEDED and decision.request_id:
+        return ApprovalNeeded(decision, decision.request_id)
+    return Denied(decision)
+
+
+def then(inner: Future[A], convert: Callable[[A], B]) -> Future[B]:
+    """A Future of the converted value; failures pass through."""
+    outer: Future[B] = Future()
+
+    def finish(done: Future[A]) -> None:
+        try:
+            outer.set_result(convert(done.result()))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits for the answer
+            outer.set_exception(error)
+
+    inner.add_done_callback(finish)
+    return outer

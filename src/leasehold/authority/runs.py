@@ -1,0 +1,337 @@
+"""What agent hosts may ask: start, retry, request, wait, renew, escalate, finish. The Runs protocol, embedded.
+
+Holding the open state is the launcher's credential here; `requested_by` is recorded as asserted (DESIGN §2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+
+from leasehold.authority.engine import Engine, then
+from leasehold.authority.waiting import Waiters
+from leasehold.decide.answer import Withdraw
+from leasehold.decide.chain import Chain
+from leasehold.decide.facts import Ref
+from leasehold.decide.finish import FinishRun
+from leasehold.decide.issue import DrawLease, refuse_draw
+from leasehold.decide.lifecycles import LeaseState, RunState
+from leasehold.decide.request import AskLease
+from leasehold.decide.retry import Retry
+from leasehold.decide.rows import RequestRow, RunRow
+from leasehold.decide.start import Start
+from leasehold.errors import Denied, InvalidError, NotFoundError
+from leasehold.model.budget import CALLS, amounts_from_json
+from leasehold.model.decision import Reason, deny
+from leasehold.model.grant import grants_from_json
+from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
+from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
+from leasehold.model.request import Request, RequestKind, RequestState
+from leasehold.model.run import Link, Run, RunAttempt
+
+__all__ = ["Runs"]
+
+ALL_DEPTH = -1
+"""Ask for as much delegation as the route allows."""
+
+
+class Runs:
+    """Start runs and get leases for them. Threads may share it."""
+
+    def __init__(self, engine: Engine, waiters: Waiters) -> None:
+        self._engine = engine
+        self._waiters = waiters
+
+    def start(
+        self,
+        *,
+        agent: str,
+        route: str = "",
+        tenant: str = "",
+        environment: str = "",
+        requested_by: str = "",
+        purpose: str,
+        parent: HeldLease | None = None,
+    ) -> RunAttempt:
+        """Start a run, or with `parent` a child run under a lease that may be delegated.
+
+        A child has its parent's tenant, environment, requester and route; naming others is an error.
+
+        Raises:
+            Denied: the policy does not let this agent run here, or the lease may not be delegated.
+        """
+        chain: Chain = ()
+        if parent is not None:
+            chain = self._engine.chain(parent.lease.tenant, parent.lease.lease_id)
+            above = chain[-1].run
+            given = (route, tenant, environment, requested_by)
+            theirs = (above.route, above.tenant, above.environment, above.requested_by)
+            if any(one and one != other for one, other in zip(given, theirs, strict=True)):
+                raise InvalidError("a child run has its parent's route, tenant, environment and requester; name none")
+            route, tenant, environment, requested_by = theirs
+        run = Run(
+            run_id=RunId(self._engine.system.new_id("run")),
+            tenant=tenant,
+            environment=environment,
+            agent=agent,
+            requested_by=requested_by,
+            route=route,
+            purpose=purpose,
+            started_at=0,
+            expires_at=1,
+            policy="",
+            ancestors=_ancestors(chain),
+        )
+        started = self._engine.submit(lambda policy: Start(policy_document=policy, run=run, parent=chain)).result()
+        return RunAttempt(run=started, attempt=1)
+
+    def retry(self, run: RunAttempt) -> RunAttempt:
+        """Begin the next attempt: what older attempts hold is dead from here on.
+
+        Raises:
+            Denied: the run is over, stopped, or this is not its newest attempt.
+        """
+        attempt = self._engine.submit(lambda _: Retry(run=run.run, from_attempt=run.attempt)).result()
+        return RunAttempt(run=run.run, attempt=attempt)
+
+    def resume(self, run_id: str) -> RunAttempt:
+        """The newest attempt of a run, in whatever process it is asked for.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        tenant = self._engine.locate(check_id(run_id, "run"))
+        row = self._engine.store.queries.rows([Ref(RunRow, (tenant, run_id))])[0]
+        if not isinstance(row, RunRow):
+            raise NotFoundError(f"{run_id} is not in this ledger")
+        return RunAttempt(run=self._engine.run(tenant, run_id), attempt=row.attempt)
+
+    def request(
+        self,
+        run: RunAttempt,
+        allow: Mapping[str, Mapping[str, object]],
+        *,
+        reason: str,
+        budget: Mapping[str, object] | None = None,
+        ttl_seconds: int = 0,
+        delegation_depth: int = ALL_DEPTH,
+        tried: Sequence[str] = (),
+    ) -> Request:
+        """Ask for a lease: actions with what their attributes may be, and why.
+
+        Answers at once; where people have to agree, `wait` waits for them. `budget` and `ttl_seconds` default to the
+        route's. `tried` says what the run already tried, for an escalation.
+
+        Raises:
+            Denied: the route does not offer this.
+            InvalidError: a grant or amount cannot be read.
+        """
+        if not 0 <= ttl_seconds <= HARD_MAX_TTL_SECONDS:
+            raise InvalidError(f"a lease lives at most {HARD_MAX_TTL_SECONDS} s; ask for less and renew")
+        draft = Request(
+            request_id=RequestId(self._engine.system.new_id("req")),
+            kind=RequestKind.LEASE,
+            tenant=run.tenant,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            reason=reason,
+            made_at=0,
+            answer_by=1,
+            policy="",
+            card_digest="",
+            allow=grants_from_json(allow),
+            budget=amounts_from_json(budget or {}),
+            ttl_seconds=ttl_seconds,
+            delegation_depth=delegation_depth,
+            tried=tuple(tried),
+        )
+        parent = self._parent_chain(run.run)
+        asked = self._engine.submit(
+            lambda policy: AskLease(
+                policy_document=policy,
+                digester=self._engine.digester(run.tenant),
+                run=run.run,
+                request=draft,
+                above=tuple(link.lease.allow for link in parent),
+            )
+        )
+        return asked.result().request
+
+    def find_request(self, request_id: str) -> Request:
+        """A request by its id, in whatever process it is asked for.
+
+        Raises:
+            NotFoundError: there is no such request.
+        """
+        return self._engine.request(self._engine.locate(check_id(request_id, "req")), request_id)
+
+    def request_state(self, request: Request) -> RequestState:
+        """Where a request stands now."""
+        return RequestState(self._row(request).state)
+
+    def withdraw(self, request: Request) -> RequestState:
+        """Take a pending request back.
+
+        Raises:
+            Denied: it is not pending any more.
+        """
+        run = self._engine.run(request.tenant, request.run_id)
+        return self._engine.submit(lambda _: Withdraw(run=run, request=request)).result()
+
+    def submit_wait(self, request: Request | str) -> Future[HeldLease]:
+        """A Future of a live lease, once people have decided. It never blocks a thread of its own.
+
+        On a call request it is a lease of the lease request behind it. The Future raises `Denied` when the answer is
+        no, or when nobody answered in time.
+        """
+        asked = self.find_request(request) if isinstance(request, str) else request
+        decided: Future[Request] = Future()
+        self._waiters.add(lambda: self._is_decided(asked, decided))
+        result: Future[HeldLease] = Future()
+
+        def drawn(done: Future[HeldLease]) -> None:
+            _copy(done, result)
+
+        def ready(done: Future[Request]) -> None:
+            if (error := done.exception()) is not None:
+                result.set_exception(error)
+                return
+            try:
+                self.submit_draw(done.result()).add_done_callback(drawn)
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits
+                result.set_exception(error)
+
+        decided.add_done_callback(ready)
+        return result
+
+    def wait(self, request: Request | str, timeout: float | None = None) -> HeldLease:
+        """Wait until people have decided, then draw a live lease.
+
+        Raises:
+            Denied: the answer is no, or nobody answered in time.
+            TimeoutError: `timeout` seconds passed first; the request goes on, wait again whenever you like.
+        """
+        return self.submit_wait(request).result(timeout)
+
+    def submit_draw(self, request: Request) -> Future[HeldLease]:
+        """A Future of the next lease of an approved request."""
+        source = request
+        if request.kind is RequestKind.CALL:
+            source = self._engine.request(request.tenant, request.lease_request or "")
+        run = self._engine.run(source.tenant, source.run_id)
+        parent = self._parent_chain(run)
+        lease_id = LeaseId(self._engine.system.new_id("lease"))
+        drawn = self._engine.submit(
+            lambda policy: DrawLease(policy_document=policy, run=run, request=source, lease_id=lease_id, parent=parent)
+        )
+        return then(drawn, self._engine.held)
+
+    def renew(self, lease: HeldLease) -> HeldLease:
+        """Draw the next lease of the same request, after a new policy check; the older one runs to its own end.
+
+        Raises:
+            Denied: the request, the run or the policy does not allow another.
+        """
+        return self.submit_draw(self._engine.request(lease.lease.tenant, lease.lease.request_id)).result()
+
+    def escalate(
+        self,
+        run: RunAttempt,
+        action: str,
+        attributes: Mapping[str, object],
+        *,
+        reason: str,
+        seconds: int = 60,
+        timeout: float | None = None,
+        tried: Sequence[str] = (),
+    ) -> HeldLease:
+        """A lease for one operation, dead after `seconds`: one line to ask for, nothing left behind (requirement C1).
+
+        Raises:
+            Denied: the route does not offer it, or people said no.
+        """
+        request = self.request(
+            run,
+            {action: attributes},
+            reason=reason,
+            budget={CALLS: 1},
+            ttl_seconds=seconds,
+            delegation_depth=0,
+            tried=tried,
+        )
+        return self.wait(request, timeout)
+
+    def end(self, run: Run, why: str) -> RunRow:
+        """Finish a run and every run under it, root first, and keep the ledger's head outside the database."""
+        row = self._finish_one(run, why)
+        for child in self._engine.store.queries.children(run.tenant, run.run_id):
+            if child.state == RunState.OPEN:
+                self.end(self._engine.run(run.tenant, child.run_id), "parent" if why == "done" else why)
+        self._engine.store.anchor_now()
+        return row
+
+    def _finish_one(self, run: Run, why: str) -> RunRow:
+        queries = self._engine.store.queries
+        leases = tuple(
+            LeaseId(row.lease_id)
+            for row in queries.leases_of_run(run.tenant, run.run_id)
+            if row.state == LeaseState.ACTIVE
+        )
+        requests = tuple(
+            RequestId(row.request_id)
+            for row in queries.requests_of_run(run.tenant, run.run_id)
+            if row.state in (RequestState.PENDING, RequestState.APPROVED)
+        )
+        finished = self._engine.submit(lambda _: FinishRun(run=run, why=why, leases=leases, requests=requests))
+        return finished.result()
+
+    def _parent_chain(self, run: Run) -> Chain:
+        """The chain of the newest lease of the request that a child run was delegated from."""
+        if not run.ancestors:
+            return ()
+        rows = self._engine.store.queries.leases_of_request(run.tenant, run.ancestors[-1].request_id)
+        if not rows:
+            raise Denied(deny(Reason.NOT_FOUND, "the lease that this run was delegated from is gone"))
+        return self._engine.chain(run.tenant, rows[0].lease_id)
+
+    def _row(self, request: Request) -> RequestRow:
+        row = self._engine.store.queries.rows([Ref(RequestRow, (request.tenant, request.request_id))])[0]
+        if not isinstance(row, RequestRow):
+            raise NotFoundError(f"{request.request_id} is not in this ledger")
+        return row
+
+    def _is_decided(self, request: Request, decided: Future[Request]) -> bool:
+        """Look once whether people have decided; if so, or if they never will, resolve the Future."""
+        if decided.done():
+            return True
+        try:
+            row = self._row(request)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits
+            decided.set_exception(error)
+            return True
+        if row.state == RequestState.PENDING:
+            return False
+        refusal = refuse_draw(row, request)
+        if refusal is None:
+            decided.set_result(request)
+        else:
+            decided.set_exception(Denied(refusal))
+        return True
+
+
+def _ancestors(chain: Chain) -> tuple[Link, ...]:
+    return tuple(
+        Link(
+            run_id=RunId(link.run.run_id),
+            request_id=RequestId(link.lease.request_id),
+            attempt=link.lease.attempt,
+        )
+        for link in chain
+    )
+
+
+def _copy(done: Future[HeldLease], result: Future[HeldLease]) -> None:
+    if (error := done.exception()) is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(done.result())
