@@ -169,7 +169,7 @@ class EmbeddedDoor:
         )
 
     def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:
-        """Attach the tokens of the tools that the action declares it uses, as far as the lease grants anything there."""
+        """Attach the tokens of the tools that the action declares it uses, where the lease grants anything there."""
         self._engine.admissions.put((admission.admission_id,), admission)
         lease = chain[-1].lease
         tools = {split_action(action)[0] for action in admission.uses} & set(lease.audiences)

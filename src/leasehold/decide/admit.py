@@ -22,7 +22,7 @@ from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.request import describe_grants, lease_need, request_rows
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
-from leasehold.model.budget import MICROS, TOOL_SECONDS
+from leasehold.model.budget import MICROS, TOOL_SECONDS, amounts_to_lines
 from leasehold.model.call import Admission, Call, CallState
 from leasehold.model.canonical import Json, encode
 from leasehold.model.card import card_bytes
@@ -46,8 +46,9 @@ DENIALS_LISTED = 200
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """The approval that a call uses: none, the lease's, or a call request of its own."""
+    """The approval that a call uses: none, the lease's, or a call request of its own; and what the policy demanded."""
 
+    need: ApprovalNeed
     approved_by: tuple[str, ...]
     request: RequestRow | None = None
 
@@ -215,9 +216,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         need = self._need()
         leaf = self.chain[-1]
         if need.mode is ApprovalMode.NONE:
-            return Approval(leaf.lease.approved_by)
+            return Approval(need, leaf.lease.approved_by)
         if need.mode is ApprovalMode.LEASE and self._lease_is_approved(facts):
-            return Approval(leaf.lease.approved_by)
+            return Approval(need, leaf.lease.approved_by)
         for row in reversed(self._requests(facts)):
             if row.attempt != leaf.lease.attempt or row.revoked or row.held:
                 continue
@@ -226,7 +227,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             if row.state == RequestState.PENDING and not now.reached(row.answer_by):
                 return replace(_approval_needed(row.request_id), request_id=row.request_id)
             if row.state == RequestState.APPROVED and not now.reached(row.use_by) and self._counts(row, need):
-                return Approval(self._approvers(row, need), row)
+                return Approval(need, self._approvers(row, need), row)
         return None
 
     def _need(self) -> ApprovalNeed:
@@ -348,7 +349,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             row = facts.get(RequestRow, self.tenant, request_id)
             if row is not None and not row.ending:
                 rows.append(replace(row, ending=admission.admission_id))
-        return StepAnswer(allow(), admission), Changes(rows=tuple(rows), entries=(self._entry(admission),))
+        return StepAnswer(allow(), admission), Changes(
+            rows=tuple(rows), entries=(self._entry(admission, approval.need),)
+        )
 
     def _admission(self, now: Instant, approval: Approval, reserved: dict[str, int]) -> Admission:
         leaf = self.chain[-1]
@@ -415,7 +418,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             state=CallState.ADMITTED,
         )
 
-    def _entry(self, admission: Admission) -> Entry:
+    def _entry(self, admission: Admission, need: ApprovalNeed) -> Entry:
+        implies = implied(self.policy_document, self.call.action)
         return chain_entry(
             EntryKind.CALL_ADMITTED,
             self.chain,
@@ -426,7 +430,10 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             detail={
                 "run_chain": admission.run_chain,
                 "request_chain": admission.request_chain,
-                "reserved": tuple(f"{unit}={amount}" for unit, amount in sorted(admission.reserved.items())),
+                "reserved": amounts_to_lines(admission.reserved),
+                "approval": need.mode,
+                "quorum": need.quorum,
+                **({"implies": implies} if implies else {}),
                 "finish_by": admission.finish_by,
                 "expires_at": min(link.lease.expires_at for link in self.chain),
                 **({"call_id": admission.call_id} if admission.call_id else {}),

@@ -150,7 +150,8 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
                 "key": self.answer.key_id,
                 "signature": self.answer.signature,
                 "answered_at": self.answer.answered_at,
-                "same_account": "yes" if self.answer.same_account else "no",
+                **({"same_account": "yes"} if self.answer.same_account else {}),
+                **({"own_request": "yes"} if self.answer.person == self.run.requested_by else {}),
                 **({"words": self.answer.reason} if self.answer.reason else {}),
             },
         )

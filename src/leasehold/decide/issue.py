@@ -67,7 +67,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
         lease = self._lease(facts, row, need, now)
         state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.USE)
         rows = (msgspec.structs.replace(row, state=state), *_lease_rows(lease, facts.next_index))
-        return StepAnswer(allow(), lease), Changes(rows=rows, entries=(self._entry(lease),))
+        return StepAnswer(allow(), lease), Changes(rows=rows, entries=(self._entry(lease, need),))
 
     def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or refuse_draw(row, self.request)
@@ -128,7 +128,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
             epoch=facts.control.epoch,
         )
 
-    def _entry(self, lease: Lease) -> Entry:
+    def _entry(self, lease: Lease, need: ApprovalNeed) -> Entry:
         return request_entry(
             EntryKind.LEASE_ISSUED,
             self.request,
@@ -140,6 +140,9 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
             policy=self.policy,
             detail={
                 "allow": describe_grants(lease.allow),
+                "deny": lease.deny,
+                "approval": need.mode,
+                "quorum": need.quorum,
                 "expires_at": lease.expires_at,
                 "ttl_seconds": lease.expires_at - lease.issued_at,
                 "reason": lease.reason,

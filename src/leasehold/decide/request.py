@@ -19,6 +19,7 @@ from leasehold.decide.entries import request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
 from leasehold.ledger.entry import EntryKind
+from leasehold.model.budget import amounts_to_lines
 from leasehold.model.card import Card, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
@@ -86,6 +87,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
                 "card": request.card_digest,
                 "reason": request.reason,
                 "allow": describe_grants(request.allow),
+                "budget": amounts_to_lines(request.budget),
                 "approval": need.mode,
                 "rule": need.rule,
             },

@@ -18,7 +18,7 @@ from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.lifecycles import RunState
 from leasehold.decide.rows import AccountRow, DocumentRow, Row, RunRow
 from leasehold.ledger.entry import EntryKind
-from leasehold.model.budget import CHILDREN, MICROS
+from leasehold.model.budget import CHILDREN, MICROS, amounts_to_lines
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
 from leasehold.model.run import Run
@@ -68,6 +68,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
             return StepAnswer(refusal), Changes(
                 entries=(run_entry(EntryKind.START_DENIED, run, attempt=1, decision=refusal, policy=self.policy),)
             )
+        limits: dict[str, int] = {}
         if not self.parent and route is not None:
             limits = {**route.budget, CHILDREN: route.delegation.children * MICROS}
             accounts = open_accounts(run.tenant, run.run_id, limits)
@@ -80,7 +81,12 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
                     attempt=1,
                     policy=self.policy,
                     lease=self.parent[-1].lease.lease_id if self.parent else "",
-                    detail={"purpose": run.purpose, "requester": run.requester_proof, "expires_at": run.expires_at},
+                    detail={
+                        "purpose": run.purpose,
+                        "requester": run.requester_proof,
+                        "expires_at": run.expires_at,
+                        "budget": amounts_to_lines(limits),
+                    },
                 ),
             ),
         )

@@ -21,6 +21,7 @@ __all__ = [
     "Amounts",
     "amounts_from_json",
     "amounts_to_json",
+    "amounts_to_lines",
     "format_amount",
     "parse_amount",
 ]
@@ -95,3 +96,8 @@ def _decimal(unit: str, micros: int) -> str:
         return text
     whole, _, places = text.partition(".")
     return f"{whole}.{places.ljust(2, '0')}"
+
+
+def amounts_to_lines(amounts: Amounts) -> tuple[str, ...]:
+    """Amounts as ledger entries write them: `unit=millionths`, sorted by unit."""
+    return tuple(f"{unit}={amount}" for unit, amount in sorted(amounts.items()))
