@@ -25,7 +25,7 @@ from leasehold.token.verify import UnverifiedToken, VerifiedToken, Verifier
 RENAMED = {"issuer", "audience", "kid", "cnf_jkt"}  # members of a verified token that no lease has
 
 names = st.from_regex(r"[a-z][a-z0-9-]{0,9}", fullmatch=True)
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=30)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 integers = st.integers(-(2**53) + 1, 2**53 - 1)
 values = st.one_of(names, integers, st.booleans(), st.just("payé/été"))
 prefixes = st.one_of(
@@ -126,7 +126,7 @@ def test_the_claims_are_those_that_oauth_readers_know(
     decoded = jwt.decode(token, keys, algorithms=["Ed25519"])
     registry = jwt.JWTClaimsRegistry(
         now=lambda: lease.issued_at + 1,
-        iss={"essential": True, "value": claims["iss"]},
+        iss={"essential": True, "value": str(claims["iss"])},
         aud={"essential": True, "value": "deploy.prod"},
         sub={"essential": True, "value": lease.run_id},
         client_id={"essential": True, "value": "release-bot"},
