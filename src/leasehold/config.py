@@ -172,22 +172,26 @@ def read_private(path: Path) -> bytes:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            data = _read_checked(descriptor, path)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        why = (
-            "is a symbolic link, which is refused"
-            if error.errno == errno.ELOOP
-            else f"cannot be read: {error.strerror}"
-        )
+        link = error.errno == errno.ELOOP
+        why = "is a symbolic link, which is refused" if link else f"cannot be read: {error.strerror}"
         raise ConfigError(why, path=str(path)) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError("is not a regular file", path=str(path))
-        _check_private(status, path, "600")
-        data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"is larger than {MAX_FILE_BYTES} bytes", path=str(path))
     return data
+
+
+def _read_checked(descriptor: int, path: Path) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError("is not a regular file", path=str(path))
+    _check_private(status, path, "600")
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _check_private(status: os.stat_result, path: Path, mode: str) -> None:
