@@ -143,14 +143,9 @@ def keys_of(x: bytes) -> str:
     return json.dumps({"document": "lease", "keys": [key]})
 
 
-def accepted() -> Iterator[Vector]:
-    """Tokens that open their door."""
-    yield Vector("plain", "an authentic lease at its door is accepted", (23,), "accept", lease=LEASE)
-    yield Vector(
-        "other-audience", "the same lease has another token for another tool, with that tool's grants only", (10,),
-        "accept", sign_lease(LEASE, "ticket", ISSUER, RING), lease=LEASE, door={"audience": "ticket"},
-    )  # fmt: skip
-    rich = msgspec.structs.replace(
+def rich_lease() -> Lease:
+    """A lease with every kind of constraint and every kind of escape in it."""
+    return msgspec.structs.replace(
         LEASE,
         allow=grants_from_json(
             {
@@ -172,6 +167,16 @@ def accepted() -> Iterator[Vector]:
         delegation_depth=2,
         receipt=False,
     )
+
+
+def accepted() -> Iterator[Vector]:
+    """Tokens that open their door."""
+    yield Vector("plain", "an authentic lease at its door is accepted", (23,), "accept", lease=LEASE)
+    yield Vector(
+        "other-audience", "the same lease has another token for another tool, with that tool's grants only", (10,),
+        "accept", sign_lease(LEASE, "ticket", ISSUER, RING), lease=LEASE, door={"audience": "ticket"},
+    )  # fmt: skip
+    rich = rich_lease()
     yield Vector(
         "rich", "every kind of constraint and every escape survives", (18, 23), "accept",
         sign_lease(rich, "deploy.prod", ISSUER, RING), lease=rich,
@@ -283,6 +288,11 @@ def headers() -> Iterator[Vector]:
         name = "type-" + "".join(letter if letter.isalnum() else "-" for letter in typ.lower())
         name += "-upper" if typ.isupper() and typ != "JWT" else ""
         yield Vector(name, "a document of another type is no lease", (9,), "type", with_header(typ=typ))
+
+
+def kids() -> Iterator[Vector]:
+    """Key ids that name no key."""
+    plain, payload = canonical.encode(HEADER), canonical.encode(CLAIMS)
     for name, kid in (
         ("path", "../../../etc/passwd"), ("url", "https://attacker.example/k"), ("sql", "' OR 1=1 --"),
         ("empty", ""), ("long", "k" * 3000), ("stranger", OTHER_KEY.kid),
@@ -392,7 +402,7 @@ def impossible_values() -> tuple[Row, ...]:
 
 def vectors() -> dict[str, dict[str, object]]:
     """Every vector by the name of its file."""
-    listed = [*accepted(), *doors(), *spellings(), *headers(), *signatures(), *claims()]
+    listed = [*accepted(), *doors(), *spellings(), *headers(), *kids(), *signatures(), *claims()]
     return {f"{number:03d}-{vector.name.lower()}.json": vector.to_json() for number, vector in enumerate(listed, 1)}
 
 
