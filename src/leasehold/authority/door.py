@@ -24,7 +24,7 @@ from leasehold.errors import InvalidError, NotFoundError, TokenError
 from leasehold.model.call import Admission, Call, Outcome, Settlement, check_key
 from leasehold.model.canonical import Json, decode, encode
 from leasehold.model.decision import Decision, Reason, deny
-from leasehold.model.grant import Attributes, split_action
+from leasehold.model.grant import Attributes, Grant, split_action
 from leasehold.model.ids import AdmissionId, RequestId, check_id
 from leasehold.model.text import check_identifier
 from leasehold.policy.document import Policy
@@ -32,7 +32,7 @@ from leasehold.policy.evaluate import attributes_of, key_of
 from leasehold.token.codes import TokenCode
 from leasehold.token.verify import VerifiedToken
 
-__all__ = ["EmbeddedDoor", "ForgeryCounter"]
+__all__ = ["EmbeddedDoor", "ForgeryCounter", "narrow_to"]
 
 _REASONS = {
     TokenCode.AUDIENCE: Reason.WRONG_TOOL,
@@ -169,13 +169,16 @@ class EmbeddedDoor:
         )
 
     def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:
-        """Attach the tokens of the tools that the action declares it uses, where the lease grants anything there."""
+        """Attach what the action may use of other tools: the grants, narrowed to this call, and their tokens."""
         self._engine.admissions.put((admission.admission_id,), admission)
         lease = chain[-1].lease
-        tools = {split_action(action)[0] for action in admission.uses} & set(lease.audiences)
+        offered = {action: lease.allow[action] for action in admission.uses if action in lease.allow}
+        narrowed = {action: narrow_to(grant, admission.grant) for action, grant in offered.items()}
+        grants = {action: grant for action, grant in narrowed.items() if grant is not None}
+        tools = sorted({split_action(action)[0] for action in grants})
         if not tools:
             return admission
-        return replace(admission, tokens={tool: self._engine.token(lease, tool) for tool in sorted(tools)})
+        return replace(admission, sub_grants=grants, tokens={tool: self._engine.token(lease, tool) for tool in tools})
 
     def _admission(self, admission_id: str) -> Admission:
         kept = self._engine.admissions.get((admission_id,))
@@ -186,6 +189,14 @@ class EmbeddedDoor:
             if isinstance(row, CallRow):
                 return decode_admission(row.body)
         raise NotFoundError(f"{admission_id} was never admitted")
+
+
+def narrow_to(grant: Grant, call: Grant) -> Grant | None:
+    """A sub-action's grant with the call's own values wherever attributes have equal names; None if they do not fit."""
+    shared = {name: entry for name, entry in call.attributes.items() if name in grant.attributes}
+    if any(not entry.within(grant.attributes[name]) for name, entry in shared.items()):
+        return None
+    return Grant(grant.action, {**grant.attributes, **shared})
 
 
 def _arguments(call: Call) -> Mapping[str, Json]:

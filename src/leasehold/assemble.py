@@ -1,0 +1,169 @@
+"""The composition root: the only module that names a concrete store. `leasehold.open` and the CLI call it.
+
+The first policy that a fresh state sees becomes active, and the authority says so; a changed file does nothing until
+`leasehold policy accept`. State lives in the user's state directory under the policy's `authority` name.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from leasehold.authority.embedded import Authority
+from leasehold.authority.engine import Engine, Identity
+from leasehold.authority.receipts import checkpoint_keys, sign_head
+from leasehold.config import Anchor as AnchorFile
+from leasehold.config import (
+    StateFiles,
+    advance_anchor,
+    ensure_key_ring,
+    ensure_secret,
+    open_state,
+    read_anchor,
+    read_sources,
+    state_directory,
+)
+from leasehold.ledger.checkpoint import open_checkpoint
+from leasehold.policy.document import Policy
+from leasehold.policy.load import load_policy
+from leasehold.store.protocol import TreeHead
+from leasehold.store.sqlite import SqliteStore
+from leasehold.system import RealSystem, System
+from leasehold.token.keys import DocumentType, KeyRing, SigningKey
+
+__all__ = ["MEMORY", "CheckpointAnchor", "ForgottenAnchor", "issuer_of", "open_authority", "read_policy"]
+
+MEMORY = ":memory:"
+_LOG = logging.getLogger("leasehold")
+
+
+class CheckpointAnchor:
+    """The epoch and last signed checkpoint in a file beside the database; what the store may not be behind."""
+
+    def __init__(self, path: Path, origin: str, ring: KeyRing) -> None:
+        self._path = path
+        self._origin = origin
+        self._ring = ring
+
+    def read(self) -> TreeHead | None:
+        """The head that was kept last, its signature verified.
+
+        Raises:
+            LeaseholdError: the file is damaged, not private, or not signed by this authority.
+        """
+        kept = read_anchor(self._path)
+        if kept is None:
+            return None
+        opened = open_checkpoint(kept.checkpoint.encode(), checkpoint_keys(self._origin, self._ring))
+        return TreeHead(epoch=kept.epoch, size=opened.checkpoint.size, root=opened.checkpoint.root)
+
+    def replace_if_larger(self, head: TreeHead) -> None:
+        """Sign and keep a head durably, unless a larger one is kept already."""
+        note = sign_head(self._origin, self._ring, head)
+        advance_anchor(self._path, AnchorFile(epoch=head.epoch, size=head.size, checkpoint=note.decode()))
+
+
+class ForgottenAnchor:
+    """No memory outside the database: for state that lives in memory and dies with the process."""
+
+    def read(self) -> TreeHead | None:
+        """There never was one."""
+        return None
+
+    def replace_if_larger(self, head: TreeHead) -> None:
+        """Nothing to keep."""
+
+
+def issuer_of(checkpoints: KeyRing) -> str:
+    """The authority's id: random, made with its first checkpoint key, which no rotation ever drops."""
+    return f"urn:leasehold:{checkpoints.keys[0].kid}"
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a file or folder.
+
+    Raises:
+        ConfigError: with file, line and the nearest known name.
+    """
+    return load_policy(read_sources(path))
+
+
+def open_authority(
+    policy_path: Path | str = "leasehold.toml",
+    *,
+    state: Path | str | None = None,
+    system: System | None = None,
+    sweep: bool = True,
+) -> Authority:
+    """Open the embedded authority of a policy file or folder.
+
+    `state` is a directory, `":memory:"` for a fresh state that dies with the process, or None for the user's state
+    directory. `sweep` runs the housekeeping in a background thread.
+
+    Raises:
+        ConfigError: the policy, a key file or the state directory cannot be used.
+        StoreError: the database cannot be used.
+    """
+    policy = read_policy(Path(policy_path))
+    clock = system or RealSystem()
+    if state == MEMORY:
+        authority = _assemble_memory(clock)
+    else:
+        directory = Path(state) if state is not None else state_directory(policy.authority)
+        authority = _assemble_files(open_state(directory), clock)
+    try:
+        _activate_first(authority, policy)
+    except BaseException:
+        authority.close()
+        raise
+    if sweep:
+        authority.sweep.start()
+    return authority
+
+
+def _assemble_memory(system: System) -> Authority:
+    def ring(document_type: DocumentType) -> KeyRing:
+        return KeyRing(document_type, (_fresh_key(system),))
+
+    checkpoints = ring(DocumentType.CHECKPOINT)
+    issuer = issuer_of(checkpoints)
+    identity = Identity(
+        issuer=issuer,
+        leases=ring(DocumentType.LEASE),
+        receipts=ring(DocumentType.RECEIPT),
+        checkpoints=checkpoints,
+        digest_key=system.random_bytes(32),
+    )
+    store = SqliteStore(MEMORY, clock=system, anchor=ForgottenAnchor(), issuer=issuer)
+    return Authority(Engine(store, system, identity))
+
+
+def _assemble_files(files: StateFiles, system: System) -> Authority:
+    def ring(document_type: DocumentType) -> KeyRing:
+        return ensure_key_ring(files.key_ring(document_type), document_type, _fresh_key(system))
+
+    checkpoints = ring(DocumentType.CHECKPOINT)
+    issuer = issuer_of(checkpoints)
+    identity = Identity(
+        issuer=issuer,
+        leases=ring(DocumentType.LEASE),
+        receipts=ring(DocumentType.RECEIPT),
+        checkpoints=checkpoints,
+        digest_key=ensure_secret(files.digest_key, system.random_bytes(32)),
+    )
+    anchor = CheckpointAnchor(files.anchor, issuer, checkpoints)
+    store = SqliteStore(files.database, clock=system, anchor=anchor, issuer=issuer)
+    return Authority(Engine(store, system, identity))
+
+
+def _activate_first(authority: Authority, policy: Policy) -> None:
+    active = authority.engine.store.queries.control().policy
+    if not active:
+        authority.desk.accept_policy(policy, by="first policy of a fresh state")
+        _LOG.warning("this state is new: the policy %s is active from here on", policy.hash)
+    elif active != policy.hash:
+        _LOG.warning("the policy file differs from the active policy; it does nothing until: leasehold policy accept")
+
+
+def _fresh_key(system: System) -> SigningKey:
+    return SigningKey.generate(system.random_bytes(32), created_at=system.now().seconds)
