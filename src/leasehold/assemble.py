@@ -23,15 +23,16 @@ from leasehold.config import (
     read_sources,
     state_directory,
 )
+from leasehold.errors import ConfigError
 from leasehold.ledger.checkpoint import open_checkpoint
 from leasehold.policy.document import Policy
 from leasehold.policy.load import load_policy
 from leasehold.store.protocol import TreeHead
-from leasehold.store.sqlite import SqliteStore
+from leasehold.store.sqlite import open_sqlite
 from leasehold.system import RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
-__all__ = ["MEMORY", "CheckpointAnchor", "ForgottenAnchor", "issuer_of", "open_authority", "read_policy"]
+__all__ = ["MEMORY", "CheckpointAnchor", "issuer_of", "open_authority", "read_policy", "restore_state"]
 
 MEMORY = ":memory:"
 _LOG = logging.getLogger("leasehold")
@@ -61,17 +62,6 @@ class CheckpointAnchor:
         """Sign and keep a head durably, unless a larger one is kept already."""
         note = sign_head(self._origin, self._ring, head)
         advance_anchor(self._path, AnchorFile(epoch=head.epoch, size=head.size, checkpoint=note.decode()))
-
-
-class ForgottenAnchor:
-    """No memory outside the database: for state that lives in memory and dies with the process."""
-
-    def read(self) -> TreeHead | None:
-        """There never was one."""
-        return None
-
-    def replace_if_larger(self, head: TreeHead) -> None:
-        """Nothing to keep."""
 
 
 def issuer_of(checkpoints: KeyRing) -> str:
@@ -134,26 +124,68 @@ def _assemble_memory(system: System) -> Authority:
         checkpoints=checkpoints,
         digest_key=system.random_bytes(32),
     )
-    store = SqliteStore(MEMORY, clock=system, anchor=ForgottenAnchor(), issuer=issuer)
+    store = open_sqlite(MEMORY, clock=system, issuer=issuer)
     return Authority(Engine(store, system, identity))
 
 
 def _assemble_files(files: StateFiles, system: System) -> Authority:
+    identity = _identity(files, system)
+    anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
+    store = open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor)
+    return Authority(Engine(store, system, identity))
+
+
+def _identity(files: StateFiles, system: System) -> Identity:
+    """The keys of a state directory, made if the state is new.
+
+    Raises:
+        ConfigError: a key file is missing beside a database that exists, is not private, or is damaged.
+    """
+    if files.database.exists() or files.anchor.exists():
+        for path in (*map(files.key_ring, _RINGS), files.digest_key):
+            if not path.exists():
+                raise ConfigError(
+                    "this key file is missing, though the state exists; put it back from a backup", path=str(path)
+                )
+
     def ring(document_type: DocumentType) -> KeyRing:
         return ensure_key_ring(files.key_ring(document_type), document_type, _fresh_key(system))
 
     checkpoints = ring(DocumentType.CHECKPOINT)
-    issuer = issuer_of(checkpoints)
-    identity = Identity(
-        issuer=issuer,
+    return Identity(
+        issuer=issuer_of(checkpoints),
         leases=ring(DocumentType.LEASE),
         receipts=ring(DocumentType.RECEIPT),
         checkpoints=checkpoints,
         digest_key=ensure_secret(files.digest_key, system.random_bytes(32)),
     )
-    anchor = CheckpointAnchor(files.anchor, issuer, checkpoints)
-    store = SqliteStore(files.database, clock=system, anchor=anchor, issuer=issuer)
-    return Authority(Engine(store, system, identity))
+
+
+_RINGS = (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)
+
+
+def restore_state(directory: Path, *, by: str, reason: str, system: System | None = None) -> int:
+    """Take a database that was put back from a backup into use: a new epoch voids every lease, request and run.
+
+    Answers the new epoch. Nothing else opens a database that is behind its anchor.
+
+    Raises:
+        ConfigError: the keys or the anchor cannot be used.
+        StoreError: the database cannot be used.
+    """
+    clock = system or RealSystem()
+    files = open_state(directory)
+    identity = _identity(files, clock)
+    anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
+    kept = anchor.read()
+    store = open_sqlite(files.database, clock=clock, issuer=identity.issuer)
+    try:
+        authority = Authority(Engine(store, clock, identity))
+        epoch = authority.desk.raise_epoch(by=by, reason=reason, at_least=kept.epoch + 1 if kept else 0)
+        anchor.replace_if_larger(authority.receipts.tree_head())
+    finally:
+        store.close()
+    return epoch
 
 
 def _activate_first(authority: Authority, policy: Policy) -> None:

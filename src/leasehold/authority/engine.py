@@ -110,7 +110,7 @@ class Engine:
 
     def _try(self, build: Callable[[Policy], Step[A]], answer: Future[A], left: int) -> None:
         try:
-            step = build(self.policy(self._active))
+            step = build(self.policy(self._active) if self._active else self.active_policy())
             submitted = self.store.submit(step)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits for the answer
             answer.set_exception(error)

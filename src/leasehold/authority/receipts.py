@@ -43,10 +43,13 @@ class Receipts:
 
     def head(self) -> bytes:
         """The signed checkpoint of everything that is committed now, as a C2SP note."""
+        return sign_head(self._engine.identity.issuer, self._engine.identity.checkpoints, self.tree_head())
+
+    def tree_head(self) -> TreeHead:
+        """Epoch, size and root of everything that is committed now."""
         control = self._engine.store.queries.control()
         frontier = Frontier.from_bytes(control.frontier)
-        head = TreeHead(epoch=control.epoch, size=frontier.size, root=frontier.root())
-        return sign_head(self._engine.identity.issuer, self._engine.identity.checkpoints, head)
+        return TreeHead(epoch=control.epoch, size=frontier.size, root=frontier.root())
 
     def export(self) -> Iterator[bytes]:
         """The whole ledger, line by line, for `leasehold ledger verify`."""

@@ -69,7 +69,7 @@ class Prefix(msgspec.Struct, frozen=True, order=True):
         return self.text + ("**" if self.deep else "*")
 
 
-class OneOf(msgspec.Struct, frozen=True, eq=False):
+class OneOf(msgspec.Struct, frozen=True, eq=False, tag="one_of"):
     """A closed list of exact values and prefixes. `["**"]` alone means any value at all and is shown as *any*."""
 
     values: tuple[Scalar, ...] = ()
