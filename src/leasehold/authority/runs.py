@@ -250,7 +250,21 @@ class Runs:
         Raises:
             Denied: the route does not offer it, or people said no.
         """
-        request = self.request(
+        request = self.ask_escalation(run, action, attributes, reason=reason, seconds=seconds, tried=tried)
+        return self.wait(request, timeout)
+
+    def ask_escalation(
+        self,
+        run: RunAttempt,
+        action: str,
+        attributes: Mapping[str, object],
+        *,
+        reason: str,
+        seconds: int = 60,
+        tried: Sequence[str] = (),
+    ) -> Request:
+        """The request behind `escalate`: one action, one call, `seconds` long, not to be delegated."""
+        return self.request(
             run,
             {action: attributes},
             reason=reason,
@@ -259,7 +273,6 @@ class Runs:
             delegation_depth=0,
             tried=tried,
         )
-        return self.wait(request, timeout)
 
     def end(self, run: Run, why: str) -> RunRow:
         """Finish a run and every run under it, root first, and keep the ledger's head outside the database."""

@@ -1,0 +1,140 @@
+"""Async faces of the embedded authority: the same calls, awaited. For agent hosts that run in an event loop.
+
+Nothing is decided here. Waiting for people is a notification; everything else takes one commit, on a worker thread,
+because a database's work must not stop the loop. Guards need no twin: `Guard` guards async functions as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from leasehold.assemble import open_authority
+from leasehold.authority.embedded import Authority
+from leasehold.authority.runs import ALL_DEPTH
+from leasehold.model.lease import HeldLease
+from leasehold.model.protocols import Door
+from leasehold.model.request import Request
+from leasehold.model.run import RunAttempt
+from leasehold.system import System
+
+__all__ = ["AsyncAuthority", "open"]
+
+
+async def open(  # noqa: A001 - `leasehold.aio.open` is the twin of `leasehold.open`
+    policy_path: Path | str = "leasehold.toml",
+    *,
+    state: Path | str | None = None,
+    system: System | None = None,
+    sweep: bool = True,
+) -> AsyncAuthority:
+    """Open the embedded authority of a policy file or folder (`leasehold.open`)."""
+    return AsyncAuthority(await asyncio.to_thread(open_authority, policy_path, state=state, system=system, sweep=sweep))
+
+
+class AsyncAuthority:
+    """The async face of one authority. `sync` is the authority itself, with everything that has no twin here."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.sync = authority
+
+    def door(self, tool: str, environment: str) -> Door:
+        """The door of one tool in one environment (`Authority.door`)."""
+        return self.sync.door(tool, environment)
+
+    async def start(
+        self,
+        *,
+        agent: str,
+        purpose: str,
+        route: str = "",
+        tenant: str = "",
+        environment: str = "",
+        requested_by: str = "",
+        parent: HeldLease | None = None,
+    ) -> RunAttempt:
+        """Start a run, or a child run under a lease (`Runs.start`)."""
+        return await asyncio.to_thread(
+            self.sync.start,
+            agent=agent,
+            purpose=purpose,
+            route=route,
+            tenant=tenant,
+            environment=environment,
+            requested_by=requested_by,
+            parent=parent,
+        )
+
+    async def retry(self, run: RunAttempt) -> RunAttempt:
+        """Begin the next attempt (`Runs.retry`)."""
+        return await asyncio.to_thread(self.sync.retry, run)
+
+    async def run(self, run_id: str) -> RunAttempt:
+        """Take a run up again (`Runs.resume`)."""
+        return await asyncio.to_thread(self.sync.run, run_id)
+
+    async def request(
+        self,
+        run: RunAttempt,
+        allow: Mapping[str, Mapping[str, object]],
+        *,
+        reason: str,
+        budget: Mapping[str, object] | None = None,
+        ttl_seconds: int = 0,
+        delegation_depth: int = ALL_DEPTH,
+        tried: Sequence[str] = (),
+    ) -> Request:
+        """Ask for a lease (`Runs.request`)."""
+        return await asyncio.to_thread(
+            self.sync.request,
+            run,
+            allow,
+            reason=reason,
+            budget=budget,
+            ttl_seconds=ttl_seconds,
+            delegation_depth=delegation_depth,
+            tried=tried,
+        )
+
+    async def wait(self, request: Request | str, timeout: float | None = None) -> HeldLease:
+        """Wait for people, then draw a live lease (`Runs.wait`). Holds no thread while it waits."""
+        waiting = asyncio.wrap_future(await asyncio.to_thread(self.sync.runs.submit_wait, request))
+        return await asyncio.wait_for(waiting, timeout)
+
+    async def renew(self, lease: HeldLease) -> HeldLease:
+        """Draw the next lease of the same request (`Runs.renew`)."""
+        return await asyncio.to_thread(self.sync.renew, lease)
+
+    async def escalate(
+        self,
+        run: RunAttempt,
+        action: str,
+        attributes: Mapping[str, object],
+        *,
+        reason: str,
+        seconds: int = 60,
+        tried: Sequence[str] = (),
+    ) -> HeldLease:
+        """A lease for one operation, dead after a minute (`Runs.escalate`)."""
+        request = await asyncio.to_thread(
+            self.sync.runs.ask_escalation, run, action, attributes, reason=reason, seconds=seconds, tried=tried
+        )
+        return await self.wait(request)
+
+    async def finish(self, run: RunAttempt) -> bytes:
+        """Finish a run and everything under it, and answer its signed receipt (`Authority.finish`)."""
+        return await asyncio.to_thread(self.sync.finish, run)
+
+    async def close(self) -> None:
+        """Let the files go (`Authority.close`)."""
+        await asyncio.to_thread(self.sync.close)
+
+    async def __aenter__(self) -> AsyncAuthority:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
