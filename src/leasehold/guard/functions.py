@@ -1,0 +1,218 @@
+"""The third rung: a function that is admitted each time it is called. Made by `Guard.action` and `Guard.wrap`.
+
+A guarded function takes a permit where its original takes the capability (or, wrapped, before everything else). Wrong
+arguments are a TypeError before anybody is asked. Generators are admitted at their first `next` and settled when they
+are exhausted, closed or dropped; a generator left early settles as failed with `GeneratorExit`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import types
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from typing import Any, TypeAlias
+
+from leasehold.guard.binding import Binding, bind_function
+from leasehold.guard.call import GuardedCall
+from leasehold.guard.capability import Capability
+from leasehold.guard.permit import Claim, Permit, claim_of
+from leasehold.model.grant import split_action
+
+__all__ = ["ATTRIBUTE", "ActionFunction", "Invocation", "OpenCalls", "Run", "guard_function", "wrap_function"]
+
+ATTRIBUTE = "__leasehold_action__"
+
+OpenCalls: TypeAlias = Callable[[Claim, bytes], GuardedCall]
+"""Makes the guarded call of one action for a claim and canonical arguments."""
+
+Run: TypeAlias = Callable[[Claim, tuple[object, ...], bytes], Any]
+"""Runs one guarded function: claim, the values before the permit, canonical arguments."""
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """How the original function is run on decoded arguments."""
+
+    function: Callable[..., Any]
+    binding: Binding
+    takes_capability: bool
+
+    def __call__(self, capability: Capability, before: tuple[object, ...], arguments: bytes) -> Any:
+        """Run it on the values decoded from exactly these bytes."""
+        args, kwargs = self.binding.decode(arguments)
+        given = (*before, capability) if self.takes_capability else before
+        return self.function(*given, *args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionFunction:
+    """What a guarded function says of itself: its action, its description, how to bind and how to run it.
+
+    `before` counts what stands before the permit: 1 for a method, else 0. `run` takes a claim, the values before the
+    permit, and canonical arguments, and answers what the function answers.
+    """
+
+    action: str
+    description: str
+    binding: Binding
+    before: int
+    run: Run
+
+
+def guard_function(action: str, function: Callable[..., object], open_calls: OpenCalls) -> Callable[..., object]:
+    """Return the guarded form of a function whose first parameter, after `self`, is the capability.
+
+    Raises:
+        TypeError: it has no such parameter, or its other parameters cannot be bound.
+    """
+    before = _capability_position(function)
+    binding = bind_function(function, without=before + 1)
+    return _guarded(action, Invocation(function, binding, takes_capability=True), before, open_calls)
+
+
+def wrap_function(action: str, function: Callable[..., object], open_calls: OpenCalls) -> Callable[..., object]:
+    """Return the guarded form of a function that takes no capability: the permit comes before its own parameters.
+
+    Raises:
+        TypeError: its parameters cannot be bound.
+    """
+    binding = bind_function(function, without=0)
+    return _guarded(action, Invocation(function, binding, takes_capability=False), 0, open_calls)
+
+
+def _capability_position(function: Callable[..., object]) -> int:
+    """0, or 1 where `self` stands before it: by annotation, else by position."""
+    if isinstance(function, staticmethod | classmethod):
+        raise TypeError(f"put @guard.action below @{type(function).__name__}, so that it sees the function itself")
+    parameters = list(inspect.signature(function).parameters.values())
+    marked = [index for index, parameter in enumerate(parameters) if _is_capability(parameter.annotation)]
+    position = marked[0] if marked else int(bool(parameters) and parameters[0].name in ("self", "cls"))
+    found = parameters[position : position + 1]
+    if position > 1 or not found or found[0].kind not in _POSITIONAL:
+        raise TypeError(f"{function.__qualname__}() must take the capability as its first parameter, after self")
+    return position
+
+
+def _is_capability(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return annotation.strip("\"'").rpartition(".")[2] == Capability.__name__
+    return annotation is Capability
+
+
+def _guarded(action: str, invoke: Invocation, before: int, open_calls: OpenCalls) -> Callable[..., object]:
+    tool, name = split_action(action)[0], invoke.binding.name
+    run = _runner(invoke)(invoke, open_calls)
+
+    def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
+        if len(args) <= before:
+            raise TypeError(f"{name}() needs a lease first: {name}(lease, ...) or {name}(lease.once(key), ...)")
+        arguments = invoke.binding.encode(args[before + 1 :], kwargs)
+        return run(claim_of(args[before], tool), args[:before], arguments)
+
+    async def guarded_async(*args: object, **kwargs: object) -> object:
+        return await begin(args, kwargs)
+
+    def guarded(*args: object, **kwargs: object) -> object:
+        return begin(args, kwargs)
+
+    outside = guarded_async if inspect.iscoroutinefunction(invoke.function) else guarded
+    described = ActionFunction(action, inspect.getdoc(invoke.function) or "", invoke.binding, before, run)
+    _dress(outside, invoke, described)
+    return outside
+
+
+def _dress(outside: Callable[..., object], invoke: Invocation, described: ActionFunction) -> None:
+    """Give it the original's name, text and signature, a permit in the capability's place; not the original."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        if hasattr(invoke.function, name):
+            setattr(outside, name, getattr(invoke.function, name))
+    own = list(inspect.signature(invoke.function).parameters.values())
+    above = [parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for parameter in own[: described.before]]
+    taken = {parameter.name for parameter in own}
+    name = own[described.before].name if invoke.takes_capability else next(n for n in _lease_names() if n not in taken)
+    permit = inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, annotation=Permit)
+    signature = invoke.binding.signature
+    signature = signature.replace(parameters=[*above, permit, *signature.parameters.values()])
+    setattr(outside, "__signature__", signature)  # noqa: B010 - PEP 362 names it; functions do not declare it
+    setattr(outside, ATTRIBUTE, described)
+
+
+def _lease_names() -> Iterator[str]:
+    return ("lease" + "_" * count for count in itertools.count())
+
+
+def _runner(invoke: Invocation) -> Callable[[Invocation, OpenCalls], Run]:
+    if inspect.isasyncgenfunction(invoke.function):
+        return _run_async_generator
+    if inspect.isgeneratorfunction(invoke.function):
+        return _run_generator
+    if inspect.iscoroutinefunction(invoke.function):
+        return _run_coroutine
+    return _run_plain
+
+
+def _run_plain(invoke: Invocation, open_calls: OpenCalls) -> Run:
+    def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> object:
+        with open_calls(claim, arguments) as capability:
+            return _finished(capability, invoke(capability, before, arguments))
+
+    return run
+
+
+def _run_coroutine(invoke: Invocation, open_calls: OpenCalls) -> Run:
+    async def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> object:
+        async with open_calls(claim, arguments) as capability:
+            return _finished(capability, await invoke(capability, before, arguments))
+
+    return run
+
+
+def _run_generator(invoke: Invocation, open_calls: OpenCalls) -> Run:
+    def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> Generator[object, object, object]:
+        with open_calls(claim, arguments) as capability:
+            return (yield from invoke(capability, before, arguments))
+
+    return run
+
+
+def _run_async_generator(invoke: Invocation, open_calls: OpenCalls) -> Run:
+    async def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> AsyncGenerator[object, object]:
+        async with open_calls(claim, arguments) as capability:
+            inner = invoke(capability, before, arguments)
+            try:
+                step = inner.__anext__()
+                while True:
+                    try:
+                        value = await step
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        sent = yield value
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - thrown in by the consumer; the inner one gets it
+                        step = inner.athrow(error)
+                    else:
+                        step = inner.asend(sent)
+            finally:
+                await inner.aclose()
+
+    return run
+
+
+def _finished(capability: Capability, result: object) -> object:
+    """The result, its digest recorded. Work that is only promised would run outside its admission.
+
+    Raises:
+        TypeError: the result is an awaitable or a generator that has not run.
+    """
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if isinstance(result, types.CoroutineType | types.GeneratorType):
+            result.close()
+        raise TypeError(f"{capability.action} returned a {type(result).__name__} that would run after the call is over")
+    capability.returned(result)
+    return result
