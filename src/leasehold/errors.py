@@ -54,7 +54,16 @@ class NotFoundError(LeaseholdError):
 
 
 class StoreError(LeaseholdError):
-    """The database cannot be used: missing, locked, full, newer than this program, damaged, or rolled back."""
+    """The database cannot be used: missing, locked, full, newer than this program, damaged, or rolled back.
+
+    Attributes:
+        maybe_persisted: whether the change that was asked for may stand in the database all the same. False: it
+            certainly does not. True: ask again under the same id once the store is open again.
+    """
+
+    def __init__(self, message: str, *, maybe_persisted: bool = False) -> None:
+        self.maybe_persisted = maybe_persisted
+        super().__init__(message)
 
 
 class UnavailableError(StoreError):
