@@ -1,0 +1,171 @@
+"""The lane: one thread that takes what has arrived, has it decided and committed as one batch, and answers.
+
+Called by every store. The thread owns the backend from the first batch on. Measured: grouping what arrived while the
+last batch was being synced is worth more than any choice of database, and knows no hot rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Protocol, TypeAlias, TypeVar, cast
+
+from leasehold.decide.facts import Step, StepAnswer
+from leasehold.errors import StoreError, UnavailableError
+
+__all__ = ["LARGEST_BATCH", "Backend", "Lane", "RefusedError"]
+
+LARGEST_BATCH = 256
+
+A = TypeVar("A")
+F = TypeVar("F", bound=StoreError)
+
+_Answer: TypeAlias = StepAnswer[object] | Exception
+_Submitted: TypeAlias = "tuple[Step[object], Future[StepAnswer[object]]]"
+
+
+class RefusedError(StoreError):
+    """The database refused what one step wanted to read or write: a check, a damaged row. Nothing of it was persisted.
+
+    Caught by the lane, which then tries the steps of the batch one by one.
+    """
+
+
+class Backend(Protocol):
+    """What a database does for the lane. Called from one thread at a time."""
+
+    def run(self, steps: Sequence[Step[object]]) -> list[StepAnswer[object] | Exception]:
+        """Lock the log, load, decide and apply the steps in order, commit once; an answer or an error for each.
+
+        When it returns, everything is durable. When it raises, it has rolled back.
+
+        Raises:
+            UnavailableError: locked, full or read-only; nothing was persisted, and it may work later.
+            RefusedError, or any other Exception but a StoreError: one step's fault, perhaps; nothing was persisted.
+            StoreError: this connection is not to be used any more; `maybe_persisted` tells whether the batch may be.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Do what can wait until a batch was answered.
+
+        Raises:
+            StoreError: this connection is not to be used any more.
+        """
+        ...
+
+
+class Lane:
+    """The only writer of a log in this process.
+
+    `committed` is called after each batch, from the lane's thread; it must return at once and not raise. So must the
+    callbacks of futures, and none of them may close the lane.
+    """
+
+    def __init__(self, backend: Backend, committed: Callable[[], None], *, largest_batch: int = LARGEST_BATCH) -> None:
+        self._backend = backend
+        self._committed = committed
+        self._largest_batch = largest_batch
+        self._arrived: SimpleQueue[_Submitted | None] = SimpleQueue()
+        self._gate = Lock()  # guards the two below, and that nothing is put behind the None that ends the queue
+        self._refusal: StoreError | None = None
+        self._is_closed = False
+        self._broken: UnavailableError | None = None  # touched by the lane's thread alone
+        self._thread = Thread(target=self._main, name="leasehold-lane", daemon=True)
+        self._thread.start()
+
+    def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
+        """Hand a step to the lane. See `Store.submit`."""
+        future: Future[StepAnswer[A]] = Future()
+        with self._gate:
+            refusal = self._refusal
+            if refusal is None:
+                self._arrived.put(cast(_Submitted, (step, future)))
+        if refusal is not None:
+            future.set_exception(_copy(refusal))
+        return future
+
+    def close(self) -> None:
+        """Take nothing more and answer what was submitted. Closing twice is harmless."""
+        with self._gate:
+            if not self._is_closed:
+                self._is_closed = True
+                self._refusal = self._refusal or UnavailableError("the store is closed; open it again")
+                self._arrived.put(None)
+        self._thread.join()
+
+    def _main(self) -> None:
+        while batch := self._take():
+            self._answer(batch)
+
+    def _take(self) -> list[_Submitted]:
+        """What has arrived, at least one step; nothing once the lane is closed and all is answered."""
+        batch: list[_Submitted] = []
+        while len(batch) < self._largest_batch:
+            try:
+                submitted = self._arrived.get(block=not batch)
+            except Empty:
+                break
+            if submitted is None:
+                self._arrived.put(None)  # the end is met again once this batch is answered
+                break
+            if submitted[1].set_running_or_notify_cancel():
+                batch.append(submitted)
+        return batch
+
+    def _answer(self, batch: list[_Submitted]) -> None:
+        answers = self._run([step for step, _ in batch])
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        self._committed()
+        try:
+            self._backend.rest()
+        except StoreError as error:
+            self._stop_taking(error)
+
+    def _run(self, steps: list[Step[object]]) -> list[_Answer]:
+        """Run a batch; if the fault may be one step's, each alone, so that it fails without its neighbours."""
+        try:
+            return self._run_together(steps)
+        except Exception as error:  # noqa: BLE001 - a fault in a step or a row must reach its future, not end the lane
+            if len(steps) == 1:
+                return [error]
+        answers: list[_Answer] = []
+        for step in steps:
+            if answers and isinstance(answers[-1], UnavailableError):
+                answers.append(_copy(answers[-1]))  # waiting for the lock once was enough
+            else:
+                answers.extend(self._run([step]))
+        return answers
+
+    def _run_together(self, steps: list[Step[object]]) -> list[_Answer]:
+        """Run a batch. Whatever this raises is rolled back and may be the fault of one step."""
+        if self._broken is not None:
+            return [_copy(self._broken) for _ in steps]
+        try:
+            return self._backend.run(steps)
+        except RefusedError:
+            raise
+        except UnavailableError as error:
+            return [_copy(error) for _ in steps]
+        except StoreError as error:
+            self._stop_taking(error)
+            return [_copy(error) for _ in steps]
+
+    def _stop_taking(self, error: StoreError) -> None:
+        """Refuse everything from here on: what this connection writes can no longer be trusted to stay."""
+        self._broken = UnavailableError(f"the store stopped and executes nothing until it is opened again: {error}")
+        with self._gate:
+            self._refusal = self._broken
+
+
+def _copy(error: F) -> F:
+    """An equal error of its own for each future: raising one adds to its traceback."""
+    copy = type(error)(str(error), maybe_persisted=error.maybe_persisted)
+    copy.__cause__ = error.__cause__
+    return copy

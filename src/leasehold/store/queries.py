@@ -1,0 +1,167 @@
+"""The read side: what can be asked of a store, as values and one protocol. Implemented by `sqlite_queries`.
+
+Nothing here decides anything: a step reads its facts again, in the lane. Every answer is of committed state. Callers
+pass the tenants that the asking person may see; nothing of another tenant is ever answered (invariant I10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from leasehold.decide.facts import Ref
+from leasehold.decide.rows import (
+    AccountRow,
+    CallRow,
+    ControlRow,
+    LeaseRow,
+    PersonRow,
+    RequestRow,
+    Row,
+    RunRow,
+    StopRow,
+)
+from leasehold.ledger.tree import Nodes
+from leasehold.model.grant import Scalar
+from leasehold.model.instant import Instant
+
+__all__ = ["MAX_LISTED", "Due", "LedgerLine", "LedgerQuery", "Queries"]
+
+MAX_LISTED = 1000
+"""The most rows that one listing answers; ask again with `before` for more."""
+
+
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One ledger entry as it is stored: its index, its canonical bytes, and the 32-byte hash of its leaf."""
+
+    index: int
+    body: bytes
+    leaf: bytes
+
+
+class LedgerQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries: all that meet every condition given, the newest first by recorded time, then by index.
+
+    `tenants` is None for every tenant, which only the log's own operator may ask for; entries that belong to no tenant
+    stand under `""`. `person` is the one for whom the run was started. `attribute` is a name and one value that the
+    call gave it. `since` is included, `until` is not. `before` is the index of the last entry of the page before.
+    """
+
+    tenants: Collection[str] | None
+    person: str = ""
+    agent: str = ""
+    run: str = ""
+    lease: str = ""
+    capability: str = ""
+    action: str = ""
+    attribute: tuple[str, Scalar] | None = None
+    key: str = ""
+    admission: str = ""
+    decision: str = ""
+    since: Instant | None = None
+    until: Instant | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands over past its time, oldest first: the work of one sweep, at most `MAX_LISTED` of each."""
+
+    unanswered: tuple[RequestRow, ...]
+    unused: tuple[RequestRow, ...]
+    leases: tuple[LeaseRow, ...]
+    calls: tuple[CallRow, ...]
+    runs: tuple[RunRow, ...]
+
+
+class Queries(Nodes, Protocol):
+    """The read side of one log. Threads may share it.
+
+    Each method raises `StoreError` if the database cannot be read. As `Nodes` it gives the ledger's tree to proofs.
+    """
+
+    def control(self) -> ControlRow:
+        """The log's row: epoch, active policy, size and right edge of the tree."""
+        ...
+
+    def document(self, tenant: str, document_id: str) -> bytes | None:
+        """An immutable document, from memory if it was read before."""
+        ...
+
+    def card(self, tenant: str, digest: str) -> bytes | None:
+        """A card as it was shown, or None if there is none or it was erased."""
+        ...
+
+    def rows(self, refs: Sequence[Ref]) -> tuple[Row | None, ...]:
+        """The rows of these keys as they are now, in the same order."""
+        ...
+
+    def locate(self, row_id: str, tenants: Collection[str]) -> RunRow | RequestRow | LeaseRow | None:
+        """The run, request or lease of this id, if it is of one of these tenants."""
+        ...
+
+    def tenants(self) -> tuple[str, ...]:
+        """Every tenant that ever had a run, sorted."""
+        ...
+
+    def runs(self, tenants: Collection[str], *, before: int | None = None, limit: int = 100) -> tuple[RunRow, ...]:
+        """Runs, the newest first; `before` is the `recorded` of the last one of the page before."""
+        ...
+
+    def open_runs(self, tenants: Collection[str]) -> tuple[RunRow, ...]:
+        """Every run that is open, whatever its time, the oldest first."""
+        ...
+
+    def children(self, tenant: str, run_id: str) -> tuple[RunRow, ...]:
+        """The runs that a run delegated to directly, the oldest first."""
+        ...
+
+    def leases(self, tenants: Collection[str], *, before: int | None = None, limit: int = 100) -> tuple[LeaseRow, ...]:
+        """Leases, the newest first; `before` as for `runs`."""
+        ...
+
+    def pending_requests(self, tenants: Collection[str]) -> tuple[RequestRow, ...]:
+        """Requests that wait for people, the oldest first."""
+        ...
+
+    def requests_of_run(self, tenant: str, run_id: str) -> tuple[RequestRow, ...]:
+        """What a run asked for, the newest first."""
+        ...
+
+    def leases_of_run(self, tenant: str, run_id: str) -> tuple[LeaseRow, ...]:
+        """Leases of a run, the newest first."""
+        ...
+
+    def leases_of_request(self, tenant: str, request_id: str) -> tuple[LeaseRow, ...]:
+        """Leases drawn from a request, the newest first."""
+        ...
+
+    def accounts(self, tenant: str, account: str) -> tuple[AccountRow, ...]:
+        """What one run or request may spend and has spent, by unit."""
+        ...
+
+    def open_calls(self, tenants: Collection[str]) -> tuple[CallRow, ...]:
+        """Calls admitted and not settled, the one due first in front."""
+        ...
+
+    def stops(self, tenants: Collection[str]) -> tuple[StopRow, ...]:
+        """Wide revokes and holds, in force or not; name the empty tenant to see the authority-wide ones."""
+        ...
+
+    def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
+        """People with keys; those of the whole authority stand under the empty tenant."""
+        ...
+
+    def due(self, now: Instant) -> Due:
+        """What stands over past its time."""
+        ...
+
+    def ledger(self, begin: int, end: int) -> tuple[LedgerLine, ...]:
+        """Entries `begin` up to, not including, `end`, as far as they exist; read a long ledger in slices."""
+        ...
+
+    def search(self, query: LedgerQuery) -> tuple[LedgerLine, ...]:
+        """Entries that meet a query. Looks in an index that is brought up to the committed size first."""
+        ...
