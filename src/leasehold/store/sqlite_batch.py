@@ -1,0 +1,203 @@
+"""What the lane does on SQLite: lock, load the facts of a whole batch, decide, apply, commit once.
+
+Called by the lane's thread through `leasehold.store.lane.Backend`. Nothing is remembered from one batch to the next, so
+any number of processes may do this on one file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
+
+import apsw
+import msgspec
+
+from leasehold.decide.batch import Batch, decide_batch, effective_now
+from leasehold.decide.facts import Facts, Index, Key, Ref, Step, StepAnswer, key_of
+from leasehold.decide.rows import ControlRow, Row
+from leasehold.errors import StoreError, VerificationError
+from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
+from leasehold.model.instant import Instant
+from leasehold.store.columns import SHAPES
+from leasehold.store.lane import RefusedError
+from leasehold.store.protocol import Clock
+from leasehold.store.sqlite_connection import Place, in_our_words
+from leasehold.store.sqlite_rows import INDEX_FILTERS, decoded, insert, keys_json, select_all, select_by_key, upsert
+
+__all__ = ["LOG", "SqliteBackend"]
+
+LOG = "main"
+"""The one log of a SQLite file."""
+
+_CHECKPOINT_PAGES = 4000
+_BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
+_BY_INDEX = {index: select_all(SHAPES[index.ROW], where) for index, where in INDEX_FILTERS.items()}
+
+
+class SqliteBackend:
+    """What one connection writes. Used by the lane's thread alone; the connection is its maker's to close."""
+
+    def __init__(self, connection: apsw.Connection, place: Place, clock: Clock) -> None:
+        self._connection = connection
+        self._place = place
+        self._clock = clock
+        self._files = _identities(place) if place.is_file else ()
+        self._log_pages = 0
+        if place.is_file:
+            connection.set_wal_hook(self._note_log)  # in place of SQLite's own checkpoint inside the commit
+
+    def run(self, steps: Sequence[Step[object]]) -> list[StepAnswer[object] | Exception]:
+        """Run one batch. See `Backend.run`."""
+        committing = False
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            loaded = self._load(steps)
+            batch = decide_batch(steps, loaded.facts, loaded.now)
+            self._apply(loaded, batch)
+            self._check_files()
+            committing = True
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._roll_back()
+            raise in_our_words(error, self._place, committing=committing) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return batch.answers
+
+    def rest(self) -> None:
+        """Move what was committed from the write-ahead log into the database, once it is long."""
+        if self._log_pages < _CHECKPOINT_PAGES:
+            return
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+            return  # nothing is lost: it stays in the log until a later one succeeds
+        except apsw.Error as error:
+            raise StoreError(str(in_our_words(error, self._place))) from error
+
+    def _note_log(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _load(self, steps: Sequence[Step[object]]) -> _Loaded:
+        refs: dict[type[Row], dict[Key, Ref]] = {ControlRow: {(LOG,): Ref(ControlRow, (LOG,))}}
+        indexes: dict[type[Index], dict[Key, Index]] = {}
+        for step in steps:
+            for need in step.keys():  # noqa: SIM118 - a step is no mapping
+                if isinstance(need, Ref):
+                    refs.setdefault(need.row_type, {})[need.key] = need
+                else:
+                    indexes.setdefault(type(need), {})[need.bucket] = need
+        rows, indexed = self._read(refs, indexes)
+        control = cast(ControlRow, rows[ControlRow][(LOG,)])
+        now, clock_behind = effective_now(self._clock.now(), Instant(control.last_time_ms))
+        facts = Facts(control, clock_behind=clock_behind)
+        for row_type, wanted in refs.items():
+            found = rows[row_type]
+            for key, ref in wanted.items():
+                facts.load(ref, found.get(key))
+        for index_type, named in indexes.items():
+            for bucket, index in named.items():
+                facts.load_index(index, indexed[index_type].get(bucket, ()))
+        return _Loaded(facts, control, now)
+
+    def _read(
+        self, refs: Mapping[type[Row], Mapping[Key, Ref]], indexes: Mapping[type[Index], Mapping[Key, Index]]
+    ) -> tuple[dict[type[Row], dict[Key, Row]], dict[type[Index], dict[Key, list[Row]]]]:
+        """The rows of each table by key and of each index by bucket, read with a single statement."""
+        queries = [*(_BY_KEY[row_type] for row_type in refs), *(_BY_INDEX[index] for index in indexes)]
+        named = [keys_json(keys) for keys in (*refs.values(), *indexes.values())]
+        sql = f"SELECT {', '.join(f'({query})' for query in queries)}"
+        try:
+            texts = iter(cast(tuple[str, ...], self._connection.execute(sql, named).fetchone()))
+            rows = {row_type: _keyed(decoded(SHAPES[row_type], next(texts))) for row_type in refs}
+            indexed = {index: _bucketed(index, decoded(SHAPES[index.ROW], next(texts))) for index in indexes}
+        except ValueError as error:
+            raise RefusedError(f"{self._place}: a row is damaged; run: leasehold db check: {error}") from error
+        if not rows[ControlRow]:
+            raise StoreError(f"{self._place}: the control row is missing; restore a backup")
+        return rows, indexed
+
+    def _apply(self, loaded: _Loaded, batch: Batch) -> None:
+        """Write the last state of each row, the entries, and the log's own row, which goes with every change."""
+        if not batch.rows and not batch.entries:
+            return
+        latest: dict[type[Row], dict[Key, Row]] = {}
+        for row in batch.rows:
+            latest.setdefault(type(row), {})[key_of(row)] = row
+        latest.pop(ControlRow, None)
+        for row_type, rows in latest.items():
+            upsert(self._connection, SHAPES[row_type], rows.values())
+        frontier = self._append(loaded.control, batch.entries)
+        decided = loaded.facts.control
+        is_confirmed = decided.last_time_ms != loaded.control.last_time_ms  # an operator set the recorded time back
+        control = msgspec.structs.replace(
+            decided,
+            last_time_ms=decided.last_time_ms if is_confirmed else int(loaded.now),
+            size=frontier.size,
+            frontier=frontier.to_bytes(),
+        )
+        upsert(self._connection, SHAPES[ControlRow], (control,))
+
+    def _append(self, control: ControlRow, bodies: Sequence[bytes]) -> Frontier:
+        """Write the entries with the hashes they complete, and return the tree's new right edge."""
+        try:
+            tree = TreeBuilder(Frontier.from_bytes(control.frontier))
+        except VerificationError as error:
+            raise StoreError(f"{self._place}: the ledger's right edge is damaged; restore a backup: {error}") from error
+        lines = []
+        for body in bodies:
+            before = len(tree.completed)
+            index = tree.append(leaf_hash(body))
+            lines.append((index, body, b"".join(node.digest for node in tree.completed[before:])))
+        insert(self._connection, "ledger", lines)
+        return tree.frontier()
+
+    def _check_files(self) -> None:
+        if self._files and self._files != _identities(self._place):
+            raise StoreError(
+                f"{self._place}: the database or its -wal file was deleted or moved while open; nothing was executed; "
+                "stop every process that uses it, then check or restore it"
+            )
+
+    def _roll_back(self) -> None:
+        """Undo what the failed batch wrote; SQLite has done so itself after some errors."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise StoreError(str(in_our_words(error, self._place))) from error
+
+
+class _Loaded(NamedTuple):
+    facts: Facts
+    control: ControlRow
+    now: Instant
+
+
+def _keyed(rows: list[Row]) -> dict[Key, Row]:
+    return {key_of(row): row for row in rows}
+
+
+def _bucketed(index: type[Index], rows: list[Row]) -> dict[Key, list[Row]]:
+    buckets: dict[Key, list[Row]] = {}
+    for row in rows:
+        bucket = index.bucket_of(row)
+        if bucket is not None:
+            buckets.setdefault(bucket, []).append(row)
+    return buckets
+
+
+def _identities(place: Place) -> tuple[tuple[int, int], ...]:
+    """Which files stand under the names of the database and its log; a missing one is no file at all."""
+    found = []
+    for name in (place.path, f"{place.path}-wal"):
+        try:
+            status = os.stat(name)
+        except OSError:
+            found.append((0, 0))
+        else:
+            found.append((status.st_dev, status.st_ino))
+    return tuple(found)

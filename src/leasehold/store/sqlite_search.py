@@ -1,0 +1,90 @@
+"""A ledger query as one statement over the entry index: one index drives it, the other conditions filter.
+
+Called by `sqlite_index`. SQLite does not know how selective each column is, so the choice is made here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.store.queries import MAX_LISTED, LedgerQuery
+
+__all__ = ["attribute_text", "search_statement"]
+
+_COLUMNS = ("admission", "key", "lease", "run", "capability", "person", "agent", "action")
+_DRIVERS = ("admission", "key", "lease", "run", "capability", "attribute", "person", "agent", "action")
+"""What a query may name, the most selective first: the first that it does name drives the search."""
+
+
+def search_statement(query: LedgerQuery, before: tuple[int, int] | None) -> tuple[str, list[object]]:
+    """The statement and what to bind to it; it answers indexes, the newest first by recorded time, then by index.
+
+    `before` is the recorded time and the index of the last entry of the page before.
+    """
+    driver = _driver(query)
+    conditions = [*_columns(query), *_tenants(query), *_attribute(query, driver), *_times(query, driver, before)]
+    table = "a" if driver == "attribute" else "e"
+    source = (
+        "attributes AS a CROSS JOIN entries AS e ON e.idx = a.idx"
+        if driver == "attribute"
+        else f"entries AS e INDEXED BY entries_by_{driver}"
+    )
+    where = " AND ".join(text for text, _ in conditions) or "1"
+    sql = f"SELECT e.idx FROM {source} WHERE {where} ORDER BY {table}.time_ms DESC, {table}.idx DESC LIMIT ?"  # noqa: S608 - own names
+    limit = max(0, min(query.limit, MAX_LISTED))
+    return sql, [*(value for _, values in conditions for value in values), limit]
+
+
+def attribute_text(value: object) -> str:
+    """The value of an attribute as the index keeps it: JSON text, so that 1, "1" and true differ."""
+    return msgspec.json.encode(value).decode()
+
+
+_Condition = tuple[str, tuple[object, ...]]
+
+
+def _driver(query: LedgerQuery) -> str:
+    named = next((name for name in _DRIVERS if getattr(query, name)), None)
+    if named is not None:
+        return named
+    return "tenant" if query.tenants is not None and len(query.tenants) == 1 else "time"
+
+
+def _columns(query: LedgerQuery) -> list[_Condition]:
+    # The second half lets SQLite use the partial index, which leaves out entries that say nothing here.
+    named: list[_Condition] = [
+        (f'e."{column}" = ? AND e."{column}" <> \'\'', (getattr(query, column),))
+        for column in _COLUMNS
+        if getattr(query, column)
+    ]
+    return [*named, ("e.decision = ?", (query.decision,))] if query.decision else named
+
+
+def _tenants(query: LedgerQuery) -> list[_Condition]:
+    if query.tenants is None:
+        return []
+    if len(query.tenants) == 1:
+        return [("e.tenant = ?", tuple(query.tenants))]
+    return [("e.tenant IN (SELECT value FROM json_each(?))", (attribute_text(list(query.tenants)),))]
+
+
+def _attribute(query: LedgerQuery, driver: str) -> list[_Condition]:
+    if query.attribute is None:
+        return []
+    name, value = query.attribute
+    found = "a.name = ? AND a.value = ?"
+    if driver != "attribute":
+        found = f"EXISTS (SELECT 1 FROM attributes AS a WHERE {found} AND a.time_ms = e.time_ms AND a.idx = e.idx)"  # noqa: S608 - own names
+    return [(found, (name, attribute_text(value)))]
+
+
+def _times(query: LedgerQuery, driver: str, before: tuple[int, int] | None) -> list[_Condition]:
+    table = "a" if driver == "attribute" else "e"
+    conditions: list[_Condition] = []
+    if query.since is not None:
+        conditions.append((f"{table}.time_ms >= ?", (int(query.since),)))
+    if query.until is not None:
+        conditions.append((f"{table}.time_ms < ?", (int(query.until),)))
+    if before is not None:
+        conditions.append((f"({table}.time_ms, {table}.idx) < (?, ?)", before))
+    return conditions
