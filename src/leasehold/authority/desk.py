@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from leasehold.authority.engine import Engine
+from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
 from leasehold.decide.answer import Answered, AnswerRequest
-from leasehold.decide.chain import Chain, chain_needs, refuse_chain
-from leasehold.decide.facts import Facts, Index, Ref
+from leasehold.decide.chain import Chain
+from leasehold.decide.facts import Ref
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.lifecycles import RunState
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow
@@ -221,7 +222,7 @@ class Desk:
         Raises:
             Denied: they have none.
         """
-        return self._engine.submit(lambda _: RemovePerson(person=person, by=by)).result()
+        return self._engine.ask(lambda _: RemovePerson(person=person, by=by))
 
     def accept_policy(self, policy: Policy, *, by: str, widened: Sequence[str] = ()) -> str:
         """Make a policy the active one, and answer its hash."""
@@ -234,11 +235,11 @@ class Desk:
     def confirm_clock(self, *, by: str) -> int:
         """Say that the clock, though it reads earlier than the last recorded time, is right. Begins a new epoch."""
         clock = int(self._engine.system.now())
-        return self._engine.submit(lambda _: ConfirmClock(clock_ms=clock, by=by)).result()
+        return self._engine.ask(lambda _: ConfirmClock(clock_ms=clock, by=by))
 
     def raise_epoch(self, *, by: str, reason: str, at_least: int = 0) -> int:
         """Begin a new epoch: every lease, request and run from before is void."""
-        return self._engine.submit(lambda _: RaiseEpoch(by=by, reason=reason, at_least=at_least)).result()
+        return self._engine.ask(lambda _: RaiseEpoch(by=by, reason=reason, at_least=at_least))
 
     def _person_key(self, person: str) -> PublicKey:
         row = self._engine.store.queries.rows([Ref(PersonRow, (AUTHORITY_WIDE, person))])[0]
@@ -259,8 +260,7 @@ class Desk:
         queries = self._engine.store.queries
         chain = self._engine.chain(self._engine.locate(lease_id), lease_id)
         lease, now = chain[-1].lease, self._engine.system.now()
-        facts = self._facts(chain)
-        decision = refuse_chain(facts, chain, (), now) or allow()
+        decision = look_at_chain(self._engine, chain) or allow()
         return LeaseStatus(
             chain=chain,
             status="active" if decision.is_allowed else str(decision.reason),
@@ -268,18 +268,6 @@ class Desk:
             accounts=queries.accounts(lease.tenant, lease.request_id),
             seconds_left=max(0, lease.expires_at - now.seconds),
         )
-
-    def _facts(self, chain: Chain) -> Facts:
-        queries = self._engine.store.queries
-        facts = Facts(queries.control())
-        needs = chain_needs(chain)
-        refs = [need for need in needs if isinstance(need, Ref)]
-        for ref, row in zip(refs, queries.rows(refs), strict=True):
-            facts.load(ref, row)
-        for need in needs:
-            if isinstance(need, Index):
-                facts.load_index(need, (row for row in queries.stops([need.bucket[0]]) if row.is_active))
-        return facts
 
     def search(self, query: LedgerQuery) -> tuple[Entry, ...]:
         """Ledger entries that meet a query, the newest first."""

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, refusal_error, then
+from leasehold.authority.looking import look_at_chain
 from leasehold.decide.admit import Admit, call_digest
 from leasehold.decide.chain import Chain
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.facts import Ref
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
-from leasehold.errors import InvalidError, NotFoundError, TokenError
+from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
 from leasehold.model.call import Admission, Call, Outcome, Settlement, check_key
 from leasehold.model.canonical import Json, decode, encode
 from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.effect import Effect
 from leasehold.model.grant import Attributes, Grant, split_action
 from leasehold.model.ids import AdmissionId, RequestId, check_id
 from leasehold.model.text import check_identifier
-from leasehold.policy.document import Policy
+from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
 from leasehold.token.codes import TokenCode
 from leasehold.token.verify import VerifiedToken
@@ -95,37 +97,65 @@ class EmbeddedDoor:
             InvalidError: the arguments are not canonical JSON.
             StoreError: the authority cannot answer; nothing may be started.
         """
-        return self.submit_admit(token, call).result()
+        build, chain = self._prepare(token, call)
+        return self._with_tokens(self._engine.ask(build), chain)
 
     def settle(self, admission_id: AdmissionId, outcome: Outcome) -> Settlement:
         """Report how an admitted call went, and wait until that is durable."""
-        return self.submit_settle(admission_id, outcome).result()
+        return self._engine.ask(self._settlement(admission_id, outcome))
 
     def submit_admit(self, token: str, call: Call) -> Future[Admission]:
         """Ask for leave to start one call. The Future raises what `admit` raises."""
         try:
-            verified = self._verify(token)
-            chain = self._engine.chain(verified.tenant, verified.lease_id)
-            arguments = _arguments(call)
-        except TokenError as error:
-            return _failed(refusal_error(self._turned_away(error)))
-        except NotFoundError as error:
-            return _failed(refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")))
-        except InvalidError as error:
+            build, chain = self._prepare(token, call)
+        except LeaseholdError as error:
             return _failed(error)
-        request_id = RequestId(self._engine.system.new_id("req"))
-        admitted = self._engine.submit(lambda policy: self._step(policy, chain, call, arguments, request_id))
-        return then(admitted, lambda admission: self._with_tokens(admission, chain))
+        return then(self._engine.submit(build), lambda admission: self._with_tokens(admission, chain))
 
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         """Report how an admitted call went. Sending the same outcome again answers the same."""
         try:
-            admission = self._admission(check_id(admission_id, "adm"))
-        except (InvalidError, NotFoundError) as error:
+            return self._engine.submit(self._settlement(admission_id, outcome))
+        except LeaseholdError as error:
             return _failed(error)
-        return self._engine.submit(
-            lambda _: Settle(admission=admission, outcome=outcome, tool=self._tool, environment=self._environment)
-        )
+
+    def submit_check(self, admission_id: AdmissionId) -> Future[None]:
+        """Whether a call under way may go on: the Future raises `Denied` once its lease or anything above it ended.
+
+        For tools that work long: what is asked here is read, not decided, and starts nothing.
+        """
+        try:
+            self._check(self._admission(check_id(admission_id, "adm")))
+        except LeaseholdError as error:
+            return _failed(error)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def _check(self, admission: Admission) -> None:
+        decision = look_at_chain(self._engine, self._engine.chain(admission.tenant, admission.lease_id), admission)
+        if decision is not None:
+            raise refusal_error(decision)
+
+    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Admit], Chain]:
+        try:
+            verified = self._verify(token)
+            chain = self._engine.chain(verified.tenant, verified.lease_id)
+        except TokenError as error:
+            raise refusal_error(self._turned_away(error)) from None
+        except NotFoundError as error:
+            raise refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")) from None
+        arguments = _arguments(call)
+        request_id = RequestId(self._engine.system.new_id("req"))
+        return lambda policy: self._step(policy, chain, call, arguments, request_id), chain
+
+    def _settlement(self, admission_id: AdmissionId, outcome: Outcome) -> Callable[[Policy], Settle]:
+        admission = self._admission(check_id(admission_id, "adm"))
+        if outcome.result_digest:
+            digester = self._engine.digester(admission.tenant)
+            outcome = replace(outcome, result_digest=digester.digest("result", outcome.result_digest.encode()))
+        step = Settle(admission=admission, outcome=outcome, tool=self._tool, environment=self._environment)
+        return lambda _: step
 
     def _verify(self, token: str) -> VerifiedToken:
         """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides."""
@@ -152,8 +182,8 @@ class EmbeddedDoor:
                 attributes = attributes_of(rule, arguments)
             except InvalidError as error:
                 found = deny(Reason.BAD_ATTRIBUTE, str(error), rule=f"actions.{call.action}.args")
-        key = key_of(rule, attributes) if found is None else None
-        key = key if key is not None else call.key
+        key = _key(rule, attributes if found is None else None, call)
+        arguments_digest = digester.digest("arguments", call.arguments)
         return Admit(
             policy_document=policy,
             digester=digester,
@@ -162,10 +192,10 @@ class EmbeddedDoor:
             arguments=arguments,
             attributes=attributes,
             found_before=found,
-            key=None if key is None else check_key(key),
+            key=key,
             new_request=request_id,
-            arguments_digest=digester.digest("arguments", call.arguments),
-            call_digest=call_digest(digester, chain, call.action, rule.effect, call.arguments, key),
+            arguments_digest=arguments_digest,
+            call_digest=call_digest(digester, chain, call.action, rule.effect, arguments_digest, key),
         )
 
     def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:
@@ -189,6 +219,14 @@ class EmbeddedDoor:
             if isinstance(row, CallRow):
                 return decode_admission(row.body)
         raise NotFoundError(f"{admission_id} was never admitted")
+
+
+def _key(rule: ActionRule, attributes: Attributes | None, call: Call) -> str | None:
+    """The idempotency key of a write: the action's own rule, else the caller's. Reads have none; repeat them freely."""
+    if rule.effect is Effect.READ:
+        return None
+    own = key_of(rule, attributes) if attributes is not None else None
+    return call.key if own is None else check_key(own)
 
 
 def narrow_to(grant: Grant, call: Grant) -> Grant | None:

@@ -98,6 +98,20 @@ class Engine:
 
     # steps
 
+    def ask(self, build: Callable[[Policy], Step[A]]) -> A:
+        """Build a step under the active policy, submit it, and wait for its value. As `submit`, without its Futures.
+
+        Raises:
+            Denied: the step refused.
+            StoreError: what the store raised.
+        """
+        for _ in range(MAX_REBUILDS + 1):
+            reply = self.store.submit(build(self._current_policy())).result()
+            if not reply.active_policy:
+                return _value(reply)
+            self._active = reply.active_policy
+        raise _too_fast()
+
     def submit(self, build: Callable[[Policy], Step[A]]) -> Future[A]:
         """Build a step under the active policy, submit it, and answer its value.
 
@@ -110,8 +124,7 @@ class Engine:
 
     def _try(self, build: Callable[[Policy], Step[A]], answer: Future[A], left: int) -> None:
         try:
-            step = build(self.policy(self._active) if self._active else self.active_policy())
-            submitted = self.store.submit(step)
+            submitted = self.store.submit(build(self._current_policy()))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits for the answer
             answer.set_exception(error)
             return
@@ -129,13 +142,15 @@ class Engine:
             if left:
                 self._try(build, answer, left - 1)
             else:
-                answer.set_exception(
-                    UnavailableError("the active policy changes faster than steps are built; try again")
-                )
-        elif reply.decision.is_allowed:
-            answer.set_result(reply.value)  # type: ignore[arg-type]  # an allowed step answers its value
-        else:
-            answer.set_exception(refusal_error(reply.decision))
+                answer.set_exception(_too_fast())
+            return
+        try:
+            answer.set_result(_value(reply))
+        except Denied as refusal:
+            answer.set_exception(refusal)
+
+    def _current_policy(self) -> Policy:
+        return self.policy(self._active) if self._active else self.active_policy()
 
     # documents
 
@@ -228,6 +243,16 @@ class Engine:
     def held(self, lease: Lease) -> HeldLease:
         """A lease with all its tokens."""
         return HeldLease(lease=lease, tokens={audience: self.token(lease, audience) for audience in lease.audiences})
+
+
+def _value(reply: StepAnswer[A]) -> A:
+    if not reply.decision.is_allowed:
+        raise refusal_error(reply.decision)
+    return reply.value  # type: ignore[return-value]  # an allowed step answers its value
+
+
+def _too_fast() -> UnavailableError:
+    return UnavailableError("the active policy changes faster than steps are built; try again")
 
 
 def refusal_error(decision: Decision) -> Denied:

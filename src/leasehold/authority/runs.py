@@ -82,7 +82,7 @@ class Runs:
             policy="",
             ancestors=_ancestors(chain),
         )
-        started = self._engine.submit(lambda policy: Start(policy_document=policy, run=run, parent=chain)).result()
+        started = self._engine.ask(lambda policy: Start(policy_document=policy, run=run, parent=chain))
         return RunAttempt(run=started, attempt=1)
 
     def retry(self, run: RunAttempt) -> RunAttempt:
@@ -91,7 +91,7 @@ class Runs:
         Raises:
             Denied: the run is over, stopped, or this is not its newest attempt.
         """
-        attempt = self._engine.submit(lambda _: Retry(run=run.run, from_attempt=run.attempt)).result()
+        attempt = self._engine.ask(lambda _: Retry(run=run.run, from_attempt=run.attempt))
         return RunAttempt(run=run.run, attempt=attempt)
 
     def resume(self, run_id: str) -> RunAttempt:
@@ -176,7 +176,7 @@ class Runs:
             Denied: it is not pending any more.
         """
         run = self._engine.run(request.tenant, request.run_id)
-        return self._engine.submit(lambda _: Withdraw(run=run, request=request)).result()
+        return self._engine.ask(lambda _: Withdraw(run=run, request=request))
 
     def submit_wait(self, request: Request | str) -> Future[HeldLease]:
         """A Future of a live lease, once people have decided. It never blocks a thread of its own.

@@ -77,7 +77,7 @@ class Sweep:
         counts = self._forgeries.take()
         for (tool, environment, minute), count in sorted(counts.items()):
             step = CountForgeries(tool=tool, environment=environment, minute=minute, count=count)
-            self._engine.submit(lambda _, step=step: step).result()  # type: ignore[misc]  # the default binds the value
+            self._engine.ask(lambda _, step=step: step)  # type: ignore[misc]  # the default binds the value
         return len(counts)
 
     def _retire_stops(self) -> int:
@@ -90,7 +90,7 @@ class Sweep:
             runs: tuple[RunRow, ...] = queries.open_runs([stop.tenant] if stop.tenant else tenants)
             oldest = min((run.recorded for run in runs), default=stop.recorded)
             step = RetireStop(tenant=stop.tenant, scope=stop.scope, oldest_open=oldest)
-            retired += bool(self._engine.submit(lambda _, step=step: step).result())  # type: ignore[misc]  # the same
+            retired += bool(self._engine.ask(lambda _, step=step: step))  # type: ignore[misc]  # the same
         return retired
 
     def _main(self, interval_seconds: float) -> None:

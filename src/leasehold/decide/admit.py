@@ -358,6 +358,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         ends = [link.lease.expires_at for link in self.chain] + [link.run.expires_at for link in self.chain]
         start_within = min(START_WITHIN_MS, now.milliseconds_until(min(ends)))
         timeout = finish_seconds(self.policy_document, self.call.action)
+        finish_by = -(-(int(now) + start_within) // 1000) + timeout + FINISH_GRACE_SECONDS
         return Admission(
             admission_id=self.call.admission_id,
             tenant=self.tenant,
@@ -385,7 +386,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             reserved=reserved,
             ending=self._ending(),
             start_within_ms=start_within,
-            finish_by=-(-(int(now) + start_within) // 1000) + timeout + FINISH_GRACE_SECONDS,
+            finish_by=finish_by,
+            finish_within_ms=now.milliseconds_until(finish_by),
             trace_id=self.call.trace_id,
             call_id=self.call.call_id,
             parent_admission=self.call.parent.admission_id if self.call.parent is not None else None,
@@ -539,7 +541,7 @@ def _too_many_denials(run_id: str) -> Decision:
 
 
 def call_digest(
-    digester: Digester, chain: Chain, action: str, effect: Effect, arguments: bytes, key: str | None
+    digester: Digester, chain: Chain, action: str, effect: Effect, arguments_digest: str, key: str | None
 ) -> str:
     """What an approval of one call is bound to: everything that matters, nothing cosmetic (DESIGN §1)."""
     leaf = chain[-1]
@@ -551,6 +553,6 @@ def call_digest(
         "action": action,
         "effect": str(effect),
         "key": key,
-        "arguments": digester.digest("arguments", arguments),
+        "arguments": arguments_digest,
     }
     return digester.digest("call", encode(bound))

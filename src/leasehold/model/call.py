@@ -87,9 +87,9 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     `start_within_ms` counts on the guard's boot-time clock from before it asked, and so does `finish_within_ms` where
     it is given; `finish_by` is a Unix second after which an unsettled call is `unknown`. `grant` is the lease's grant
     narrowed to this call's attributes. `reserved` is in millionths. The chains run from the root to this call's own
-    lease. `uses` are the sub-actions that the action declares. What the lease grants of them, narrowed to this call where
-    attributes have equal names, and the tokens of their tools are attached when answering and never stored: `sub_grants`
-    by action, `tokens` by tool.
+    lease. `uses` are the sub-actions that the action declares. What the lease grants of them, narrowed to this call
+    where attributes have equal names, and the tokens of their tools are attached when answering and never stored:
+    `sub_grants` by action, `tokens` by tool.
     """
 
     admission_id: AdmissionId

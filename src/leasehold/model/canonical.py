@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import msgspec
 import rfc8785
 
 from leasehold.errors import InvalidError
@@ -27,6 +28,9 @@ _MAX_INTEGER = 2**53 - 1
 _FIRST_EXPONENT = 1e21
 # A whole string, or one bracket: enough to count nesting without recursion.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# Of values without floats and with ASCII names this encoder writes the RFC 8785 bytes, many times faster (a test holds
+# it against the library).
+_PLAIN = msgspec.json.Encoder(order="sorted")
 
 
 def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -40,9 +44,11 @@ def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:
         InvalidError: the value has no canonical form (NaN, big integers, other types, lone surrogates, too deep), or
             takes more bytes than allowed.
     """
-    _check_value(value, MAX_DEPTH)
     try:
-        encoded = rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library at run time
+        if _check_value(value, MAX_DEPTH):
+            encoded = _PLAIN.encode(value)
+        else:
+            encoded = rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library at run time
     except rfc8785.CanonicalizationError as error:
         raise InvalidError(f"this value has no canonical JSON form: {error}") from None
     if len(encoded) > max_bytes:
@@ -102,23 +108,43 @@ def _small_int(text: str) -> int:
     return int(text)
 
 
-def _check_value(value: object, levels_left: int) -> None:
-    """Refuse what the writer would write and the reader not read back as the same value, or the reverse."""
+def _check_value(value: object, levels_left: int) -> bool:
+    """Refuse what the writer would write and the reader not read back as the same value, or the reverse.
+
+    Returns whether the value is plain: no floats, ASCII names, and nothing but JSON's own types.
+    """
+    kind = type(value)
+    if kind is str:
+        _check_string(value)  # type: ignore[arg-type]  # its type was just compared
+        return True
+    if kind is bool or value is None:
+        return True
     if isinstance(value, str):
         _check_string(value)
-    elif isinstance(value, int):
+        return False
+    if isinstance(value, int):
         if abs(value) > _MAX_INTEGER:
             raise InvalidError("an integer outside +-(2**53-1) has no exact JSON form")
-    elif isinstance(value, float):
+        return kind is int
+    if isinstance(value, float):
         _check_float(value)
-    elif isinstance(value, Mapping | list | tuple):
+        return False
+    if isinstance(value, Mapping | list | tuple):
         if levels_left == 0:
             raise InvalidError(f"this value is nested deeper than {MAX_DEPTH} levels")
-        for member in value.values() if isinstance(value, Mapping) else value:
-            _check_value(member, levels_left - 1)
-        for name in value if isinstance(value, Mapping) else ():
-            if isinstance(name, str):
-                _check_string(name)
+        return _check_members(value, levels_left - 1)
+    return False
+
+
+def _check_members(value: Mapping[object, object] | list[object] | tuple[object, ...], levels_left: int) -> bool:
+    is_plain = type(value) in (dict, list, tuple)
+    for member in value.values() if isinstance(value, Mapping) else value:
+        is_plain &= _check_value(member, levels_left)
+    for name in value if isinstance(value, Mapping) else ():
+        if isinstance(name, str):
+            _check_string(name)
+        is_plain &= type(name) is str and name.isascii()
+    return is_plain
 
 
 def _check_float(value: float) -> None:

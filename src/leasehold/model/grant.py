@@ -78,6 +78,10 @@ class OneOf(msgspec.Struct, frozen=True, eq=False, tag="one_of"):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OneOf) and self._typed == other._typed
 
+    def __ne__(self, other: object) -> bool:
+        # msgspec's own would compare by identity, because `eq=False` leaves it in place.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self._typed)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import RLock, Thread
 from typing import Protocol, TypeAlias, TypeVar, cast
 
 from leasehold.decide.facts import Step, StepAnswer
@@ -69,7 +69,9 @@ class Lane:
         self._committed = committed
         self._largest_batch = largest_batch
         self._arrived: SimpleQueue[_Submitted | None] = SimpleQueue()
-        self._gate = Lock()  # guards the two below, and that nothing is put behind the None that ends the queue
+        # Guards the two below, and that nothing is put behind the None that ends the queue. Collecting garbage inside it
+        # may close a generator that submits its settlement from this very thread, so it can be entered again.
+        self._gate = RLock()
         self._refusal: StoreError | None = None
         self._is_closed = False
         self._broken: UnavailableError | None = None  # touched by the lane's thread alone

@@ -1,0 +1,29 @@
+"""Judging a lease by what is committed, without a step: for people who look, and for calls that ask whether to go on.
+
+The answer is true of one moment and starts nothing; whatever starts goes through admit.
+"""
+
+from __future__ import annotations
+
+from leasehold.authority.engine import Engine
+from leasehold.decide.chain import Chain, chain_needs, refuse_chain
+from leasehold.decide.facts import Facts, Index, Ref
+from leasehold.model.call import Admission
+from leasehold.model.decision import Decision
+
+__all__ = ["look_at_chain"]
+
+
+def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
+    """Why a lease is not alive now, or None if every link of its chain is; with `call`, for that call's own action."""
+    queries = engine.store.queries
+    facts = Facts(queries.control())
+    needs = chain_needs(chain)
+    refs = [need for need in needs if isinstance(need, Ref)]
+    for ref, row in zip(refs, queries.rows(refs), strict=True):
+        facts.load(ref, row)
+    for need in needs:
+        if isinstance(need, Index):
+            facts.load_index(need, (row for row in queries.stops([need.bucket[0]]) if row.is_active))
+    actions = () if call is None else (call.action,)
+    return refuse_chain(facts, chain, actions, engine.system.now(), "" if call is None else call.admission_id)
