@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from leasehold.model.decision import Reason
 from leasehold.model.effect import ApprovalMode
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import check_grants, need_for_call
@@ -33,13 +34,14 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outcome_of(policy: Policy, route: str, action: str) -> tuple[Outcome, str]:
-    """Return what becomes of the action, and the rule or check that says so."""
+    """Return what becomes of the action, and the rule or reason that says so. Refused means that no call can pass."""
     found = policy.route(route)
     offered = found.allow.get(action) if found else None
     if found is None or offered is None:
         return Outcome.REFUSES, f"route {route} does not allow {action}"
     decision = check_grants(policy, route, {action: offered}, ())
-    if not decision.is_allowed:
+    # Where the route offers less of an implied action than of this one, a narrower request still passes.
+    if not decision.is_allowed and decision.reason is not Reason.OUT_OF_RANGE:
         return Outcome.REFUSES, decision.message
     need = need_for_call(policy, route, action, [found.allow])
     return (Outcome.ALLOWS if need.mode is ApprovalMode.NONE else Outcome.NEEDS_APPROVAL), need.rule

@@ -5,9 +5,9 @@ Each rule yields problems with the keys they stand at; the loader turns the firs
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from string import Formatter
 
 import msgspec
 
@@ -17,12 +17,11 @@ from leasehold.model.grant import Grant, matches_action
 from leasehold.policy.document import REQUESTER, ActionRule, Policy, Route
 from leasehold.policy.evaluate import implied, need_for_call
 from leasehold.policy.lines import KeyPath
-from leasehold.policy.paths import argument_of
+from leasehold.policy.paths import argument_of, is_argument_name
 from leasehold.policy.reader import show_path, suggest
 
 __all__ = ["Problem", "find_problems"]
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _LIKELY_TYPO = 0.8
 
 
@@ -52,15 +51,31 @@ def _of_action(policy: Policy, rule: ActionRule) -> Iterator[Problem]:
     yield from _unknown_actions(policy, (*keys, "implies"), rule.implies)
     yield from _unknown_actions(policy, (*keys, "uses"), rule.uses)
     yield from _implications(policy, rule)
-    for name in _PLACEHOLDER.findall(rule.headline):
-        if name not in rule.args:
-            yield Problem((*keys, "headline"), f"headline: {{{name}}} is no attribute{suggest(name, rule.args)}")
+    yield from _headline(rule)
     for attribute, path in rule.args.items():
         if argument_of(path) in rule.redact:
             yield Problem(
                 (*keys, "redact"),
                 f"attribute {attribute} is read from {path}, and attributes are always shown and logged; "
                 "take it out of args or out of redact",
+            )
+
+
+def _headline(rule: ActionRule) -> Iterator[Problem]:
+    """A template of plain arguments, because a card must never fail, or show less than it says, before a person."""
+    keys = ("actions", rule.name, "headline")
+    try:
+        names = [found[1:] for found in Formatter().parse(rule.headline) if found[1] is not None]
+    except ValueError as error:
+        yield Problem(keys, f"headline is no template: {error}; write a brace twice to show it")
+        return
+    arguments = {argument_of(path) for path in rule.args.values()}
+    for name, form, conversion in names:
+        if form or conversion or not is_argument_name(name or ""):
+            yield Problem(keys, f'headline: "{name}" must be the plain name of an argument')
+        elif name in rule.args and name not in arguments:
+            yield Problem(
+                keys, f'headline: "{name}" is an attribute; write the argument, "{argument_of(rule.args[name])}"'
             )
 
 

@@ -13,10 +13,10 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.model.budget import format_amount
+from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
 from leasehold.policy.document import EVERYONE, ActionRule, Policy, Route
-from leasehold.policy.evaluate import Need, finish_seconds, need_for_call
-from leasehold.policy.explain import exact_grants
+from leasehold.policy.evaluate import default_quorum, finish_seconds, own_mode
 from leasehold.policy.wording import show_attributes, show_constraint
 
 __all__ = ["Change", "diff"]
@@ -218,37 +218,33 @@ def _audience(before: Route, after: Route) -> Iterator[Change]:
 
 
 def _approval(old: Policy, new: Policy, before: Route, after: Route) -> Iterator[Change]:
-    """Who has to agree to each action that both offer: spelled out, and what it comes to with all that is implied."""
-    for action in before.allow.keys() & after.allow.keys() | before.approve.keys() | after.approve.keys():
-        needs_before, needs_after = _needs(old, before, action), _needs(new, after, action)
-        shown = (_show_approval(before, action, needs_before), _show_approval(after, action, needs_after))
-        is_laxer = any(map(_is_laxer, needs_before, needs_after))
+    """Who has to agree to each action: what is spelled out, and what it comes to by its effect."""
+    kept = before.allow.keys() & after.allow.keys()
+    for action in kept | before.approve.keys() | after.approve.keys():
+        modes_before, modes_after = _modes(old, before, action), _modes(new, after, action)
+        is_laxer = any(now.rank < was.rank for was, now in zip(modes_before, modes_after, strict=True))
+        shown = (_show_modes(before, action, modes_before), _show_modes(after, action, modes_after))
         for change in _value("approve", *shown, widens=is_laxer):
             yield replace(change, action=action)
-    lost = any(
-        one.quorum < other.quorum
-        for action in before.allow.keys() & after.allow.keys()
-        for one, other in zip(_needs(new, after, action), _needs(old, before, action), strict=True)
-    )
-    yield from _value("quorum", before.quorum, after.quorum, widens=lost)
+    is_lower = any(_quorum(new, after, action) < _quorum(old, before, action) for action in kept)
+    yield from _value("quorum", before.quorum, after.quorum, widens=is_lower)
     yield from _names("approvers", before.approvers, after.approvers, added=True, removed=False)
 
 
-def _needs(policy: Policy, route: Route, action: str) -> tuple[Need, Need]:
-    """Under a lease as wide as the route, and under one that names exact values only."""
-    wide = need_for_call(policy, route.name, action, ())
-    return wide, need_for_call(policy, route.name, action, [exact_grants(policy, action)])
+def _modes(policy: Policy, route: Route, action: str) -> tuple[ApprovalMode, ApprovalMode]:
+    """Under a lease that is not exact, and under one that names exact values only."""
+    rule = policy.action(action)
+    return own_mode(route, rule, is_exact=False)[0], own_mode(route, rule, is_exact=True)[0]
 
 
-def _is_laxer(before: Need, after: Need) -> bool:
-    return after.mode.rank < before.mode.rank or after.quorum < before.quorum
+def _show_modes(route: Route, action: str, modes: tuple[ApprovalMode, ApprovalMode]) -> str:
+    if action in route.approve:
+        return f"{modes[0]}"
+    return f"{modes[0]} by effect" if modes[0] is modes[1] else f"{modes[0]} by effect, {modes[1]} for exact values"
 
 
-def _show_approval(route: Route, action: str, needs: tuple[Need, Need]) -> str:
-    wide, exact = needs
-    spelled_out = "spelled out" if action in route.approve else "by effect"
-    modes = wide.mode if wide.mode is exact.mode else f"{wide.mode}, exact values {exact.mode}"
-    return f"{modes} ({spelled_out})"
+def _quorum(policy: Policy, route: Route, action: str) -> int:
+    return default_quorum(policy.action(action).effect) if route.quorum is None else route.quorum
 
 
 def _terms(before: Route, after: Route) -> Iterator[Change]:

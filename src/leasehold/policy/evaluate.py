@@ -6,12 +6,14 @@ A name that the policy does not know, a missing attribute, an empty chain of lea
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
+from leasehold.model.call import MAX_KEY
 from leasehold.model.canonical import Json, encode
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode, Effect
@@ -51,6 +53,7 @@ __all__ = [
     "key_of",
     "need_for_call",
     "need_for_grants",
+    "own_mode",
     "reservation",
 ]
 
@@ -162,10 +165,14 @@ def attributes_of(rule: ActionRule, arguments: Mapping[str, Json]) -> Attributes
 
 
 def key_of(rule: ActionRule, attributes: Attributes) -> str | None:
-    """The idempotency key that the action's own rule makes, or None if it has none. Canonical JSON text."""
+    """The idempotency key that the action's own rule makes: canonical JSON text, or its digest where that is too long.
+
+    None if the action has no such rule.
+    """
     if not rule.key:
         return None
-    return encode({attribute: attributes.get(attribute, ()) for attribute in rule.key}).decode()
+    text = encode({attribute: attributes.get(attribute, ()) for attribute in rule.key})
+    return text.decode() if len(text) <= MAX_KEY else f"sha256:{hashlib.sha256(text).hexdigest()}"
 
 
 def reservation(policy: Policy, action: str) -> dict[str, int | None]:
@@ -366,13 +373,16 @@ def _need(policy: Policy, route: Route | None, action: str, chain: Sequence[Gran
     needs = []
     for name in (action, *implied(policy, action)):
         rule = policy.action(name)
-        mode, why = _mode(route, rule, is_exact=_is_exact(rule, chain))
+        mode, why = own_mode(route, rule, is_exact=_is_exact(rule, chain))
         needs.append(_need_of(route, rule.effect, mode, why))
     return _strictest(needs, _MODE_RANK)
 
 
-def _mode(route: Route | None, rule: ActionRule, *, is_exact: bool) -> tuple[ApprovalMode, str]:
-    """When a person has to agree to an action on its own account, and the rule that says so."""
+def own_mode(route: Route | None, rule: ActionRule, *, is_exact: bool) -> tuple[ApprovalMode, str]:
+    """When a person has to agree to an action on its own account, without what it implies, and the rule that says so.
+
+    `is_exact` says whether every lease of the chain gives all its attributes by exact values.
+    """
     if route is None:
         return ApprovalMode.CALL, "no such route"
     spelled_out = route.approve.get(rule.name)

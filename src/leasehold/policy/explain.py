@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
-from msgspec.structs import replace
 
 from leasehold.errors import InvalidError
 from leasehold.model.decision import Decision
@@ -11,11 +12,19 @@ from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Attributes, Grant, Grants, OneOf, matches_action
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS
 from leasehold.policy.document import REQUESTER, Policy, Route
-from leasehold.policy.evaluate import Need, check_call, implied, need_for_call
+from leasehold.policy.evaluate import (
+    Need,
+    check_call,
+    default_mode,
+    default_quorum,
+    implied,
+    need_for_call,
+    own_mode,
+)
 from leasehold.policy.reader import suggest
 from leasehold.policy.wording import route_rule, show_constraint
 
-__all__ = ["CallExplanation", "LaxRule", "RouteRow", "exact_grants", "explain_call", "explain_route", "laxer_rules"]
+__all__ = ["CallExplanation", "LaxRule", "RouteRow", "explain_call", "explain_route", "laxer_rules"]
 
 
 class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +82,10 @@ def explain_route(policy: Policy, route: str) -> list[RouteRow]:
     if found is None:
         raise InvalidError(f'there is no route "{route}"{suggest(route, policy.routes)}')
     lax = {rule.action for rule in _laxer_in_route(policy, found)}
-    return [_row(policy, found, action, is_laxer=action in lax or "" in lax) for action in sorted(found.allow)]
+    return [
+        _row(policy, found, action, is_laxer=not lax.isdisjoint(("", action, *implied(policy, action))))
+        for action in sorted(found.allow)
+    ]
 
 
 def laxer_rules(policy: Policy) -> list[LaxRule]:
@@ -99,20 +111,19 @@ def explain_call(policy: Policy, route: str, action: str, attributes: Attributes
     found = policy.route(route)
     offered: Grants = found.allow if found else {}
     decision = check_call(policy, route, action, attributes, [(offered, ())])
-    exact: Grants = {action: Grant(action, {name: OneOf(tuple(values)) for name, values in attributes.items()})}
+    need = exact_need = None
+    if decision.is_allowed:
+        exact: Grants = {action: Grant(action, {name: OneOf(tuple(values)) for name, values in attributes.items()})}
+        need = need_for_call(policy, route, action, [offered])
+        exact_need = need_for_call(policy, route, action, [exact])
     return CallExplanation(
         action=action,
         effect=policy.action(action).effect,
         implies=implied(policy, action),
         decision=decision,
-        need=need_for_call(policy, route, action, [offered]) if decision.is_allowed else None,
-        exact_need=need_for_call(policy, route, action, [exact]) if decision.is_allowed else None,
+        need=need,
+        exact_need=exact_need,
     )
-
-
-def exact_grants(policy: Policy, action: str) -> Grants:
-    """A lease that names one exact value for every attribute of the action: the least that a person has to look at."""
-    return {action: Grant(action, {name: OneOf(("value",)) for name in policy.action(action).args})}
 
 
 def _row(policy: Policy, route: Route, action: str, *, is_laxer: bool) -> RouteRow:
@@ -125,7 +136,7 @@ def _row(policy: Policy, route: Route, action: str, *, is_laxer: bool) -> RouteR
         attributes={name: show_constraint(entry) for name, entry in sorted(route.allow[action].attributes.items())},
         implies=names[1:],
         mode=need.mode,
-        exact_mode=need_for_call(policy, route.name, action, [exact_grants(policy, action)]).mode,
+        exact_mode=need_for_call(policy, route.name, action, [_exact_grants(policy, action)]).mode,
         why=need.rule,
         approvers=need.approvers,
         quorum=need.quorum,
@@ -134,31 +145,35 @@ def _row(policy: Policy, route: Route, action: str, *, is_laxer: bool) -> RouteR
     )
 
 
+def _exact_grants(policy: Policy, action: str) -> Grants:
+    """A lease that names one value for every attribute of the action."""
+    return {action: Grant(action, {name: OneOf(("value",)) for name in policy.action(action).args})}
+
+
 def _laxer_in_route(policy: Policy, route: Route) -> list[LaxRule]:
-    """Compare the route with itself as it would be if it spelled nothing out."""
-    silent = replace(route, approve={}, quorum=None)
-    usual = replace(policy, routes={**policy.routes, route.name: silent})
-    rules = []
-    for action in sorted(route.allow):
-        for grants in (route.allow, exact_grants(policy, action)):
-            before = need_for_call(usual, route.name, action, [grants])
-            after = need_for_call(policy, route.name, action, [grants])
-            if after.mode.rank < before.mode.rank or (after.quorum < before.quorum and after.quorum > 0):
-                rules.append(
-                    LaxRule(
-                        rule=after.rule if after.mode is not before.mode else f"{route_rule(route.name)}.quorum",
-                        route=route.name,
-                        action=action,
-                        usual=_show_need(before),
-                        actual=_show_need(after),
-                    )
-                )
-                break
+    rules = [rule for action in sorted(route.allow) for rule in _laxer_for_action(policy, route, action)]
     if REQUESTER in route.approvers:
         rule = f"{route_rule(route.name)}.approvers"
         rules.append(LaxRule(rule=rule, route=route.name, action="", usual="somebody else", actual=REQUESTER))
     return rules
 
 
-def _show_need(need: Need) -> str:
-    return need.mode if need.mode is ApprovalMode.NONE else f"{need.mode}, {need.quorum} to agree"
+def _laxer_for_action(policy: Policy, route: Route, action: str) -> Iterator[LaxRule]:
+    """Compare what the route spells out with what the action's effect asks for."""
+    rule = policy.action(action)
+    modes = [
+        (default_mode(rule.effect, is_exact=exact), *own_mode(route, rule, is_exact=exact)) for exact in (False, True)
+    ]
+    for usual, actual, name in modes:
+        if actual.rank < usual.rank:
+            yield LaxRule(rule=name, route=route.name, action=action, usual=usual, actual=actual)
+            break
+    usual_quorum = default_quorum(rule.effect)
+    if modes[0][1] is not ApprovalMode.NONE and route.quorum is not None and route.quorum < usual_quorum:
+        yield LaxRule(
+            rule=f"{route_rule(route.name)}.quorum",
+            route=route.name,
+            action=action,
+            usual=f"{usual_quorum} people",
+            actual=f"{route.quorum} people",
+        )

@@ -74,15 +74,14 @@ def _merge(files: Sequence[Table]) -> Table:
 
 
 def _with_indexes(keys: KeyPath, document: object) -> KeyPath:
-    """The same keys with each element of a list named by its index, as places are."""
-    found: list[str] = []
-    for key in keys:
-        if isinstance(document, list) and key in document:
-            found.append(str(document.index(key)))
-        else:
-            found.append(key)
-            document = document.get(key) if isinstance(document, dict) else document
-    return tuple(found)
+    """The same keys with each name that a list holds replaced by its index there, as places have it."""
+    if not keys:
+        return ()
+    key = keys[0]
+    if isinstance(document, list):
+        key = str(document.index(key)) if key in document else key
+        return (key, *_with_indexes(keys[1:], document[int(key)]))
+    return (key, *_with_indexes(keys[1:], document.get(key) if isinstance(document, dict) else None))
 
 
 def _refuse_repeat(keys: KeyPath, so_far: Container[str], file: Table, places: Places) -> None:

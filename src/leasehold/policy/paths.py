@@ -11,11 +11,16 @@ from collections.abc import Mapping
 from leasehold.errors import InvalidError
 from leasehold.model.canonical import Json
 
-__all__ = ["argument_of", "check_argument_name", "check_path", "read_path"]
+__all__ = ["argument_of", "check_argument_name", "check_path", "is_argument_name", "read_path"]
 
 _NAME = r"[A-Za-z_$][A-Za-z0-9_$-]{0,63}"
 _ARGUMENT = re.compile(_NAME)
 _PATH = re.compile(rf"{_NAME}(?:\[\])?(?:\.{_NAME}(?:\[\])?){{0,7}}")
+
+
+def is_argument_name(text: str) -> bool:
+    """Whether the text may name an argument."""
+    return _ARGUMENT.fullmatch(text) is not None
 
 
 def check_argument_name(text: str) -> str:
@@ -24,7 +29,7 @@ def check_argument_name(text: str) -> str:
     Raises:
         InvalidError: it may not.
     """
-    if not _ARGUMENT.fullmatch(text):
+    if not is_argument_name(text):
         raise InvalidError(f"{text[:80]!r} is not the name of an argument")
     return text
 

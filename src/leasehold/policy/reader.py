@@ -86,7 +86,7 @@ def parse_source(source: Source) -> Table:
         lines = key_lines(source.text)
     except tomllib.TOMLDecodeError as error:
         found = _LINE.search(str(error))
-        line = int(found[1]) if found else max(1, source.text.count("\n"))
+        line = int(found[1]) if found else len(source.text.splitlines())
         raise ConfigError(f"this is not TOML: {error}", path=source.path, line=line) from None
     except RecursionError:
         raise ConfigError("this file is nested too deeply", path=source.path) from None
