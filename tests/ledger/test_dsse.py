@@ -201,3 +201,14 @@ def test_envelope_is_not_made_without_a_signer_or_with_one_twice() -> None:
         sign(PAYLOAD, TYPE, [])
     with pytest.raises(InvalidError, match="signs twice"):
         sign(PAYLOAD, TYPE, [ANA, ANA])
+
+
+@pytest.mark.case(17)
+def test_envelope_is_as_long_as_the_caller_allows_and_no_longer() -> None:
+    envelope = sign(bytes(2_000_000), TYPE, [ANA])
+    with pytest.raises(InvalidError, match="1048576 are allowed"):
+        envelope.encode()
+    data = envelope.encode(max_bytes=3_000_000)
+    with pytest.raises(VerificationError, match="1048576 are allowed"):
+        verify(data, TRUSTED, TYPE)
+    assert verify(data, TRUSTED, TYPE, max_bytes=3_000_000) == bytes(2_000_000)

@@ -54,11 +54,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         if len(keyids) != len(self.signatures) or "" in keyids:
             raise InvalidError("each signature of an envelope names its key, and no key signs twice")
 
-    def encode(self) -> bytes:
+    def encode(self, *, max_bytes: int = canonical.MAX_BYTES) -> bytes:
         """Return the envelope as JSON.
 
         Raises:
-            InvalidError: it is too long (`leasehold.model.canonical`).
+            InvalidError: it would take more than `max_bytes`.
         """
         return canonical.encode(
             {
@@ -68,7 +68,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
                     {"keyid": signature.keyid, "sig": encode_base64(signature.signature)}
                     for signature in self.signatures
                 ],
-            }
+            },
+            max_bytes=max_bytes,
         )
 
 
@@ -89,14 +90,14 @@ def sign(payload: bytes, payload_type: str, signers: Iterable[Signer]) -> Envelo
     return Envelope(payload_type=payload_type, payload=payload, signatures=signatures)
 
 
-def parse(data: bytes) -> Envelope:
+def parse(data: bytes, *, max_bytes: int = canonical.MAX_BYTES) -> Envelope:
     """Return the envelope that these bytes spell, unverified.
 
     Raises:
-        VerificationError: they are no envelope, or could be read in two ways.
+        VerificationError: they are no envelope, could be read in two ways, or are more than `max_bytes`.
     """
     try:
-        value = canonical.decode(data)
+        value = canonical.decode(data, max_bytes=max_bytes)
         match value:
             case {"payload": str(payload), "payloadType": str(kind), "signatures": [*signatures], **rest} if not rest:
                 return Envelope(
@@ -109,7 +110,14 @@ def parse(data: bytes) -> Envelope:
     raise VerificationError("a DSSE envelope has the members payload, payloadType and signatures, and no others")
 
 
-def verify(data: bytes, trusted_keys: Mapping[str, Ed25519PublicKey], payload_type: str, threshold: int = 1) -> bytes:
+def verify(
+    data: bytes,
+    trusted_keys: Mapping[str, Ed25519PublicKey],
+    payload_type: str,
+    threshold: int = 1,
+    *,
+    max_bytes: int = canonical.MAX_BYTES,
+) -> bytes:
     """Return the payload of an envelope that enough trusted keys have signed.
 
     Args:
@@ -117,6 +125,7 @@ def verify(data: bytes, trusted_keys: Mapping[str, Ed25519PublicKey], payload_ty
         trusted_keys: by keyid, the only keys that count. Signatures by others are passed over.
         payload_type: what the payload must be.
         threshold: how many different keys must have signed; a key listed under two keyids counts once.
+        max_bytes: how long the envelope may be.
 
     Raises:
         VerificationError: it is no envelope, of another type, a signature in a trusted key's name is false, or too few
@@ -125,7 +134,7 @@ def verify(data: bytes, trusted_keys: Mapping[str, Ed25519PublicKey], payload_ty
     """
     if threshold < 1:
         raise InvalidError(f"a threshold of {threshold} would accept an envelope that nobody signed")
-    envelope = parse(data)
+    envelope = parse(data, max_bytes=max_bytes)
     if envelope.payload_type != payload_type:
         raise VerificationError(f"this envelope holds {envelope.payload_type!r}, not {payload_type!r}")
     message = encode_to_sign(envelope.payload_type, envelope.payload)
