@@ -30,7 +30,7 @@ from leasehold.model.instant import Instant
 __all__ = ["MAX_LISTED", "Due", "LedgerLine", "LedgerQuery", "Queries"]
 
 MAX_LISTED = 1000
-"""The most rows that one listing answers; ask again with `before` for more."""
+"""The most rows that a listing with a `limit`, one sweep, or one search answers; other listings are complete."""
 
 
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,14 +108,6 @@ class Queries(Nodes, Protocol):
 
     def runs(self, tenants: Collection[str], *, before: int | None = None, limit: int = 100) -> tuple[RunRow, ...]:
         """Runs, the newest first; `before` is the `recorded` of the last one of the page before."""
-        ...
-
-    def open_runs(self, tenants: Collection[str]) -> tuple[RunRow, ...]:
-        """Every run that is open, whatever its time, the oldest first."""
-        ...
-
-    def children(self, tenant: str, run_id: str) -> tuple[RunRow, ...]:
-        """The runs that a run delegated to directly, the oldest first."""
         ...
 
     def leases(self, tenants: Collection[str], *, before: int | None = None, limit: int = 100) -> tuple[LeaseRow, ...]:

@@ -97,7 +97,7 @@ class SqliteQueries:
     def locate(self, row_id: str, tenants: Collection[str]) -> RunRow | RequestRow | LeaseRow | None:
         """The run, request or lease of an id. See `Queries.locate`."""
         for row_type, column in ((RunRow, "run_id"), (RequestRow, "request_id"), (LeaseRow, "lease_id")):
-            rows = self._list(row_type, f"{column} = ? AND +{_OF_TENANTS}", (row_id, _json(tenants)))
+            rows = self._list(row_type, f"{column} = ? AND +{_OF_TENANTS}", (row_id, _json(tenants)), "ORDER BY tenant")
             if rows:
                 return cast("RunRow | RequestRow | LeaseRow", rows[0])
         return None
@@ -121,12 +121,13 @@ class SqliteQueries:
         return self._newest(LeaseRow, tenants, before, limit)
 
     def open_runs(self, tenants: Collection[str]) -> tuple[RunRow, ...]:
-        """Every open run. See `Queries.open_runs`."""
-        return self._list(RunRow, f"state = 'open' AND {_OF_TENANTS}", (_json(tenants),), "ORDER BY recorded")
+        """Runs that are not finished. See `Queries.open_runs`."""
+        return self._list(RunRow, f"state = 'open' AND {_OF_TENANTS}", (_json(tenants),), "ORDER BY expires_at, run_id")
 
     def children(self, tenant: str, run_id: str) -> tuple[RunRow, ...]:
-        """The runs that a run delegated to. See `Queries.children`."""
-        return self._list(RunRow, "tenant = ? AND parent_run = ?", (tenant, run_id), "ORDER BY recorded")
+        """Runs that a run delegated to. See `Queries.children`."""
+        where = "tenant = ? AND parent_run = ? AND parent_run <> ''"
+        return self._list(RunRow, where, (tenant, run_id), "ORDER BY recorded")
 
     def pending_requests(self, tenants: Collection[str]) -> tuple[RequestRow, ...]:
         """Requests that wait for people. See `Queries.pending_requests`."""
@@ -163,13 +164,12 @@ class SqliteQueries:
 
     def due(self, now: Instant) -> Due:
         """What stands over past its time. See `Queries.due`."""
-        at = (now.seconds,)
         return Due(
-            unanswered=self._list(RequestRow, "state = 'pending' AND answer_by <= ?", at, "ORDER BY answer_by"),
-            unused=self._list(RequestRow, "state = 'approved' AND use_by <= ?", at, "ORDER BY use_by"),
-            leases=self._list(LeaseRow, "state = 'active' AND expires_at <= ?", at, "ORDER BY expires_at"),
-            calls=self._list(CallRow, "state = 'admitted' AND finish_by <= ?", at, "ORDER BY finish_by"),
-            runs=self._list(RunRow, "state = 'open' AND expires_at <= ?", at, "ORDER BY expires_at"),
+            unanswered=self._due(RequestRow, "state = 'pending'", "answer_by", now),
+            unused=self._due(RequestRow, "state = 'approved'", "use_by", now),
+            leases=self._due(LeaseRow, "state = 'active'", "expires_at", now),
+            calls=self._due(CallRow, "state = 'admitted'", "finish_by", now),
+            runs=self._due(RunRow, "state = 'open'", "expires_at", now),
         )
 
     def ledger(self, begin: int, end: int) -> tuple[LedgerLine, ...]:
@@ -198,11 +198,14 @@ class SqliteQueries:
         rows.sort(key=lambda row: cast("RunRow | LeaseRow", row).recorded, reverse=True)
         return tuple(rows[:limit])
 
+    def _due(self, row_type: type[R], where: str, deadline: str, now: Instant) -> tuple[R, ...]:
+        return self._list(row_type, f"{where} AND {deadline} <= ?", (now.seconds,), f"ORDER BY {deadline}", MAX_LISTED)
+
     def _list(
-        self, row_type: type[R], where: str, bound: Sequence[object], order: str = "", limit: int = MAX_LISTED
+        self, row_type: type[R], where: str, bound: Sequence[object], order: str, limit: int | None = None
     ) -> tuple[R, ...]:
         shape = SHAPES[cast("type[Row]", row_type)]
-        sql = select_all(shape, where, f"{order} LIMIT {min(limit, MAX_LISTED)}")
+        sql = select_all(shape, where, f"{order} LIMIT {-1 if limit is None else max(0, min(limit, MAX_LISTED))}")
         with self._readers.borrow() as connection:
             return tuple(cast("list[R]", decoded(shape, connection.execute(sql, tuple(bound)).get)))
 

@@ -53,7 +53,6 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_id ON runs (run_id);
 CREATE INDEX runs_newest ON runs (tenant, recorded);
-CREATE INDEX runs_of_parent ON runs (tenant, parent_run) WHERE parent_run <> '';
 CREATE INDEX runs_open ON runs (expires_at) WHERE state = 'open';
 
 CREATE TABLE requests (
