@@ -69,8 +69,8 @@ class Lane:
         self._committed = committed
         self._largest_batch = largest_batch
         self._arrived: SimpleQueue[_Submitted | None] = SimpleQueue()
-        # Guards the two below, and that nothing is put behind the None that ends the queue. Collecting garbage inside it
-        # may close a generator that submits its settlement from this very thread, so it can be entered again.
+        # Guards the two below, and that nothing is put behind the None that ends the queue. Collecting garbage inside
+        # it may close a generator that submits its settlement from this very thread, so it can be entered again.
         self._gate = RLock()
         self._refusal: StoreError | None = None
         self._is_closed = False
