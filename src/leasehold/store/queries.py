@@ -114,6 +114,14 @@ class Queries(Nodes, Protocol):
         """Leases, the newest first; `before` as for `runs`."""
         ...
 
+    def open_runs(self, tenants: Collection[str]) -> tuple[RunRow, ...]:
+        """Runs that are not finished, the one that expires first in front."""
+        ...
+
+    def children(self, tenant: str, run_id: str) -> tuple[RunRow, ...]:
+        """Runs that a run delegated to directly, the oldest first."""
+        ...
+
     def pending_requests(self, tenants: Collection[str]) -> tuple[RequestRow, ...]:
         """Requests that wait for people, the oldest first."""
         ...

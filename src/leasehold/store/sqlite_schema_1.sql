@@ -53,6 +53,7 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_id ON runs (run_id);
 CREATE INDEX runs_newest ON runs (tenant, recorded);
+CREATE INDEX runs_of_parent ON runs (tenant, parent_run, recorded) WHERE parent_run <> '';
 CREATE INDEX runs_open ON runs (expires_at) WHERE state = 'open';
 
 CREATE TABLE requests (
