@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leasehold.authority.engine import Engine
+from leasehold.decide.facts import Ref
+from leasehold.decide.rows import RunRow
+from leasehold.errors import NotFoundError
 from leasehold.ledger.checkpoint import Checkpoint, sign
 from leasehold.ledger.checkpoint import parse as parse_checkpoint
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.ledger.export import write_export, write_part
+from leasehold.ledger.extract import entries_of_run
 from leasehold.ledger.note import NoteKey
 from leasehold.ledger.note import parse as parse_note
+from leasehold.ledger.receipt import build_receipt, sign_statement
 from leasehold.ledger.tree import Frontier, inclusion_proof
 from leasehold.model.run import Run
 from leasehold.store.protocol import TreeHead
-from leasehold.store.queries import MAX_LISTED, LedgerQuery
+from leasehold.store.queries import MAX_LISTED
 from leasehold.token.keys import KeyRing
 
 __all__ = ["Receipts", "checkpoint_keys", "sign_head"]
@@ -53,39 +58,45 @@ class Receipts:
 
     def export(self) -> Iterator[bytes]:
         """The whole ledger, line by line, for `leasehold ledger verify`."""
-        return write_export(self._bodies(), self.head())
+        note = self.head()
+        return write_export(self._bodies(0, _size_of(note)), note)
 
     def export_run(self, run: Run) -> Iterator[bytes]:
         """The entries of one run and of all under it, each with its proof."""
         note = self.head()
-        size = parse_checkpoint(parse_note(note).text).size
-        entries = self.entries(run)
-        proofs = [inclusion_proof(self._engine.store.queries, entry.index, size) for entry in entries]
+        entries, proofs = self._evidence(run, _size_of(note))
         return write_part(entries, proofs, note)
 
-    def entries(self, run: Run) -> list[Entry]:
-        """What the ledger has of a run and of every run under it, oldest first."""
-        found = {entry.index: entry for run_id in self._tree(run) for entry in self._entries_of(run.tenant, run_id)}
-        return [found[index] for index in sorted(found)]
+    def build(self, run: Run) -> bytes:
+        """The signed receipt of a run as of now, a DSSE envelope around an in-toto statement.
 
-    def _tree(self, run: Run) -> Iterator[str]:
-        yield run.run_id
-        for child in self._engine.store.queries.children(run.tenant, run.run_id):
-            yield from self._tree(self._engine.run(run.tenant, child.run_id))
+        Of a run that still goes on it says so; calls that are open stand in it as in flight.
+        """
+        note = self.head()
+        entries, proofs = self._evidence(run, _size_of(note))
+        return sign_statement(build_receipt(entries, note, proofs), [self._engine.identity.receipts.newest])
 
-    def _entries_of(self, tenant: str, run_id: str) -> Iterator[Entry]:
-        before = None
-        while True:
-            query = LedgerQuery(tenants=[tenant], run=run_id, before=before, limit=MAX_LISTED)
-            lines = self._engine.store.queries.search(query)
-            for line in lines:
-                yield decode_entry(line.body)
-            if len(lines) < MAX_LISTED:
-                return
-            before = lines[-1].index
+    def entries(self, run: Run) -> tuple[Entry, ...]:
+        """What the ledger has of a run, of every run under it, and of the stops that reached them, oldest first."""
+        return self._entries(run, self._engine.store.queries.control().size)
 
-    def _bodies(self) -> Iterator[bytes]:
-        begin = 0
-        while lines := self._engine.store.queries.ledger(begin, begin + MAX_LISTED):
+    def _evidence(self, run: Run, size: int) -> tuple[tuple[Entry, ...], list[tuple[bytes, ...]]]:
+        entries = self._entries(run, size)
+        return entries, [inclusion_proof(self._engine.store.queries, entry.index, size) for entry in entries]
+
+    def _entries(self, run: Run, size: int) -> tuple[Entry, ...]:
+        row = self._engine.store.queries.rows([Ref(RunRow, (run.tenant, run.run_id))])[0]
+        if not isinstance(row, RunRow):
+            raise NotFoundError(f"{run.run_id} is not in this ledger")
+        return entries_of_run(map(decode_entry, self._bodies(row.recorded, size)), run.tenant, run.run_id)
+
+    def _bodies(self, begin: int, size: int) -> Iterator[bytes]:
+        """The canonical bytes of the entries from `begin` up to `size`, read in slices."""
+        while begin < size:
+            lines = self._engine.store.queries.ledger(begin, min(size, begin + MAX_LISTED))
             yield from (line.body for line in lines)
             begin += len(lines)
+
+
+def _size_of(checkpoint_note: bytes) -> int:
+    return parse_checkpoint(parse_note(checkpoint_note).text).size
