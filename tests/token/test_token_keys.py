@@ -24,7 +24,7 @@ from leasehold.token.jwk import (
     read_public_jwk,
     read_public_jwks,
 )
-from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey, Trust
+from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey, Trust, raw_thumbprint
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -165,6 +165,7 @@ def test_the_kid_is_the_thumbprint_of_rfc_7638() -> None:
     # RFC 8037 appendix A.3 gives this key and this thumbprint.
     raw = base64url.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
     assert PublicKey.from_bytes(raw).kid == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    assert raw_thumbprint(raw) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 @pytest.mark.requirement("L2")

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.decide.accounts import account_needs, reserve
-from leasehold.decide.approvals import approvers_of, is_approved
+from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
@@ -107,6 +107,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             needs.append(Ref(KeyRow, (tenant, leaf.run.run_id, self.call.action, self.key)))
         if self.call.parent is not None:
             needs.append(Ref(CallRow, (tenant, self.call.parent.admission_id)))
+        if self._need().mode is not ApprovalMode.NONE:
+            needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
         return needs
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
@@ -226,8 +228,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 return _approval_denied(row)
             if row.state == RequestState.PENDING and not now.reached(row.answer_by):
                 return replace(_approval_needed(row.request_id), request_id=row.request_id)
-            if row.state == RequestState.APPROVED and not now.reached(row.use_by) and self._counts(row, need):
-                return Approval(need, self._approvers(row, need), row)
+            if row.state == RequestState.APPROVED and not now.reached(row.use_by) and self._counts(facts, row, need):
+                return Approval(need, self._approvers(facts, row, need), row)
         return None
 
     def _need(self) -> ApprovalNeed:
@@ -241,16 +243,16 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         leaf = self.chain[-1]
         row = facts.get(RequestRow, self.tenant, leaf.lease.request_id)
         need = lease_need(self.policy_document, leaf.run.route, leaf.lease.allow)
-        return row is not None and need.mode is ApprovalMode.LEASE and self._counts(row, need)
+        return row is not None and need.mode is ApprovalMode.LEASE and self._counts(facts, row, need)
 
-    def _counts(self, row: RequestRow, need: ApprovalNeed) -> bool:
+    def _counts(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> bool:
         run = self.chain[-1].run
-        return is_approved(self.policy_document, row, need, route=run.route, requested_by=run.requested_by)
+        return is_approved(facts, self.policy_document, row, need, route=run.route, requested_by=run.requested_by)
 
-    def _approvers(self, row: RequestRow, need: ApprovalNeed) -> tuple[str, ...]:
+    def _approvers(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> tuple[str, ...]:
         run = self.chain[-1].run
         return approvers_of(
-            self.policy_document, row, route=run.route, requested_by=run.requested_by, effect=need.effect
+            facts, self.policy_document, row, route=run.route, requested_by=run.requested_by, effect=need.effect
         )
 
     def _requests(self, facts: Facts) -> list[RequestRow]:

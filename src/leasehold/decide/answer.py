@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.decide.approvals import answers_of, approvers_of, encode_answers, refuse_person
+from leasehold.decide.approvals import answers_of, approver_needs, approvers_of, encode_answers, refuse_person
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
@@ -62,6 +62,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             *run_needs(self.run),
             Ref(RequestRow, (self.run.tenant, self.request.request_id)),
             Ref(PersonRow, (AUTHORITY_WIDE, self.answer.person)),
+            *approver_needs(self.policy_document, self.run.route, self.run.requested_by),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Answered], Changes]:
@@ -73,10 +74,10 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             return StepAnswer(refusal), Changes(entries=(self._entry(refusal, row.state if row else ""),))
         given = answers_of(row)
         if any(earlier.person == self.answer.person for earlier in given):
-            return StepAnswer(allow(), self._answered(row, need)), Changes()
+            return StepAnswer(allow(), self._answered(facts, row, need)), Changes()
         row = msgspec.structs.replace(row, answers=encode_answers((*given, self.answer)))
-        row = self._advance(row, need, now)
-        return StepAnswer(allow(), self._answered(row, need)), Changes(
+        row = self._advance(facts, row, need, now)
+        return StepAnswer(allow(), self._answered(facts, row, need)), Changes(
             rows=(row,), entries=(self._entry(None, row.state),)
         )
 
@@ -109,19 +110,20 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             enough="a key added with: leasehold person add",
         )
 
-    def _advance(self, row: RequestRow, need: ApprovalNeed, now: Instant) -> RequestRow:
+    def _advance(self, facts: Facts, row: RequestRow, need: ApprovalNeed, now: Instant) -> RequestRow:
         state = RequestState(row.state)
         if self.answer.verdict is Verdict.DENY:
             return msgspec.structs.replace(row, state=advance(REQUEST_TABLE, state, RequestEvent.DENY))
-        if self._missing(row, need) > 0:
+        if self._missing(facts, row, need) > 0:
             return row
         use_by = self.run.expires_at
         if self.request.kind is RequestKind.CALL:
             use_by = min(use_by, now.seconds + CALL_USE_SECONDS)
         return msgspec.structs.replace(row, state=advance(REQUEST_TABLE, state, RequestEvent.APPROVE), use_by=use_by)
 
-    def _missing(self, row: RequestRow, need: ApprovalNeed) -> int:
+    def _missing(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> int:
         counted = approvers_of(
+            facts,
             self.policy_document,
             row,
             route=self.run.route,
@@ -130,8 +132,8 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
         return max(0, need.quorum - len(counted))
 
-    def _answered(self, row: RequestRow, need: ApprovalNeed) -> Answered:
-        missing = self._missing(row, need) if row.state == RequestState.PENDING else 0
+    def _answered(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> Answered:
+        missing = self._missing(facts, row, need) if row.state == RequestState.PENDING else 0
         return Answered(RequestState(row.state), missing)
 
     def _entry(self, refusal: Decision | None, outcome: str) -> Entry:

@@ -1,21 +1,24 @@
 """Has the right people's word been given for exactly this? Asked when they answer, when a lease is drawn, and at admit.
 
-Entitlement counts at the answer and again at the use (invariant I4): a person who lost the role no longer counts.
+Entitlement counts at the answer and again at the use (invariant I4): a person who lost the role, or whose key was
+removed, no longer counts.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from leasehold.decide.rows import RequestRow
+from leasehold.decide.facts import Facts, Need, Ref
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.request import Answer, Verdict
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import Need as ApprovalNeed
 from leasehold.policy.evaluate import is_entitled
+from leasehold.token.keys import raw_thumbprint
 
-__all__ = ["answers_of", "approvers_of", "encode_answers", "is_approved", "refuse_person"]
+__all__ = ["answers_of", "approver_needs", "approvers_of", "encode_answers", "is_approved", "refuse_person"]
 
 _DECODER = msgspec.json.Decoder(tuple[Answer, ...])
 
@@ -53,18 +56,35 @@ def refuse_person(policy: Policy, person: str, *, route: str, requested_by: str,
     return None
 
 
-def approvers_of(policy: Policy, row: RequestRow, *, route: str, requested_by: str, effect: Effect) -> tuple[str, ...]:
+def approver_needs(policy: Policy, route: str, requested_by: str) -> list[Need]:
+    """The people whose word may count on a route: what `approvers_of` asks for."""
+    people = sorted({*policy.people, requested_by})
+    return [Ref(PersonRow, (AUTHORITY_WIDE, name)) for name in people if is_entitled(policy, name, route, requested_by)]
+
+
+def approvers_of(
+    facts: Facts, policy: Policy, row: RequestRow, *, route: str, requested_by: str, effect: Effect
+) -> tuple[str, ...]:
     """The people whose approval of this request counts now, each once, by key as well as by name."""
     counted: dict[str, str] = {}
     for answer in answers_of(row):
         if answer.verdict is not Verdict.APPROVE or answer.key_id in counted.values():
             continue
-        if refuse_person(policy, answer.person, route=route, requested_by=requested_by, effect=effect) is None:
+        if refuse_person(policy, answer.person, route=route, requested_by=requested_by, effect=effect) is not None:
+            continue
+        if _has_key(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.key_id):
             counted.setdefault(answer.person, answer.key_id)
     return tuple(counted)
 
 
-def is_approved(policy: Policy, row: RequestRow, need: ApprovalNeed, *, route: str, requested_by: str) -> bool:
+def _has_key(person: PersonRow | None, key_id: str) -> bool:
+    """Whether the key that gave an answer is still that person's: a removed or replaced key says nothing any more."""
+    return person is not None and person.state == "active" and raw_thumbprint(person.public_key) == key_id
+
+
+def is_approved(
+    facts: Facts, policy: Policy, row: RequestRow, need: ApprovalNeed, *, route: str, requested_by: str
+) -> bool:
     """Whether as many people as the rule demands have approved, judged by the live policy."""
-    counted = approvers_of(policy, row, route=route, requested_by=requested_by, effect=need.effect)
+    counted = approvers_of(facts, policy, row, route=route, requested_by=requested_by, effect=need.effect)
     return len(counted) >= need.quorum

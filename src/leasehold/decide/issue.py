@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.decide.approvals import approvers_of, is_approved
+from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import request_entry
@@ -54,6 +54,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
 
     def keys(self) -> Sequence[Need]:
         own = [*run_needs(self.run), Ref(RequestRow, (self.run.tenant, self.request.request_id))]
+        own += approver_needs(self.policy_document, self.run.route, self.run.requested_by)
         return [*own, *chain_needs(self.parent)] if self.parent else own
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Lease], Changes]:
@@ -79,12 +80,13 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
         verdict = check_grants(self.policy_document, self.run.route, self.request.allow, above)
         if not verdict.is_allowed:
             return verdict
-        return None if row is None else self._refuse_unapproved(row, need)
+        return None if row is None else self._refuse_unapproved(facts, row, need)
 
-    def _refuse_unapproved(self, row: RequestRow, need: ApprovalNeed) -> Decision | None:
+    def _refuse_unapproved(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> Decision | None:
         if need.mode is ApprovalMode.NONE:
             return None
-        if is_approved(self.policy_document, row, need, route=self.run.route, requested_by=self.run.requested_by):
+        run = self.run
+        if is_approved(facts, self.policy_document, row, need, route=run.route, requested_by=run.requested_by):
             return None
         return deny(
             Reason.APPROVAL_NEEDED,
@@ -98,6 +100,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
         ends = [now.seconds + self.request.ttl_seconds, self.run.expires_at]
         ends += [link.lease.expires_at for link in self.parent]
         approvers = approvers_of(
+            facts,
             self.policy_document,
             row,
             route=self.run.route,

@@ -6,6 +6,7 @@ alive. No key is ever looked up by anything but its `kid` in a dict, and no key 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -17,9 +18,20 @@ from joserfc.jwk import OKPKey
 from leasehold.errors import InvalidError
 from leasehold.model.instant import Instant
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS
+from leasehold.token import base64url
 from leasehold.token.ed25519 import check_public_key
 
-__all__ = ["SEED_SIZE", "DocumentType", "KeyRing", "PublicKey", "PublicKeys", "SigningKey", "Trust", "thumbprint"]
+__all__ = [
+    "SEED_SIZE",
+    "DocumentType",
+    "KeyRing",
+    "PublicKey",
+    "PublicKeys",
+    "SigningKey",
+    "Trust",
+    "raw_thumbprint",
+    "thumbprint",
+]
 
 SEED_SIZE = 32
 
@@ -62,6 +74,12 @@ class Trust(StrEnum):
 def thumbprint(public: Ed25519PublicKey) -> str:
     """The RFC 7638 SHA-256 thumbprint of a public key: its `kid`, the same for everyone who computes it."""
     return OKPKey.import_key(public).thumbprint()
+
+
+def raw_thumbprint(public_bytes: bytes) -> str:
+    """The same of 32 raw bytes, which are taken for a key as they are: for comparing the keys of stored people."""
+    members = f'{{"crv":"Ed25519","kty":"OKP","x":"{base64url.encode(public_bytes)}"}}'
+    return base64url.encode(hashlib.sha256(members.encode("ascii")).digest())
 
 
 @dataclass(frozen=True, slots=True)
