@@ -19,7 +19,7 @@ from leasehold.decide.documents import decode_admission, encode_document
 from leasehold.decide.entries import chain_entry, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
-from leasehold.decide.request import describe_grants, lease_need, request_rows
+from leasehold.decide.request import describe_grants, lease_need, refuse_undelegated, request_rows
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import MICROS, TOOL_SECONDS, amounts_to_lines
@@ -114,7 +114,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
         earlier = facts.get(CallRow, self.tenant, self.call.admission_id)
         if earlier is not None:
-            return _answer_again(earlier, self.arguments_digest), Changes()
+            return self._answer_again(facts, earlier)
         refusal = self._refuse_repeat(facts) or self._refuse_life(facts, now) or self._refuse_scope()
         refusal = refusal or self._refuse_missing_key()
         if refusal is not None:
@@ -130,6 +130,23 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         return self._admitted(facts, now, approval, *reserved)
 
     # 0: repeats
+
+    def _answer_again(self, facts: Facts, row: CallRow) -> tuple[StepAnswer[Admission], Changes]:
+        """A guard that lost the answer asks again with the same admission id: the same admission, while it is open."""
+        admission = decode_admission(row.body)
+        refusal = self._refuse_other_call(admission)
+        if refusal is None and row.state != CallState.ADMITTED:
+            refusal = deny(Reason.ALREADY_SETTLED, f"{row.admission_id} is {row.state}", check="call is open")
+        return (StepAnswer(allow(), admission), Changes()) if refusal is None else self._denied(facts, refusal)
+
+    def _refuse_other_call(self, admission: Admission) -> Decision | None:
+        """An admission answers only the door, lease and call that it was made for."""
+        if self.found_before is not None and self.found_before.reason is Reason.WRONG_TOOL:
+            return self.found_before
+        given = (admission.lease_id, admission.action, admission.arguments_digest, admission.key)
+        if given == (self.chain[-1].lease.lease_id, self.call.action, self.arguments_digest, self.key):
+            return None
+        return deny(Reason.CONFLICT, f"{admission.admission_id} was for another call", check="same lease and call")
 
     def _refuse_repeat(self, facts: Facts) -> Decision | None:
         """The same key was used before: the same call is not made twice (invariant I7)."""
@@ -195,8 +212,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         links = [link.policy_link for link in self.chain]
         if self.call.parent is not None:
             links.append((self.call.parent.allow, ()))
-        verdict = check_call(self.policy_document, self.chain[-1].run.route, self.call.action, self.attributes, links)
-        return None if verdict.is_allowed else verdict
+        run = self.chain[-1].run
+        verdict = check_call(self.policy_document, run.route, self.call.action, self.attributes, links)
+        route = self.policy_document.route(run.route)
+        if not verdict.is_allowed or route is None:
+            return verdict
+        return refuse_undelegated(route, run, (self.call.action,))
 
     # 5: writes have a key
 
@@ -504,16 +525,6 @@ _KEY_REASONS = {
     CallState.DONE: (Reason.ALREADY_DONE, "was done already"),
     CallState.FAILED: (Reason.ALREADY_DONE, "was carried out already and failed"),
 }
-
-
-def _answer_again(row: CallRow, arguments_digest: str) -> StepAnswer[Admission]:
-    """A guard that lost the answer asks again with the same admission id: the same admission, while it is open."""
-    admission = decode_admission(row.body)
-    if admission.arguments_digest != arguments_digest:
-        return StepAnswer(deny(Reason.CONFLICT, f"{row.admission_id} was for another call", check="same call"))
-    if row.state != CallState.ADMITTED:
-        return StepAnswer(deny(Reason.ALREADY_SETTLED, f"{row.admission_id} is {row.state}", check="call is open"))
-    return StepAnswer(allow(), admission)
 
 
 def _approval_needed(request_id: str) -> Decision:

@@ -15,7 +15,7 @@ from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, LeaseState, RequestEvent, advance
-from leasehold.decide.request import describe_grants, lease_need
+from leasehold.decide.request import describe_grants, lease_need, refuse_undelegated
 from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -78,8 +78,11 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
             return refusal
         above = tuple(link.lease.allow for link in self.parent)
         verdict = check_grants(self.policy_document, self.run.route, self.request.allow, above)
-        if not verdict.is_allowed:
+        route = self.policy_document.route(self.run.route)
+        if not verdict.is_allowed or route is None:
             return verdict
+        if refusal := refuse_undelegated(route, self.run, self.request.allow):
+            return refusal
         return None if row is None else self._refuse_unapproved(facts, row, need)
 
     def _refuse_unapproved(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> Decision | None:
@@ -99,6 +102,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
     def _lease(self, facts: Facts, row: RequestRow, need: ApprovalNeed, now: Instant) -> Lease:
         ends = [now.seconds + self.request.ttl_seconds, self.run.expires_at]
         ends += [link.lease.expires_at for link in self.parent]
+        depths = [link.lease.delegation_depth - 1 for link in self.parent[-1:]]
         approvers = approvers_of(
             facts,
             self.policy_document,
@@ -122,7 +126,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
             deny=self.request.deny,
             budget=self.request.budget,
             ends_on=self.request.ends_on,
-            delegation_depth=self.request.delegation_depth,
+            delegation_depth=min([self.request.delegation_depth, *depths]),
             parents=tuple(link.lease.lease_id for link in self.parent),
             issued_at=now.seconds,
             expires_at=min(ends),

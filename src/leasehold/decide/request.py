@@ -6,7 +6,7 @@ Call requests are made by admit itself, with the rows that this module builds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -32,7 +32,7 @@ from leasehold.policy.evaluate import Need as ApprovalNeed
 from leasehold.policy.evaluate import check_grants, need_for_grants
 from leasehold.token.digest import Digester
 
-__all__ = ["AskLease", "Asked", "lease_need", "request_rows"]
+__all__ = ["AskLease", "Asked", "lease_need", "refuse_undelegated", "request_rows"]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -106,15 +106,8 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
                 check=f"ttl {self.request.ttl_seconds} <= {route.max_ttl_seconds}",
                 enough=f"{route.max_ttl_seconds} s, renewed while the run lasts",
             )
-        if self.run.ancestors:
-            for action in self.request.allow:
-                if action not in route.delegation.actions:
-                    return deny(
-                        Reason.NO_DELEGATION,
-                        f"{action} is not among the actions that {route.name} lets be delegated",
-                        rule=f"routes.{route.name}.delegation.actions",
-                        check=f"{action} in {list(route.delegation.actions)}",
-                    )
+        if refusal := refuse_undelegated(route, self.run, self.request.allow):
+            return refusal
         verdict = check_grants(self.policy_document, route.name, self.request.allow, self.above)
         return None if verdict.is_allowed else verdict
 
@@ -136,6 +129,21 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         card = build_card(self.policy_document, self.run, request, need)
         digest = self.digester.digest("card", card_bytes(card))
         return msgspec.structs.replace(request, card_digest=digest), card
+
+
+def refuse_undelegated(route: Route, run: Run, actions: Iterable[str]) -> Decision | None:
+    """Why a child run may not have these actions. Asked anew at each draw and call: the policy may have narrowed."""
+    if not run.ancestors:
+        return None
+    for action in actions:
+        if action not in route.delegation.actions:
+            return deny(
+                Reason.NO_DELEGATION,
+                f"{action} is not among the actions that {route.name} lets be delegated",
+                rule=f"routes.{route.name}.delegation.actions",
+                check=f"{action} in {list(route.delegation.actions)}",
+            )
+    return None
 
 
 def lease_need(policy: Policy, route: str, grants: Grants) -> ApprovalNeed:

@@ -105,12 +105,14 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse_child(self, facts: Facts, now: Instant) -> Decision | None:
         lease = self.parent[-1].lease
-        if lease.delegation_depth < 1:
+        route = self.policy_document.route(self.run.route)
+        left = min(lease.delegation_depth, route.delegation.depth - len(self.parent) + 1 if route is not None else 0)
+        if left < 1:
             return deny(
                 Reason.NO_DELEGATION,
                 f"{lease.lease_id} may not be delegated",
                 rule=f"routes.{lease.route}.delegation",
-                check=f"delegation_depth {lease.delegation_depth} >= 1",
+                check=f"delegation_depth {left} >= 1",
             )
         return refuse_chain(facts, self.parent, (), now)
 
