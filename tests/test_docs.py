@@ -1,0 +1,60 @@
+"""The documents say what the code does: public names, life-cycle diagrams, README examples and its length."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import leasehold
+import lifecycle_diagrams
+from leasehold.policy.cases import run_tests
+from leasehold.policy.load import Source, load_policy
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_reference_lists_exactly_the_public_names() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reference.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(leasehold.__all__)
+
+
+@pytest.mark.parametrize("name", leasehold.__all__)
+def test_every_public_name_can_be_had(name: str) -> None:
+    assert getattr(leasehold, name).__doc__
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        leasehold.no_such_name  # noqa: B018 - asking for it is the test
+    assert set(leasehold.__all__) == set(dir(leasehold))
+
+
+def test_the_life_cycle_diagrams_are_drawn_from_the_tables() -> None:
+    assert (ROOT / "docs/lifecycles.md").read_text() == lifecycle_diagrams.page()
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 140
+
+
+def test_the_readme_shows_the_example_that_is_run() -> None:
+    shown = re.search(r"<!-- examples/ten_lines.py -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1] in (ROOT / "examples/ten_lines.py").read_text()
+
+
+@pytest.mark.requirement("P7")
+def test_the_policy_in_the_readme_loads_and_passes_its_own_tests() -> None:
+    shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert shown is not None
+    policy = load_policy([Source("README.md", shown[1])])
+    assert run_tests(policy) == []
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
