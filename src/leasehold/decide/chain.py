@@ -67,7 +67,7 @@ def chain_needs(chain: Chain) -> list[Need]:
 
 
 def refuse_run(facts: Facts, run: Run, attempt: int, now: Instant) -> Decision | None:
-    """Why nothing may start in a run: it or one of its ancestors is over, older than its newest attempt, or stopped."""
+    """Why nothing may start in a run: it or an ancestor is over, stopped, or older than its newest attempt or epoch."""
     for ancestor in run.ancestors:
         row = facts.get(RunRow, run.tenant, ancestor.run_id)
         if refusal := _refuse_run_row(row, ancestor.run_id, ancestor.attempt, now):
@@ -76,7 +76,11 @@ def refuse_run(facts: Facts, run: Run, attempt: int, now: Instant) -> Decision |
         if refusal := refuse_request_row(request, ancestor.request_id):
             return refusal
     row = facts.get(RunRow, run.tenant, run.run_id)
-    return _refuse_run_row(row, run.run_id, attempt, now) or _refuse_run_stops(facts, run, row)
+    return (
+        _refuse_run_row(row, run.run_id, attempt, now)
+        or _refuse_run_stops(facts, run, row)
+        or _refuse_epoch(facts, run.run_id, run.epoch)
+    )
 
 
 def refuse_chain(
@@ -98,7 +102,7 @@ def refuse_chain(
             or _refuse_run_stops(facts, link.run, run_row)
             or _refuse_action_stops(facts, tenant, actions, request_row)
             or refuse_expired(lease, now)
-            or _refuse_epoch(facts, lease)
+            or _refuse_epoch(facts, lease.lease_id, lease.epoch)
         )
         if refusal:
             return refusal
@@ -117,13 +121,14 @@ def refuse_expired(lease: Lease, now: Instant) -> Decision | None:
     )
 
 
-def _refuse_epoch(facts: Facts, lease: Lease) -> Decision | None:
-    if lease.epoch == facts.control.epoch:
+def _refuse_epoch(facts: Facts, name: str, epoch: int) -> Decision | None:
+    """What is of another epoch is void: a restored database may hold what was ended after its copy was made."""
+    if epoch == facts.control.epoch:
         return None
     return deny(
         Reason.STALE_EPOCH,
-        f"{lease.lease_id} was issued before the database was restored",
-        check=f"epoch {lease.epoch} == {facts.control.epoch}",
+        f"{name} is from before the database was restored or its clock set back",
+        check=f"epoch {epoch} == {facts.control.epoch}",
         enough="a new run",
     )
 

@@ -31,7 +31,7 @@ __all__ = ["Start"]
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """Start this run. `parent` is the chain of the lease that delegates, empty for a run of its own.
 
-    `run` is complete but for its times: they are set here from `now` and `run_ttl_seconds`.
+    `run` is complete but for its times and epoch: they are set here, the times from `now` and the route's `run_ttl`.
     """
 
     policy_document: Policy
@@ -57,7 +57,11 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         ttl = route.run_ttl_seconds if route is not None else 1
         ends = [now.seconds + ttl, *(link.run.expires_at for link in self.parent)]
         run = msgspec.structs.replace(
-            self.run, started_at=now.seconds, expires_at=max(min(ends), now.seconds + 1), policy=self.policy
+            self.run,
+            started_at=now.seconds,
+            expires_at=max(min(ends), now.seconds + 1),
+            policy=self.policy,
+            epoch=facts.control.epoch,
         )
         refusal = self._refuse(facts, now)
         accounts: list[AccountRow] = []

@@ -23,7 +23,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Who runs what for whom. Immutable; the newest attempt and the state stand in the run's row.
 
     Times are Unix seconds. `requester_proof` says how `requested_by` is known: `asserted` by the launcher or
-    `proven` by a subject token. `ancestors` are the delegating links, root first; empty for a run of its own.
+    `proven` by a subject token. `ancestors` are the delegating links, root first; empty for a run of its own. `epoch` is
+    the authority's when it started: a restore begins a new one and voids the run.
     """
 
     run_id: RunId
@@ -38,6 +39,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     policy: str
     ancestors: tuple[Link, ...] = ()
     requester_proof: str = "asserted"
+    epoch: int = 1
 
     def __post_init__(self) -> None:
         check_id(self.run_id, "run")
@@ -47,6 +49,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise InvalidError("a run needs a purpose of 1 to 2000 characters: what it is for, in a person's words")
         if self.expires_at <= self.started_at:
             raise InvalidError("a run must expire after it starts")
+        if self.epoch < 1:
+            raise InvalidError("epochs are counted from 1")
         if self.requester_proof not in ("asserted", "proven"):
             raise InvalidError("requester_proof is 'asserted' or 'proven'")
 
