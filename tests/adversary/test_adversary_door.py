@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from stage import CLOSE, UPDATE, Stage, reason_of
 
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
+from stage import CLOSE, UPDATE, Stage, reason_of
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.grant import Attributes, Grant, split_action
 from leasehold.model.ids import AdmissionId, RequestId, check_id
+from leasehold.model.instant import Instant
 from leasehold.model.text import check_identifier
 from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
@@ -158,10 +159,21 @@ class EmbeddedDoor:
         return lambda _: step
 
     def _verify(self, token: str) -> VerifiedToken:
-        """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides."""
-        return self._engine.verifier.authenticate(
-            token, audience=self._tool, environment=self._environment, now=self._engine.system.now()
-        )
+        """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides.
+
+        Where this clock reads earlier than the token's issue, the recorded time counts, as it does in the step.
+        """
+        now = self._engine.system.now()
+        try:
+            return self._authenticate(token, now)
+        except TokenError as error:
+            recorded = Instant(self._engine.store.queries.control().last_time_ms)
+            if error.code != TokenCode.NOT_YET or recorded <= now:
+                raise
+            return self._authenticate(token, recorded)
+
+    def _authenticate(self, token: str, now: Instant) -> VerifiedToken:
+        return self._engine.verifier.authenticate(token, audience=self._tool, environment=self._environment, now=now)
 
     def _turned_away(self, error: TokenError) -> Decision:
         self._forgeries.add(self._tool, self._environment, self._engine.system.now().seconds // 60)

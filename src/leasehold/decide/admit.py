@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from leasehold.decide.accounts import account_needs, reserve
 from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
+from leasehold.decide.batch import CLOCK_BEHIND
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
@@ -80,7 +81,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_clock(self) -> bool:
-        return True
+        return False  # `_refuse_life` asks for the clock, so that repeats come first and the refusal has an entry
 
     @property
     def rule(self) -> ActionRule:
@@ -158,6 +159,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     # 1 and 2: time and life
 
     def _refuse_life(self, facts: Facts, now: Instant) -> Decision | None:
+        if facts.clock_behind:
+            return CLOCK_BEHIND
         actions = (self.call.action, *implied(self.policy_document, self.call.action))
         parent = self.call.parent
         ending = parent.admission_id if parent is not None else ""

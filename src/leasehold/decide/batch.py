@@ -12,7 +12,7 @@ from leasehold.ledger.entry import Entry, encode_entry
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
 
-__all__ = ["CLOCK_TOLERANCE_MS", "Batch", "decide_batch", "effective_now"]
+__all__ = ["CLOCK_BEHIND", "CLOCK_TOLERANCE_MS", "Batch", "decide_batch", "effective_now"]
 
 CLOCK_TOLERANCE_MS = 2000
 
@@ -61,7 +61,7 @@ def _decide_one(step: Step[object], facts: Facts, now: Instant) -> tuple[StepAns
     if step.policy is not None and step.policy != facts.control.policy:
         return StepAnswer(Decision(), active_policy=facts.control.policy), Changes(), []
     if facts.clock_behind and step.needs_clock:
-        return StepAnswer(_CLOCK_BEHIND), Changes(), []
+        return StepAnswer(CLOCK_BEHIND), Changes(), []
     answer, changes = step.decide(facts, now)
     return answer, changes, [_stamp(entry, facts.next_index + i, now) for i, entry in enumerate(changes.entries)]
 
@@ -70,7 +70,7 @@ def _stamp(entry: Entry, index: int, now: Instant) -> bytes:
     return encode_entry(msgspec.structs.replace(entry, index=index, time_ms=int(now)))
 
 
-_CLOCK_BEHIND = deny(
+CLOCK_BEHIND = deny(
     Reason.CLOCK,
     "the clock reads more than 2 s before the last recorded time",
     check="clock >= last recorded time - 2 s",

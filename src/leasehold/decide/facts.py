@@ -221,7 +221,7 @@ class Step(Protocol[A_co]):
 
     `policy` is the hash of the policy it was built with, or None if none was used; where the active one differs the
     step is not decided (`StepAnswer.active_policy`). `needs_clock` is false only for what must work while the clock is
-    wrong: revoke, hold and settle.
+    wrong (revoke, hold and settle), and for admit, which refuses in its own order and has it written down.
     """
 
     @property
