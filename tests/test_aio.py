@@ -1,0 +1,121 @@
+"""The awaited faces do what their twins do, and hold no thread while they wait for people."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from leasehold import aio
+from leasehold.errors import ApprovalNeeded, Denied
+from leasehold.guard import Capability, Guard
+from leasehold.ledger.receipt import PREDICATE_TYPE
+from leasehold.testing.clock import FrozenSystem
+from leasehold.testing.fixtures import Approvers
+
+POLICY = """
+version = 1
+authority = "aio"
+[people]
+"user:ben" = ["lead"]
+[actions]
+"ticket.get"   = { effect = "read", args = { ticket = "ticket_id" } }
+"ticket.close" = { effect = "write", args = { ticket = "ticket_id" } }
+[routes.desk]
+for = { agents = ["bot"], tenants = ["acme"], environments = ["prod"] }
+allow."ticket.get"   = { ticket = ["T-*"] }
+allow."ticket.close" = { ticket = ["T-*"] }
+approve."ticket.close" = "call"
+approvers = ["lead"]
+delegation = { depth = 1, children = 1, actions = ["ticket.get"] }
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "leasehold.toml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.mark.requirement("C3")
+def test_a_whole_journey_can_be_awaited(policy: Path) -> None:
+    async def journey() -> bytes:
+        async with await aio.open(policy, state=":memory:", system=FrozenSystem(), sweep=False) as authority:
+            guard = Guard("ticket", authority, environment="prod")
+
+            @guard.action("get")
+            async def get(capability: Capability, ticket_id: str) -> str:
+                await asyncio.sleep(0)
+                return f"{capability.tenant}: {ticket_id}"
+
+            run = await authority.start(
+                agent="bot", route="desk", tenant="acme", environment="prod", requested_by="user:ana", purpose="look"
+            )
+            request = await authority.request(run, {"ticket.get": {"ticket": ["T-*"]}}, reason="to read it")
+            lease = await authority.wait(request, timeout=30)
+            assert await get(lease, ticket_id="T-1") == "acme: T-1"
+            child = await authority.start(agent="reader", purpose="read one", parent=lease)
+            narrower = await authority.request(child, {"ticket.get": {"ticket": ["T-2"]}}, reason="only this")
+            assert await get(await authority.wait(narrower), ticket_id="T-2") == "acme: T-2"
+            assert (await authority.renew(lease)).lease.request_id == lease.lease.request_id
+            again = await authority.retry(await authority.run(run.run_id))
+            with pytest.raises(Denied, match="stale_attempt"):
+                await get(lease, ticket_id="T-1")
+            minute = await authority.escalate(again, "ticket.get", {"ticket": ["T-3"]}, reason="one look")
+            assert minute.lease.expires_at - minute.lease.issued_at == 60
+            return await authority.finish(again)
+
+    envelope = json.loads(asyncio.run(journey()))
+    assert PREDICATE_TYPE.encode() in base64.b64decode(envelope["payload"])
+
+
+@pytest.mark.requirement("P9", "F1")
+def test_waiting_for_a_person_is_woken_by_the_answer(policy: Path) -> None:
+    async def journey() -> str:
+        async with await aio.open(policy, state=":memory:", system=FrozenSystem(), sweep=False) as authority:
+            guard = Guard("ticket", authority, environment="prod")
+
+            @guard.action("close")
+            async def close(capability: Capability, ticket_id: str) -> str:
+                return ticket_id
+
+            run = await authority.start(
+                agent="bot", route="desk", tenant="acme", environment="prod", requested_by="user:ana", purpose="close"
+            )
+            request = await authority.request(run, {"ticket.close": {"ticket": ["T-1"]}}, reason="it is fixed")
+            lease = await authority.wait(request)
+            with pytest.raises(ApprovalNeeded) as needed:
+                await close(lease.once("close T-1"), ticket_id="T-1")
+            waiting = asyncio.ensure_future(authority.wait(needed.value.request, timeout=30))
+            await asyncio.to_thread(Approvers(authority.sync).approve, needed.value.request, "user:ben")
+            return await close((await waiting).once("close T-1"), ticket_id="T-1")
+
+    assert asyncio.run(journey()) == "T-1"
+
+
+def test_a_wait_that_takes_too_long_leaves_the_request_as_it_is(policy: Path) -> None:
+    async def journey() -> None:
+        async with await aio.open(policy, state=":memory:", system=FrozenSystem(), sweep=False) as authority:
+            guard = Guard("ticket", authority, environment="prod")
+
+            @guard.action("close")
+            async def close(capability: Capability, ticket_id: str) -> str:
+                return ticket_id
+
+            run = await authority.start(
+                agent="bot", route="desk", tenant="acme", environment="prod", requested_by="user:ana", purpose="close"
+            )
+            request = await authority.request(run, {"ticket.close": {"ticket": ["T-1"]}}, reason="it is fixed")
+            lease = await authority.wait(request)
+            with pytest.raises(ApprovalNeeded) as needed:
+                await close(lease.once("close T-1"), ticket_id="T-1")
+            with pytest.raises(TimeoutError):
+                await authority.wait(needed.value.request, timeout=0.01)
+            state = authority.sync.runs.request_state(authority.sync.find_request(needed.value.request))
+            assert state == "pending"
+
+    asyncio.run(journey())
