@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_story import LOG, LOG_KEY, ORIGIN, SeededSigner, Story
 from msgspec.structs import replace
-from story import LOG, LOG_KEY, ORIGIN, SeededSigner, Story
 
 from leasehold.errors import InvalidError, VerificationError
 from leasehold.ledger.checkpoint import Checkpoint, sign

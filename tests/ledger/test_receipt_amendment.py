@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from ledger_story import LOG_KEY, SeededSigner, Story
 from msgspec.structs import replace
-from story import LOG_KEY, SeededSigner, Story
 
 from leasehold.errors import InvalidError, VerificationError
 from leasehold.ledger.amendment import build_amendment, verify_amendment

@@ -121,7 +121,7 @@ class Story:
         )
         return self.add(entry, **fields)
 
-    def admit(self, lease: Entry, admission: str = "adm_1", **fields: object) -> Entry:
+    def admit(self, lease: Entry, admission: str = "adm_1", /, **fields: object) -> Entry:
         entry = _about(
             lease,
             EntryKind.CALL_ADMITTED,
