@@ -1,0 +1,310 @@
+"""What the read side of every store must answer. Used like `leasehold.testing.store_suite`."""
+
+# ruff: noqa: S101 - a suite of tests
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from leasehold.decide.facts import Changes, Facts, Ref, StepAnswer, key_of
+from leasehold.decide.rows import TABLES, CardRow, ControlRow, DocumentRow, PersonRow, Row, StopRow
+from leasehold.errors import VerificationError
+from leasehold.ledger.entry import Entry, EntryKind, decode_entry
+from leasehold.model.call import CallState
+from leasehold.model.decision import allow
+from leasehold.model.instant import Instant
+from leasehold.model.request import RequestState
+from leasehold.store.protocol import Store
+from leasehold.store.queries import MAX_LISTED, LedgerQuery
+from leasehold.testing.clock import FrozenSystem
+from leasehold.testing.store_steps import (
+    TENANT,
+    Database,
+    ScriptedStep,
+    account,
+    call,
+    lease,
+    request,
+    run,
+    write,
+)
+
+OTHER = "other"
+
+
+@pytest.fixture
+def clock() -> FrozenSystem:
+    """The clock of the store under test."""
+    return FrozenSystem()
+
+
+@pytest.fixture
+def store(database: Database, clock: FrozenSystem) -> Iterator[Store]:
+    """The database, open."""
+    with closing(database.open(clock=clock)) as opened:
+        yield opened
+
+
+def fields(row_type: type[Row]) -> st.SearchStrategy[Row]:
+    """Any row of a type that the schema takes."""
+    names = st.text(min_size=1, max_size=12)
+    small = st.integers(0, 1)
+    special: dict[str, st.SearchStrategy[object]] = dict.fromkeys(row_type.KEY, names)
+    special |= {"revoked": small, "held": small, "is_active": small, "attempt": st.integers(1, 9)}
+    kinds: dict[object, st.SearchStrategy[object]] = {
+        str: st.text(max_size=12),
+        int: st.integers(0, 2**53 - 1),
+        bytes: st.binary(max_size=40),
+    }
+    columns = [special.get(field.name, kinds[field.type]) for field in msgspec.structs.fields(row_type)]
+    return st.tuples(*columns).map(lambda values: msgspec.convert(values, row_type))
+
+
+# rows
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
+@given(rows=st.lists(st.sampled_from([kind for kind in TABLES if kind is not ControlRow]).flatmap(fields), max_size=8))
+def test_every_row_comes_back_as_it_was_written(store: Store, rows: list[Row]) -> None:
+    tenant = f"tenant {store.queries.control().size}"
+    rows = [msgspec.structs.replace(row, tenant=tenant) for row in rows]
+    last = {(type(row), key_of(row)): row for row in rows if not row.IMMUTABLE}
+    first = {(type(row), key_of(row)): row for row in reversed(rows) if row.IMMUTABLE}
+    expected = {**last, **first}
+    for row in rows:
+        store.submit(write(row)).result()
+    refs = [Ref(row_type, key) for row_type, key in expected]
+
+    def script(facts: Facts, _: Instant) -> tuple[StepAnswer[object], Changes]:
+        return StepAnswer(allow(), [facts.get(ref.row_type, *ref.key) for ref in refs]), Changes()
+
+    assert store.submit(ScriptedStep(refs, script)).result().value == list(expected.values())
+    assert store.queries.rows(refs) == tuple(expected.values())
+
+
+def test_rows_answer_none_for_what_is_not_there(store: Store) -> None:
+    store.submit(write(run())).result()
+    refs = [Ref(type(run()), (TENANT, name)) for name in ("run_0", "run_1", "run_0")]
+    assert store.queries.rows(refs) == (None, run(), None)
+    assert store.queries.rows([]) == ()
+
+
+def test_documents_are_answered_by_tenant_and_id(store: Store) -> None:
+    store.submit(write(DocumentRow(tenant=TENANT, id="doc", body=b"text"))).result()
+    assert [store.queries.document(TENANT, "doc") for _ in range(2)] == [b"text", b"text"]
+    assert store.queries.document(OTHER, "doc") is None
+    assert store.queries.document(TENANT, "no") is None
+
+
+def test_erased_card_is_answered_as_none(store: Store) -> None:
+    store.submit(
+        write(CardRow(tenant=TENANT, digest="a", body=b"card"), CardRow(tenant=TENANT, digest="b", body=b""))
+    ).result()
+    assert [store.queries.card(TENANT, digest) for digest in "abc"] == [b"card", None, None]
+
+
+# by tenant
+
+
+@pytest.mark.case(57)
+@pytest.mark.invariant("I10")
+def test_nothing_of_another_tenant_is_answered(store: Store) -> None:
+    mine = (run(), request(), lease(), call(), account(), stop(), person())
+    theirs = tuple(msgspec.structs.replace(row, tenant=OTHER) for row in mine)
+    store.submit(write(*mine, *theirs)).result()
+    queries = store.queries
+    for listed in (
+        queries.runs([TENANT]),
+        queries.open_runs([TENANT]),
+        queries.leases([TENANT]),
+        queries.pending_requests([TENANT]),
+        queries.requests_of_run(TENANT, "run_1"),
+        queries.leases_of_run(TENANT, "run_1"),
+        queries.leases_of_request(TENANT, "req_1"),
+        queries.accounts(TENANT, "run_1"),
+        queries.open_calls([TENANT]),
+        queries.stops([TENANT]),
+        queries.people([TENANT]),
+    ):
+        assert [row.tenant for row in listed] == [TENANT]
+    assert (queries.runs([]), queries.open_calls([]), queries.people([])) == ((), (), ())
+    assert sorted(row.tenant for row in queries.runs([TENANT, OTHER])) == [TENANT, OTHER]
+    assert queries.tenants() == (TENANT, OTHER)
+
+
+@pytest.mark.case(57)
+@pytest.mark.invariant("I10")
+def test_id_is_located_only_in_the_tenants_one_may_see(store: Store) -> None:
+    store.submit(write(run(), request(), lease())).result()
+    for row_id, row in (("run_1", run()), ("req_1", request()), ("lease_1", lease())):
+        assert store.queries.locate(row_id, [OTHER, TENANT]) == row
+        assert store.queries.locate(row_id, [OTHER]) is None
+        assert store.queries.locate(row_id, []) is None
+    assert store.queries.locate("run_", [TENANT]) is None
+
+
+def stop(**changes: object) -> StopRow:
+    """A hold of one tool."""
+    row = StopRow(tenant=TENANT, scope="tool:t", kind="hold", is_active=1, recorded=0, at=0, by="user:ana", reason="")
+    return msgspec.structs.replace(row, **changes)
+
+
+def person() -> PersonRow:
+    """A person with a key."""
+    return PersonRow(tenant=TENANT, person="user:ana", public_key=b"key", state="active", recorded=0)
+
+
+# listings
+
+
+def test_runs_and_leases_are_listed_newest_first_and_page_by_page(store: Store) -> None:
+    for number in range(7):
+        tenant = (TENANT, OTHER)[number % 2]
+        rows = (
+            run(f"run_{number}", tenant=tenant, recorded=number),
+            lease(f"lease_{number}", tenant=tenant, recorded=number),
+        )
+        store.submit(write(*rows)).result()
+    both = [TENANT, OTHER]
+    assert [row.recorded for row in store.queries.runs(both, limit=3)] == [6, 5, 4]
+    assert [row.recorded for row in store.queries.runs(both, before=4, limit=3)] == [3, 2, 1]
+    assert [row.recorded for row in store.queries.leases(both, before=1)] == [0]
+    assert [row.recorded for row in store.queries.leases([OTHER])] == [5, 3, 1]
+    assert store.queries.runs(both, limit=0) == ()
+
+
+def test_children_are_listed_under_their_parent(store: Store) -> None:
+    rows = (run(), run("run_2", parent_run="run_1", recorded=2), run("run_3", parent_run="run_1", recorded=1))
+    store.submit(write(*rows)).result()
+    assert [row.run_id for row in store.queries.children(TENANT, "run_1")] == ["run_3", "run_2"]
+    assert store.queries.children(TENANT, "run_2") == store.queries.children(TENANT, "") == ()
+
+
+def test_listings_are_complete_however_long(store: Store) -> None:
+    calls = [call(f"adm_{number:05}") for number in range(MAX_LISTED + 200)]
+    store.submit(write(*calls)).result()
+    assert list(store.queries.open_calls([TENANT])) == calls
+
+
+def test_due_is_what_stands_over_past_its_time_and_nothing_else(store: Store) -> None:
+    late, soon = {"expires_at": 10}, {"expires_at": 11}
+    rows = (
+        *(run("run_1", **late), run("run_2", **soon), run("run_3", state="finished", **late)),
+        *(lease("lease_1", **late), lease("lease_2", **soon), lease("lease_3", state="expired", **late)),
+        *(call("adm_1", finish_by=10), call("adm_2", finish_by=11), call("adm_3", state=CallState.DONE, finish_by=1)),
+        *(request("req_1", answer_by=10, use_by=5), request("req_2", answer_by=11)),
+        request("req_3", state=RequestState.APPROVED, answer_by=1, use_by=10),
+        request("req_4", state=RequestState.APPROVED, answer_by=1, use_by=11),
+        request("req_5", state=RequestState.DENIED, answer_by=1, use_by=1),
+    )
+    store.submit(write(*rows)).result()
+    due = store.queries.due(Instant(10_999))
+    assert [row.run_id for row in due.runs] == ["run_1"]
+    assert [row.lease_id for row in due.leases] == ["lease_1"]
+    assert [row.admission_id for row in due.calls] == ["adm_1"]
+    assert [row.request_id for row in due.unanswered] == ["req_1"]
+    assert [row.request_id for row in due.unused] == ["req_3"]
+
+
+# the ledger
+
+
+def test_ledger_is_read_by_range_as_far_as_it_goes(store: Store) -> None:
+    store.submit(write(entries=5)).result()
+    assert [line.index for line in store.queries.ledger(2, 4)] == [2, 3]
+    assert [line.index for line in store.queries.ledger(4, 9)] == [4]
+    assert store.queries.ledger(5, 9) == store.queries.ledger(3, 3) == ()
+
+
+def test_tree_has_no_node_that_is_not_complete(store: Store) -> None:
+    store.submit(write(entries=5)).result()
+    assert len(store.queries.node(2, 0)) == 32
+    for level, position in ((0, 5), (1, 2), (2, 1), (3, 0)):
+        with pytest.raises(VerificationError):
+            store.queries.node(level, position)
+
+
+_WORDS = {
+    "person": ("", "user:ana", "user:ben"),
+    "agent": ("", "bot"),
+    "run": ("", "run_1", "run_2"),
+    "lease": ("", "lease_1", "lease_2"),
+    "capability": ("", "sha256:c"),
+    "action": ("", "ticket.close", "ticket.update"),
+    "key": ("", "k"),
+    "admission": ("", "adm_1"),
+    "decision": ("", "allow", "deny"),
+}
+_TENANTS = ("", TENANT, OTHER)
+_values = st.sampled_from([1, 2, "1", True, "x"])
+_attributes = st.dictionaries(st.sampled_from("ab"), st.lists(_values, min_size=1, max_size=3).map(tuple), max_size=2)
+_entries = st.builds(
+    Entry,
+    kind=st.just(EntryKind.CALL_ADMITTED),
+    tenant=st.sampled_from(_TENANTS),
+    attributes=_attributes,
+    **{"requested_by" if name == "person" else name: st.sampled_from(words) for name, words in _WORDS.items()},
+)
+_times = st.none() | st.integers(0, 40)
+_queries = st.fixed_dictionaries(
+    {
+        "tenants": st.none() | st.lists(st.sampled_from(_TENANTS), unique=True),
+        "attribute": st.none() | st.tuples(st.sampled_from("ab"), _values),
+        "since": _times,
+        "until": _times,
+        "before": st.none() | st.integers(0, 60),
+        "limit": st.sampled_from([0, 1, 3, 100]),
+        **{name: st.sampled_from(("", *words)) for name, words in _WORDS.items()},
+    }
+)
+
+
+@pytest.mark.requirement("C8", "B4")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=80)
+@given(
+    entries=st.lists(_entries, max_size=4), pause=st.integers(0, 3), asked=st.lists(_queries, min_size=1, max_size=4)
+)
+def test_search_answers_exactly_the_entries_that_meet_the_query(
+    store: Store, clock: FrozenSystem, entries: list[Entry], pause: int, asked: list[dict[str, object]]
+) -> None:
+    start = FrozenSystem().now()
+    clock.advance(seconds=pause)
+    store.submit(ScriptedStep([], lambda _, __: (StepAnswer(allow()), Changes((), tuple(entries))))).result()
+    known = [decode_entry(line.body) for line in store.queries.ledger(0, store.queries.control().size)]
+    for given_query in asked:
+        times = {
+            name: None if given_query[name] is None else Instant(start + 1000 * given_query[name])  # type: ignore[operator]  # drawn as integers
+            for name in ("since", "until")
+        }
+        query = msgspec.convert({**given_query, **times}, LedgerQuery)
+        assert [line.index for line in store.queries.search(query)] == _expected(known, query)
+
+
+def _expected(known: Sequence[Entry], query: LedgerQuery) -> list[int]:
+    """What a reader of the whole ledger would pick."""
+    found = [entry for entry in known if _meets(entry, query)]
+    found.sort(key=lambda entry: (entry.time_ms, entry.index), reverse=True)
+    if query.before is not None:
+        time = next((entry.time_ms for entry in known if entry.index == query.before), 0)
+        found = [entry for entry in found if (entry.time_ms, entry.index) < (time, query.before)]
+    return [entry.index for entry in found[: query.limit]]
+
+
+def _meets(entry: Entry, query: LedgerQuery) -> bool:
+    named = {"person": entry.requested_by, **{name: getattr(entry, name) for name in _WORDS if name != "person"}}
+    if any(getattr(query, name) not in ("", value) for name, value in named.items()):
+        return False
+    if query.attribute is not None:
+        name, wanted = query.attribute
+        if not any(type(value) is type(wanted) and value == wanted for value in entry.attributes.get(name, ())):
+            return False
+    return (
+        (query.tenants is None or entry.tenant in query.tenants)
+        and (query.since is None or entry.time_ms >= query.since)
+        and (query.until is None or entry.time_ms < query.until)
+    )
