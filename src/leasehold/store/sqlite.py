@@ -21,9 +21,9 @@ from leasehold.ledger.tree import Frontier
 from leasehold.store.background import Background
 from leasehold.store.changes import CommitWatch
 from leasehold.store.lane import LARGEST_BATCH, Lane
-from leasehold.store.migrations import check_header, check_version, create, upgrade
+from leasehold.store.migrations import check_header, check_version, create, fresh_control, upgrade
 from leasehold.store.protocol import Anchor, Clock, TreeHead
-from leasehold.store.sqlite_batch import LOG, SqliteBackend
+from leasehold.store.sqlite_batch import SqliteBackend
 from leasehold.store.sqlite_check import check_anchored, check_state
 from leasehold.store.sqlite_connection import MEMORY, Place, connect, connect_plainly, create_file, translated
 from leasehold.store.sqlite_index import EntryIndex
@@ -148,9 +148,7 @@ def open_sqlite(
     """
     place = Place(path=str(path), vfs=settings.vfs)
     anchored = anchor.read() if anchor is not None else None
-    control = ControlRow(
-        log=LOG, issuer=issuer, epoch=1, policy="", last_time_ms=0, size=0, frontier=Frontier().to_bytes()
-    )
+    control = fresh_control(issuer)
     if place.is_file:
         _make_file(place, control, anchored, settings)
     connection = connect(place, busy_seconds=settings.busy_seconds)

@@ -21,14 +21,12 @@ from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
 from leasehold.model.instant import Instant
 from leasehold.store.columns import SHAPES
 from leasehold.store.lane import RefusedError
+from leasehold.store.migrations import LOG
 from leasehold.store.protocol import Clock
 from leasehold.store.sqlite_connection import Place, in_our_words
 from leasehold.store.sqlite_rows import INDEX_FILTERS, decoded, insert, keys_json, select_all, select_by_key, upsert
 
-__all__ = ["LOG", "SqliteBackend"]
-
-LOG = "main"
-"""The one log of a SQLite file."""
+__all__ = ["SqliteBackend"]
 
 _CHECKPOINT_PAGES = 4000
 _BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
