@@ -32,7 +32,15 @@ from leasehold.store.sqlite import open_sqlite
 from leasehold.system import RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
-__all__ = ["MEMORY", "CheckpointAnchor", "issuer_of", "open_authority", "read_policy", "restore_state"]
+__all__ = [
+    "MEMORY",
+    "CheckpointAnchor",
+    "issuer_of",
+    "open_authority",
+    "open_existing",
+    "read_policy",
+    "restore_state",
+]
 
 MEMORY = ":memory:"
 _LOG = logging.getLogger("leasehold")
@@ -109,6 +117,20 @@ def open_authority(
     if sweep:
         authority.sweep.start()
     return authority
+
+
+def open_existing(directory: Path, *, system: System | None = None) -> Authority:
+    """Open a state under the policy that is active in it, without reading any policy file.
+
+    For stops: a mistake in a file must never keep an operator from ending something.
+
+    Raises:
+        ConfigError: there is no state, or a key file cannot be used.
+        StoreError: the database cannot be used.
+    """
+    if not StateFiles(directory).database.exists():
+        raise ConfigError("there is no state here", path=str(directory))
+    return _assemble_files(open_state(directory), system or RealSystem())
 
 
 def _assemble_memory(system: System) -> Authority:
