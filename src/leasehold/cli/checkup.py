@@ -1,0 +1,198 @@
+"""What `leasehold doctor` looks for: plain functions from what was found to findings.
+
+Each finding says what is so, why it matters, and what to do. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from leasehold.cli.policy import lax_words
+from leasehold.config import Anchor, StateFiles, read_key_ring, weak_modes
+from leasehold.decide.rows import ControlRow
+from leasehold.errors import ConfigError
+from leasehold.model.effect import ApprovalMode
+from leasehold.model.instant import Instant
+from leasehold.policy.cases import run_tests
+from leasehold.policy.document import REQUESTER, Policy
+from leasehold.policy.explain import explain_route, laxer_rules
+from leasehold.token.keys import DocumentType
+
+__all__ = [
+    "Finding",
+    "Severity",
+    "check_account",
+    "check_anchor",
+    "check_approvers",
+    "check_clock",
+    "check_keys",
+    "check_modes",
+    "check_policy",
+    "check_policy_file",
+]
+
+_TOLERATED_MS = 2000
+
+
+class Severity(StrEnum):
+    """How much a finding matters: `serious` breaks a promise, `warning` weakens one."""
+
+    SERIOUS = "serious"
+    WARNING = "warning"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that weakens the installation. `code` never changes its meaning."""
+
+    code: str
+    severity: Severity
+    what: str
+    why: str
+    remedy: str
+
+
+def check_modes(files: StateFiles) -> Iterator[Finding]:
+    """Paths of the state that other accounts can read or write."""
+    for path in weak_modes(files):
+        mode = "700" if path.is_dir() else "600"
+        yield Finding(
+            code="weak-mode",
+            severity=Severity.SERIOUS,
+            what=f"other accounts can read or change {path}",
+            why="whoever reads a key can sign in its owner's name",
+            remedy=f"chmod {mode} {path}, and rotate what may have been read: leasehold key rotate",
+        )
+
+
+def check_policy_file(path: Path) -> Iterator[Finding]:
+    """A policy file that other accounts can change."""
+    if path.exists() and path.stat().st_mode & 0o022:
+        yield Finding(
+            code="policy-writable",
+            severity=Severity.WARNING,
+            what=f"other accounts can change {path}",
+            why="a change does nothing before it is accepted, but it may be accepted unread",
+            remedy=f"chmod go-w {path}",
+        )
+
+
+def check_account(directory: Path) -> Iterator[Finding]:
+    """State that belongs to the account that asks, which is then the account that agents run under."""
+    if directory.stat().st_uid == os.geteuid():
+        yield Finding(
+            code="same-account",
+            severity=Severity.WARNING,
+            what="ADVISORY: the authority's keys and database belong to the account that runs this command",
+            why="an agent that runs code or edits files under this account can reach them; approvals say same account",
+            remedy="run agents that execute code under another account, or the authority on another host",
+        )
+
+
+def check_keys(files: StateFiles) -> Iterator[Finding]:
+    """Signing keys that are missing, not private, or damaged."""
+    for document_type in (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT):
+        try:
+            read_key_ring(files.key_ring(document_type), document_type)
+        except ConfigError as error:
+            yield Finding(
+                code="key-unusable",
+                severity=Severity.SERIOUS,
+                what=str(error),
+                why=f"nothing can be signed as a {document_type} without it",
+                remedy="put it back from a backup, with mode 600",
+            )
+
+
+def check_anchor(anchor: Anchor | None, control: ControlRow) -> Iterator[Finding]:
+    """A checkpoint copy outside the database that is missing or behind."""
+    if anchor is None:
+        yield Finding(
+            code="anchor-missing",
+            severity=Severity.SERIOUS,
+            what="there is no copy of the ledger's head outside the database",
+            why="a database that was rolled back would not be noticed",
+            remedy="find out who removed it; the next start writes a new one, which proves nothing about before",
+        )
+    elif (anchor.epoch, anchor.size) < (control.epoch, control.size):
+        yield Finding(
+            code="anchor-behind",
+            severity=Severity.WARNING,
+            what=f"the head kept outside counts {anchor.size} entries, the ledger {control.size}",
+            why="the newest entries could be rolled back unseen",
+            remedy="the process that writes brings it up to date; if none runs, any command that opens the state does",
+        )
+
+
+def check_clock(control: ControlRow, now: Instant) -> Iterator[Finding]:
+    """A clock that reads earlier than the last recorded time."""
+    behind = control.last_time_ms - int(now)
+    if behind > 0:
+        yield Finding(
+            code="clock-behind",
+            severity=Severity.SERIOUS if behind > _TOLERATED_MS else Severity.WARNING,
+            what=f"the clock reads {behind} ms before the last recorded time",
+            why="all but stopping is refused while it is more than 2 s behind, so that nothing that ended lives again",
+            remedy="set the clock right; if it is right, say so: leasehold db confirm-clock",
+        )
+
+
+def check_policy(policy: Policy, active: str) -> Iterator[Finding]:
+    """Rules that are laxer than usual, tests that fail, and a file that is not what is in force."""
+    for rule in laxer_rules(policy):
+        yield Finding(
+            code="requester-approves" if rule.actual == REQUESTER else "lax-rule",
+            severity=Severity.WARNING,
+            what=lax_words(rule),
+            why="fewer people look, or power lasts longer, than the language's defaults ask for",
+            remedy="take the line out, unless it is meant",
+        )
+    for mismatch in run_tests(policy):
+        yield Finding(
+            code="policy-test-fails",
+            severity=Severity.WARNING,
+            what=f"{mismatch.route} {mismatch.action} is expected to be {mismatch.expected}, and is {mismatch.actual}",
+            why="the policy does not say what its author expects",
+            remedy="leasehold policy test",
+        )
+    if active and policy.hash != active:
+        yield Finding(
+            code="policy-differs",
+            severity=Severity.WARNING,
+            what="the policy file is not the policy in force",
+            why="what it says does nothing yet",
+            remedy="leasehold policy diff, then leasehold policy accept",
+        )
+
+
+def check_approvers(policy: Policy, with_keys: Collection[str]) -> Iterator[Finding]:
+    """Roles that nobody holds, and routes whose approvals too few people with keys can give."""
+    held = {role for roles in policy.people.values() for role in roles}
+    named = {role for route in policy.routes.values() for role in route.approvers} | set(policy.roles)
+    for role in sorted(named - held - {REQUESTER}):
+        yield Finding(
+            code="role-unheld",
+            severity=Severity.WARNING,
+            what=f"nobody holds the role {role}",
+            why="what it alone may approve or do cannot be approved or done",
+            remedy="name somebody under [people], or take the role out",
+        )
+    for name, route in sorted(policy.routes.items()):
+        if REQUESTER in route.approvers:
+            continue
+        rows = (row for row in explain_route(policy, name) if row.mode is not ApprovalMode.NONE)
+        needed = max((row.quorum for row in rows), default=0)
+        able = [person for person, roles in policy.people.items() if set(roles) & set(route.approvers)]
+        ready = sorted(person for person in able if person in with_keys)
+        if len(ready) < needed:
+            yield Finding(
+                code="too-few-approvers",
+                severity=Severity.WARNING,
+                what=f"{name} needs {needed} approvers and {len(ready)} of those it names have a key here",
+                why="its requests can only expire",
+                remedy="leasehold person add, for people with one of the roles " + ", ".join(route.approvers),
+            )

@@ -1,0 +1,97 @@
+"""`leasehold doctor`: what weakens this installation. It reads only; the database is opened for reading alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from leasehold.assemble import read_policy
+from leasehold.cli.checkup import (
+    Finding,
+    Severity,
+    check_account,
+    check_anchor,
+    check_approvers,
+    check_clock,
+    check_keys,
+    check_modes,
+    check_policy,
+    check_policy_file,
+)
+from leasehold.cli.exits import ExitCode, Failure
+from leasehold.cli.plain import escape
+from leasehold.cli.session import Session, with_session
+from leasehold.config import StateFiles, read_anchor
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow
+from leasehold.errors import ConfigError, LeaseholdError
+from leasehold.policy.document import Policy
+from leasehold.store.sqlite import open_read_only
+
+__all__ = ["doctor"]
+
+
+@click.command("doctor")
+@with_session
+@click.option("--strict", is_flag=True, help="Exit 1 if anything serious was found.")
+def doctor(session: Session, *, strict: bool) -> None:
+    """Look for what weakens this installation: what is so, why it matters, what to do about it."""
+    findings = [*_examine(session)]
+    serious = [finding for finding in findings if finding.severity is Severity.SERIOUS]
+    lines = [line for finding in findings for line in _lines(finding)]
+    summary = f"{len(serious)} serious, {len(findings) - len(serious)} to think about"
+    session.give({"findings": findings, "serious": len(serious)}, [*lines, summary])
+    if strict and serious:
+        raise Failure("something serious was found", ExitCode.FAILED)
+
+
+def _examine(session: Session) -> Iterator[Finding]:
+    yield from check_policy_file(session.policy_path)
+    policy: Policy | None = None
+    try:
+        policy = read_policy(session.policy_path)
+    except ConfigError as error:
+        yield _broken("policy-unusable", error, "nothing can be opened with it", "leasehold policy check")
+    directory = _directory(session, policy)
+    control, with_keys = None, frozenset[str]()
+    if directory is not None and directory.exists():
+        files = StateFiles(directory)
+        yield from check_modes(files)
+        yield from check_account(directory)
+        if files.database.exists():
+            yield from check_keys(files)
+            try:
+                control, with_keys = _look(files)
+                yield from check_anchor(read_anchor(files.anchor), control)
+                yield from check_clock(control, session.around.system.now())
+            except LeaseholdError as error:
+                yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
+    if policy is not None:
+        yield from check_policy(policy, control.policy if control else "")
+        if control is not None:
+            yield from check_approvers(policy, with_keys)
+
+
+def _directory(session: Session, policy: Policy | None) -> Path | None:
+    return session.directory() if session.state is not None or policy is not None else None
+
+
+def _look(files: StateFiles) -> tuple[ControlRow, frozenset[str]]:
+    """The log's row, and who has a key; from a database that may be in use."""
+    reader = open_read_only(files.database)
+    try:
+        people = reader.queries.people([AUTHORITY_WIDE])
+        return reader.queries.control(), frozenset(row.person for row in people if row.state == "active")
+    finally:
+        reader.close()
+
+
+def _broken(code: str, error: LeaseholdError, why: str, remedy: str) -> Finding:
+    return Finding(code=code, severity=Severity.SERIOUS, what=str(error), why=why, remedy=remedy)
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    yield f"{finding.severity.upper()} {finding.code}: {escape(finding.what)}"
+    yield f"    why: {escape(finding.why)}"
+    yield f"    do:  {escape(finding.remedy)}"

@@ -1,0 +1,203 @@
+"""`leasehold policy`: check, test, explain, compare, accept. Deciding stands in `leasehold.policy`; this shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from leasehold.assemble import read_policy
+from leasehold.cli.asking import confirm
+from leasehold.cli.exits import ExitCode, Failure
+from leasehold.cli.pairs import parse_attributes
+from leasehold.cli.plain import escape
+from leasehold.cli.session import Session, with_session
+from leasehold.errors import ConfigError
+from leasehold.model.grant import check_attributes
+from leasehold.policy.cases import Mismatch, run_tests
+from leasehold.policy.diff import Change, diff
+from leasehold.policy.document import Policy
+from leasehold.policy.evaluate import Need
+from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
+
+__all__ = ["change_words", "lax_words", "policy"]
+
+
+@click.group()
+def policy() -> None:
+    """Check, test, explain, compare and accept policies."""
+
+
+@policy.command("check")
+@with_session
+def check(session: Session) -> None:
+    """Read the policy, run its tests, and name what is laxer than usual. Exit 0 fine, 1 a test fails, 2 a bad file."""
+    found = read_policy(session.policy_path)
+    mismatches, lax = run_tests(found), laxer_rules(found)
+    value = {
+        "hash": found.hash,
+        "authority": found.authority,
+        "actions": len(found.actions),
+        "routes": len(found.routes),
+        "tests": len(found.tests),
+        "mismatches": mismatches,
+        "laxer": lax,
+    }
+    counts = f"{len(found.actions)} actions, {len(found.routes)} routes, {len(found.tests)} tests"
+    session.give(
+        value,
+        [
+            f"{session.policy_path}: {counts}, {found.hash}",
+            *(f"laxer than usual: {lax_words(rule)}" for rule in lax),
+            *map(_mismatch_words, mismatches),
+        ],
+    )
+    _fail_on(mismatches)
+
+
+@policy.command("test")
+@with_session
+def test(session: Session) -> None:
+    """Run the policy's own [[tests]]. Exit 0 all hold, 1 one does not, 2 a bad file."""
+    found = read_policy(session.policy_path)
+    mismatches = run_tests(found)
+    total = sum(len(case.allows) + len(case.needs_approval) + len(case.refuses) for case in found.tests)
+    session.give(
+        {"expectations": total, "mismatches": mismatches},
+        [*map(_mismatch_words, mismatches), f"{total - len(mismatches)} of {total} expectations hold"],
+    )
+    _fail_on(mismatches)
+
+
+@policy.command("explain")
+@with_session
+@click.argument("route", required=False)
+@click.argument("action", required=False)
+@click.option("--attribute", "pairs", multiple=True, metavar="NAME=VALUE", help="What the call would give it.")
+def explain(session: Session, route: str | None, action: str | None, pairs: Sequence[str]) -> None:
+    """Say what a route comes to: each action, who has to agree, and the rule behind it.
+
+    Without a ROUTE all of them. With an ACTION and its attributes, what would become of that one call.
+    """
+    found = read_policy(session.policy_path)
+    if route is not None and action is not None:
+        explained = explain_call(found, route, action, check_attributes(parse_attributes(pairs)))
+        session.give(explained, _call_lines(explained))
+        return
+    names = [route] if route is not None else sorted(found.routes)
+    tables = {name: explain_route(found, name) for name in names}
+    session.give(tables, (line for name, rows in tables.items() for line in _route_lines(found, name, rows)))
+
+
+@policy.command("diff")
+@with_session
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="Another policy file; by default the one that is active."
+)
+def diff_policies(session: Session, against: Path | None) -> None:
+    """List what the policy file changes, and what of it widens. Exit 0 if nothing widens, 1 if something does."""
+    new = read_policy(session.policy_path)
+    old = read_policy(against) if against is not None else _active(session)
+    changes = diff(old, new)
+    session.give({"before": old.hash, "after": new.hash, "changes": changes}, _diff_lines(changes))
+    if any(change.widens for change in changes):
+        raise Failure("this widens what may be done", ExitCode.FAILED)
+
+
+@policy.command("accept")
+@with_session
+@click.option("--digest", metavar="HEX", help="At least 8 digits of the hash of the policy that was seen.")
+def accept(session: Session, digest: str | None) -> None:
+    """Show what the policy file changes, and make it the active policy.
+
+    At a terminal you are asked, and have to type "widen" where it widens something. Scripts name the hash instead.
+    """
+    new = read_policy(session.policy_path)
+    if mismatches := run_tests(new):
+        raise ConfigError(f"its own tests fail: {_mismatch_words(mismatches[0])}", path=str(session.policy_path))
+    with session.authority() as authority:
+        changes = diff(authority.engine.active_policy(), new)
+        widened = [change_words(change) for change in changes if change.widens]
+        if changes:
+            for line in _diff_lines(changes):
+                session.say(line)
+            words = ["widen"] if widened else []
+            confirm(session, "Make this policy the active one?", digest=new.hash, given=digest, words=words)
+        accepted = authority.desk.accept_policy(new, by=session.around.account, widened=widened)
+    session.give({"active": accepted, "widened": widened}, [accepted])
+
+
+def change_words(change: Change) -> str:
+    """One difference in one line: where, before, after."""
+    place = " ".join(part for part in (change.route, change.action, change.subject) if part)
+    if not change.before:
+        return escape(f"{place}: {change.after} is new")
+    if not change.after:
+        return escape(f"{place}: {change.before} is gone")
+    return escape(f"{place}: {change.before} becomes {change.after}")
+
+
+def lax_words(rule: LaxRule) -> str:
+    """A laxer rule in one line: where it stands, what it says, what is usual."""
+    action = f" ({rule.action})" if rule.action else ""
+    return escape(f"{rule.rule}{action} says {rule.actual}, usual is {rule.usual}")
+
+
+def _active(session: Session) -> Policy:
+    with session.authority() as authority:
+        return authority.engine.active_policy()
+
+
+def _fail_on(mismatches: Sequence[Mismatch]) -> None:
+    if mismatches:
+        raise Failure(f"{len(mismatches)} of the policy's own expectations do not hold", ExitCode.FAILED)
+
+
+def _mismatch_words(mismatch: Mismatch) -> str:
+    return escape(
+        f"tests.{mismatch.test}: {mismatch.route} {mismatch.action}: expected {mismatch.expected}, "
+        f"got {mismatch.actual} ({mismatch.why})"
+    )
+
+
+def _diff_lines(changes: Iterable[Change]) -> list[str]:
+    lines = [f"{'WIDENS ' if change.widens else '       '}{change_words(change)}" for change in changes]
+    return lines or ["nothing changes"]
+
+
+def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str]:
+    route = found.routes[name]
+    lines = [
+        f"{name}: agents {', '.join(route.agents)}; tenants {', '.join(route.tenants)}; "
+        f"environments {', '.join(route.environments)}; lease {route.ttl_seconds} s, run {route.run_ttl_seconds} s"
+    ]
+    return [*lines, *(line for row in rows for line in _row_lines(row)), ""]
+
+
+def _row_lines(row: RouteRow) -> list[str]:
+    if row.denied_by:
+        return [f"  {row.action} {row.effect}: denied by {row.denied_by}"]
+    attributes = ", ".join(f"{name} {words}" for name, words in row.attributes.items())
+    exact = f", {row.exact_mode} for exact values" if row.exact_mode is not row.mode else ""
+    who = f" by {row.quorum} of {', '.join(row.approvers)}" if row.approvers else ""
+    lax = "; laxer than usual" if row.is_laxer else ""
+    lines = [f"  {row.action} {row.effect}: approval {row.mode}{exact}{who} ({row.why}){lax}"]
+    if attributes:
+        lines.append(f"    {attributes}")
+    if row.implies:
+        lines.append(f"    implies {', '.join(row.implies)}")
+    return lines
+
+
+def _call_lines(explained: CallExplanation) -> list[str]:
+    lines = [f"{explained.action} {explained.effect}: {explained.decision.describe()}"]
+    if explained.need is not None and explained.exact_need is not None:
+        lines.append(f"under a lease as wide as the route: {_need_words(explained.need)}")
+        lines.append(f"under a lease for exactly this: {_need_words(explained.exact_need)}")
+    return [escape(line) for line in lines]
+
+
+def _need_words(need: Need) -> str:
+    who = f" by {need.quorum} of {', '.join(need.approvers)}" if need.approvers else ""
+    return f"approval {need.mode}{who} ({need.rule})"

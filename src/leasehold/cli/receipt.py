@@ -1,0 +1,98 @@
+"""`leasehold receipt`: read one, and verify one offline. The key never comes from the receipt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from leasehold.cli.files import read_input, read_lines
+from leasehold.cli.output import show_json
+from leasehold.cli.public_keys import read_public_keys
+from leasehold.cli.receipts import receipt_lines
+from leasehold.errors import VerificationError
+from leasehold.ledger import dsse
+from leasehold.ledger.export import MAX_LINE_BYTES, verify_export
+from leasehold.ledger.receipt import (
+    MAX_RECEIPT_BYTES,
+    PREDICATE_TYPE,
+    VerifiedReceipt,
+    check_complete,
+    verify_receipt,
+)
+from leasehold.model import canonical
+from leasehold.model.canonical import Json
+
+__all__ = ["receipt"]
+
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write data as JSON.")
+
+
+@click.group()
+def receipt() -> None:
+    """Read and verify receipts, offline."""
+
+
+@receipt.command("inspect")
+@_FILE
+@click.option("--key", type=click.Path(path_type=Path), help="The authority's public keys: verify it first.")
+@_JSON
+def inspect(file: Path, key: Path | None, *, as_json: bool) -> None:
+    """Show what a receipt says: asked, granted, used, denied, never used, spent, and why the run ended."""
+    data = read_input(file).rstrip(b"\n")
+    predicate = _unverified(data) if key is None else _verified(data, key).predicate
+    if as_json:
+        show_json(predicate)
+    else:
+        for line in receipt_lines(predicate):
+            click.echo(line)
+    if key is None:
+        click.echo("NOT VERIFIED: this is only what the file says; give --key authority.pub", err=True)
+
+
+@receipt.command("verify")
+@_FILE
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="The authority's public keys.")
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    help="A whole export of the ledger: check as well that the receipt leaves nothing out.",
+)
+@_JSON
+def verify(file: Path, key: Path, ledger: Path | None, *, as_json: bool) -> None:
+    """Verify a receipt: its signature, each entry's proof, and that its summary is what the entries say."""
+    verified = _verified(read_input(file).rstrip(b"\n"), key)
+    head = verified.checkpoint.checkpoint
+    if ledger is not None:
+        keys = read_public_keys(read_input(key))
+        check_complete(verified, verify_export(read_lines(ledger, MAX_LINE_BYTES + 1), keys.log))
+    value = {
+        "run": verified.run,
+        "digest": f"sha256:{verified.digest}",
+        "entries": len(verified.entries),
+        "ledger_size": head.size,
+        "ledger_root": head.root.hex(),
+        "origin": head.origin,
+        "is_complete": ledger is not None,
+    }
+    if as_json:
+        show_json(value)
+        return
+    click.echo(f"verified: the receipt of {verified.run}")
+    click.echo(f"digest: sha256:{verified.digest}")
+    click.echo(f"proven: {len(verified.entries)} entries in the ledger of {head.size} that {head.origin} signed")
+    click.echo(f"complete: {'compared with the whole export' if ledger is not None else 'not compared (--ledger)'}")
+
+
+def _verified(data: bytes, key: Path) -> VerifiedReceipt:
+    keys = read_public_keys(read_input(key))
+    return verify_receipt(data, keys.receipt_keys(), keys.log)
+
+
+def _unverified(data: bytes) -> dict[str, Json]:
+    envelope = dsse.parse(data, max_bytes=2 * MAX_RECEIPT_BYTES)
+    match canonical.decode(envelope.payload, max_bytes=MAX_RECEIPT_BYTES):
+        case {"predicateType": str(found), "predicate": dict(predicate)} if found == PREDICATE_TYPE:
+            return predicate
+    raise VerificationError("this envelope holds no receipt")

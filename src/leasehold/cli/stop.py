@@ -1,0 +1,82 @@
+"""`leasehold revoke`, `hold` and `lift`: what an operator can do mid-run. Stopping asks for nothing but a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from leasehold.cli.plain import escape
+from leasehold.cli.session import Session, with_session
+from leasehold.decide.stop import Stopped
+from leasehold.model.call import Admission
+from leasehold.model.scope import Scope
+
+__all__ = ["give_stopped", "hold", "lift", "revoke"]
+
+_TENANT = click.option("--tenant", default="", help="In one tenant only; by default in every one.")
+_REASON = click.option("--reason", required=True, help="Words for the record.")
+
+
+@click.command("revoke")
+@with_session
+@click.argument("scope")
+@_REASON
+@_TENANT
+def revoke(session: Session, scope: str, reason: str, tenant: str) -> None:
+    """End everything recorded so far in a scope, for good, and say which calls were in flight.
+
+    A SCOPE is all, or one of lease: request: run: person: agent: tool: action: tenant: environment: route: and a name.
+    """
+    parsed = Scope.parse(scope)
+    with session.authority_for_stops() as authority:
+        stopped = authority.desk.revoke(parsed, by=session.around.account, reason=reason, tenant=tenant)
+    give_stopped(session, stopped, status="revoked", reason=reason)
+
+
+@click.command("hold")
+@with_session
+@click.argument("scope")
+@_REASON
+@_TENANT
+def hold(session: Session, scope: str, reason: str, tenant: str) -> None:
+    """Let nothing start in a scope until it is lifted, and say which calls were in flight. SCOPE as for revoke."""
+    parsed = Scope.parse(scope)
+    with session.authority_for_stops() as authority:
+        stopped = authority.desk.hold(parsed, by=session.around.account, reason=reason, tenant=tenant)
+    give_stopped(session, stopped, status="held", reason=reason)
+
+
+@click.command("lift")
+@with_session
+@click.argument("scope")
+@_REASON
+@_TENANT
+@click.option("--as", "person", required=True, metavar="PERSON", help="Who lifts it; a role must let them.")
+@click.option("--key", type=click.Path(path_type=Path), help="The person's key file.")
+def lift(session: Session, scope: str, reason: str, tenant: str, person: str, key: Path | None) -> None:
+    """Lift a hold, as a person with the power to. A revoke is for ever."""
+    parsed = Scope.parse(scope)
+    with session.authority() as authority:
+        signatory = session.signatory(person, key)
+        lifted = authority.desk.lift(parsed, signatory, reason=reason, tenant=tenant)
+    session.give({"scope": str(lifted), "status": "lifted", "reason": reason}, ["status: lifted"])
+
+
+def give_stopped(session: Session, stopped: Stopped, *, status: str, reason: str) -> None:
+    """What a stop did: its status, its reason, and the calls that had been admitted and were not settled."""
+    value = {
+        "scope": str(stopped.scope),
+        "status": status,
+        "reason": reason,
+        "in_flight": [
+            {"admission": call.admission_id, "action": call.action, "run": call.run_id, "lease": call.lease_id}
+            for call in stopped.in_flight
+        ],
+    }
+    lines = [f"status: {status}", f"reason: {escape(reason)}", *map(_in_flight, stopped.in_flight)]
+    session.give(value, lines if stopped.in_flight else [*lines, "in-flight: none"])
+
+
+def _in_flight(call: Admission) -> str:
+    return f"in-flight: {call.action} of {call.run_id} ({call.admission_id})"
