@@ -93,7 +93,6 @@ class Story:
             request,
             EntryKind.REQUEST_ANSWERED,
             request=request.request,
-            effect="write",
             person=person,
             decision="allow",
             outcome="approved" if verdict == "approve" else "denied",

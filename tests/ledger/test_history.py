@@ -225,14 +225,19 @@ def test_call_whose_request_is_not_approved_is_a_violation(answer: dict[str, obj
 @pytest.mark.requirement("P12")
 @pytest.mark.case(80)
 def test_own_approval_is_a_violation_but_for_confirmed_writes() -> None:
-    for answer, found in (
-        ({}, [("I4", 4)]),
-        ({"detail": {"own_request": "yes"}}, []),
-        ({"detail": {"own_request": "yes"}, "effect": "destructive"}, [("I4", 4)]),
-        ({"detail": {"own_request": "yes"}, "effect": ""}, [("I4", 4)]),
-    ):
+    for answer, found in (({}, [("I4", 4)]), ({"detail": {"own_request": "yes"}}, [])):
         story, *_ = approved_call(person="user:ana", **answer)
         assert broken(story) == found
+
+
+@pytest.mark.invariant("I4")
+@pytest.mark.requirement("P12")
+def test_own_word_never_counts_for_what_is_destructive() -> None:
+    story, _, _, lease = one_run()
+    request = story.ask_for_call(replace(call_like(lease), effect="destructive"))
+    story.answer(request, person="user:ana", detail={"own_request": "yes"})
+    close(story, lease, request, effect="destructive", approvals=("user:ana",))
+    assert broken(story) == [("I4", 4), ("I4", 5)]
 
 
 @pytest.mark.invariant("I4")

@@ -66,6 +66,8 @@ def _lacks_people(entry: Entry, request: RequestPast) -> Iterator[str]:
     for person in entry.approvals:
         if person not in request.answers:
             yield f"{person} has not approved {request.made.request}"
+        if person == entry.requested_by and entry.effect == Effect.DESTRUCTIVE:
+            yield f"{person} approved their own destructive call"
     needed = max(1, detail.number(entry, "quorum"))
     if len(set(entry.approvals)) < needed:
         yield f"{needed} approvals were needed and {len(set(entry.approvals))} counted"
@@ -75,12 +77,12 @@ def answers_for_others(entry: Entry, past: Past) -> Iterator[str]:
     """Nobody approves their own request, but where the route lets requesters confirm their writes, and nobody twice."""
     if entry.decision == "deny" or detail.text(entry, "verdict") != Verdict.APPROVE:
         return
+    request = past.requests.get((entry.tenant, entry.request))
     if entry.person == entry.requested_by:
         if not detail.text(entry, "own_request"):
             yield f"{entry.person} approved their own request"
-        elif entry.effect in ("", Effect.DESTRUCTIVE):
+        elif request is not None and request.made.effect == Effect.DESTRUCTIVE:
             yield f"{entry.person} approved their own destructive request"
-    request = past.requests.get((entry.tenant, entry.request))
     if request is not None and entry.person in request.answers:
         yield f"{entry.person} approved {entry.request} twice"
 
