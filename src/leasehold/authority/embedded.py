@@ -118,7 +118,7 @@ class Authority:
 
     def finish(self, run: RunAttempt) -> bytes:
         """Finish a run and everything under it, and answer its signed receipt (a DSSE envelope)."""
-        self.runs.end(run.run, "done")
+        self.runs.end(run.run, "done", attempt=run.attempt)
         return self.receipts.build(run.run)
 
     def close(self) -> None:

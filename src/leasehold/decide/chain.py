@@ -21,7 +21,16 @@ from leasehold.model.request import RequestState
 from leasehold.model.run import Run
 from leasehold.model.scope import Scope, ScopeKind
 
-__all__ = ["Chain", "ChainLink", "chain_needs", "refuse_chain", "refuse_run", "run_needs", "stop_needs"]
+__all__ = [
+    "Chain",
+    "ChainLink",
+    "chain_needs",
+    "refuse_chain",
+    "refuse_old_attempt",
+    "refuse_run",
+    "run_needs",
+    "stop_needs",
+]
 
 
 class ChainLink(msgspec.Struct, frozen=True):
@@ -185,10 +194,11 @@ def _refuse_run_row(row: RunRow | None, run_id: str, attempt: int, now: Instant)
         return _held(Scope(ScopeKind.RUN, run_id))
     if row.state != RunState.OPEN:
         return deny(Reason.RUN_FINISHED, f"{run_id} is finished", enough="a new run")
-    return _refuse_old_attempt(row, attempt) or _refuse_run_over(row, now)
+    return refuse_old_attempt(row, attempt) or _refuse_run_over(row, now)
 
 
-def _refuse_old_attempt(row: RunRow, attempt: int) -> Decision | None:
+def refuse_old_attempt(row: RunRow, attempt: int) -> Decision | None:
+    """Only the newest attempt of a run may do anything (requirement L4)."""
     if row.attempt == attempt:
         return None
     return deny(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from leasehold.decide.chain import refuse_old_attempt
 from leasehold.decide.entries import request_entry, run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import (
@@ -40,10 +41,12 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
     """Finish a run: everything under it is dead from here on. `leases` and `requests` are those still open.
 
     `why` is what ended it: `done` in the agent host's words, or what the sweep found (`expired`, `revoked`, `parent`).
+    `attempt` is that of the host that asks, which a newer one fences off; None for operators and the sweep.
     """
 
     run: Run
     why: str
+    attempt: int | None = None
     leases: tuple[LeaseId, ...] = ()
     requests: tuple[RequestId, ...] = ()
 
@@ -64,6 +67,8 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.run.run_id} is not in this ledger")), Changes()
         if row.state == RunState.FINISHED:
             return StepAnswer(allow(), row), Changes()
+        if self.attempt is not None and (refusal := refuse_old_attempt(row, self.attempt)):
+            return StepAnswer(refusal), Changes()
         finished = replace(row, state=advance(RUN_TABLE, RunState(row.state), RunEvent.FINISH))
         rows, entries = self._close_leases(facts, row)
         for request_id in self.requests:

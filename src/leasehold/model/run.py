@@ -23,8 +23,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Who runs what for whom. Immutable; the newest attempt and the state stand in the run's row.
 
     Times are Unix seconds. `requester_proof` says how `requested_by` is known: `asserted` by the launcher or
-    `proven` by a subject token. `ancestors` are the delegating links, root first; empty for a run of its own. `epoch` is
-    the authority's when it started: a restore begins a new one and voids the run.
+    `proven` by a subject token. `ancestors` are the delegating links, root first; empty for a run of its own. `epoch`
+    is the authority's when it started: a restore begins a new one and voids the run.
     """
 
     run_id: RunId
