@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
+from msgspec.structs import replace
+
 from leasehold.authority.engine import Engine, then
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.answer import Withdraw
@@ -274,16 +276,22 @@ class Runs:
             tried=tried,
         )
 
-    def end(self, run: Run, why: str) -> RunRow:
-        """Finish a run and every run under it, root first, and keep the ledger's head outside the database."""
-        row = self._finish_one(run, why)
+    def end(self, run: Run, why: str, *, attempt: int | None = None) -> RunRow:
+        """Finish a run and every run under it, root first, and keep the ledger's head outside the database.
+
+        `attempt` is that of the agent host which asks; operators and the sweep finish whichever is the newest.
+
+        Raises:
+            Denied: a newer attempt has begun.
+        """
+        row = self._finish_one(run, why, attempt)
         for child in self._engine.store.queries.children(run.tenant, run.run_id):
             if child.state == RunState.OPEN:
                 self.end(self._engine.run(run.tenant, child.run_id), "parent" if why == "done" else why)
         self._engine.store.anchor_now()
         return row
 
-    def _finish_one(self, run: Run, why: str) -> RunRow:
+    def _finish_one(self, run: Run, why: str, attempt: int | None) -> RunRow:
         queries = self._engine.store.queries
         leases = tuple(
             LeaseId(row.lease_id)
@@ -295,8 +303,8 @@ class Runs:
             for row in queries.requests_of_run(run.tenant, run.run_id)
             if row.state in (RequestState.PENDING, RequestState.APPROVED)
         )
-        finished = self._engine.submit(lambda _: FinishRun(run=run, why=why, leases=leases, requests=requests))
-        return finished.result()
+        step = FinishRun(run=run, why=why, attempt=attempt, leases=leases, requests=requests)
+        return self._engine.ask(lambda _: step)
 
     def _parent_chain(self, run: Run) -> Chain:
         """The chain of the newest lease of the request that a child run was delegated from."""
@@ -322,8 +330,10 @@ class Runs:
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits
             decided.set_exception(error)
             return True
-        if row.state == RequestState.PENDING:
-            return False
+        if row.state == RequestState.PENDING and not row.revoked:
+            if not self._engine.system.now().reached(row.answer_by):
+                return False
+            row = replace(row, state=RequestState.EXPIRED)  # whether or not a sweep has come by
         refusal = refuse_draw(row, request)
         if refusal is None:
             decided.set_result(request)
