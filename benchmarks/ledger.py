@@ -1,7 +1,7 @@
 """Whether the ledger gets slower as it grows: appending, proving, querying, and the receipt of one run.
 
 The history is written straight into scratch databases: copies of one real entry by other runs and leases, a fixed
-number of which are of one capability. Logarithmic growth is allowed: from a thousand entries to a million, a factor of two.
+number of which are of one capability. Logarithmic growth is allowed: from a thousand entries to a million, twice.
 """
 
 from __future__ import annotations
