@@ -90,7 +90,11 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
             )
             for name in (self.person, self._key_name)
         )
-        entry = Entry(kind=EntryKind.PERSON_ADDED, person=self.person, detail={"key": self.key_id, "by": self.by})
+        entry = Entry(
+            kind=EntryKind.PERSON_ADDED,
+            person=self.person,
+            detail={"key": self.key_id, "public_key": self.public_key.hex(), "by": self.by},
+        )
         return StepAnswer(allow(), self.person), Changes(rows=rows, entries=(entry,))
 
 

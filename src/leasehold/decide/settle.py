@@ -69,8 +69,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
 
     def _again(self, state: CallState) -> StepAnswer[Settlement]:
         if state == CallState(self.outcome.status):
-            charged = {} if state is CallState.NOT_STARTED else actual_cost(self.admission, self.outcome)
-            return StepAnswer(allow(), Settlement(state=state, charged=charged))
+            return StepAnswer(allow(), self._settlement(state))
         return StepAnswer(
             deny(Reason.ALREADY_SETTLED, f"this call is {state} already", check=f"{self.outcome.status} == {state}")
         )
@@ -83,24 +82,31 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
 
     def _settled(self, facts: Facts, row: CallRow, state: CallState) -> tuple[StepAnswer[Settlement], Changes]:
         after = advance(CALL_TABLE, state, _EVENTS[self.outcome.status])
-        actual = {} if after is CallState.NOT_STARTED else actual_cost(self.admission, self.outcome)
-        overrun = tuple(
-            unit for unit, amount in sorted(actual.items()) if amount > self.admission.reserved.get(unit, 0)
-        )
+        settlement = self._settlement(after)
+        actual, overrun = settlement.charged, settlement.overrun
         ends = after is CallState.DONE or (after is CallState.FAILED and not self.outcome.no_effect)
-        rows = [
+        requests = _close_requests(facts, self.admission, after, ends=ends, overrun=bool(overrun))
+        rows = (
             replace(row, state=after),
             *settle_accounts(
                 facts, self.admission.tenant, self.admission.accounts, self.admission.reserved, actual, after
             ),
             *_close_key(facts, self.admission, after),
-            *_close_requests(facts, self.admission, after, ends=ends, overrun=bool(overrun)),
-        ]
+            *requests,
+        )
         entry = _entry(
             EntryKind.CALL_SETTLED, self.admission, outcome=after, reported=self.outcome, cost=actual, overrun=overrun
         )
-        settlement = Settlement(state=after, charged=actual, overrun=overrun)
-        return StepAnswer(allow(), settlement), Changes(rows=tuple(rows), entries=(entry,))
+        entries = (entry, *_completions(self.admission, requests))
+        return StepAnswer(allow(), settlement), Changes(rows=rows, entries=entries)
+
+    def _settlement(self, after: CallState) -> Settlement:
+        """What the outcome comes to: nothing for what never started, else the actual cost and the units over it."""
+        if after is CallState.NOT_STARTED:
+            return Settlement(state=after, charged={})
+        actual = actual_cost(self.admission, self.outcome)
+        over = tuple(unit for unit, amount in sorted(actual.items()) if amount > self.admission.reserved.get(unit, 0))
+        return Settlement(state=after, charged=actual, overrun=over)
 
 
 class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,14 +125,18 @@ class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
         if row is None or row.state != CallState.ADMITTED or not now.reached(row.finish_by):
             return StepAnswer(allow(), False), Changes()
         after = advance(CALL_TABLE, CallState(row.state), CallEvent.TIME_OUT)
-        rows = [
+        requests = _close_requests(facts, self.admission, after, ends=True, overrun=False)
+        rows = (
             replace(row, state=after),
             *settle_accounts(facts, self.admission.tenant, self.admission.accounts, self.admission.reserved, {}, after),
             *_close_key(facts, self.admission, after),
-            *_close_requests(facts, self.admission, after, ends=True, overrun=False),
-        ]
-        entry = _entry(EntryKind.CALL_UNKNOWN, self.admission, outcome=after)
-        return StepAnswer(allow(), True), Changes(rows=tuple(rows), entries=(entry,))
+            *requests,
+        )
+        entries = (
+            _entry(EntryKind.CALL_UNKNOWN, self.admission, outcome=after),
+            *_completions(self.admission, requests),
+        )
+        return StepAnswer(allow(), True), Changes(rows=rows, entries=entries)
 
 
 def actual_cost(admission: Admission, outcome: Outcome) -> dict[str, int]:
@@ -161,7 +171,9 @@ def _close_key(facts: Facts, admission: Admission, after: CallState) -> list[Row
     return [replace(row, state=after)]
 
 
-def _close_requests(facts: Facts, admission: Admission, after: CallState, *, ends: bool, overrun: bool) -> list[Row]:
+def _close_requests(
+    facts: Facts, admission: Admission, after: CallState, *, ends: bool, overrun: bool
+) -> list[RequestRow]:
     """What the end of a call means for requests: its approval, those it was ending, and the one it overran."""
     rows: dict[str, RequestRow] = {}
     if admission.approval is not None and after is CallState.NOT_STARTED:
@@ -172,17 +184,36 @@ def _close_requests(facts: Facts, admission: Admission, after: CallState, *, end
     for request_id in admission.ending:
         row = facts.get(RequestRow, admission.tenant, request_id)
         if row is not None and row.ending == admission.admission_id:
-            rows[request_id] = _complete(row) if ends else replace(row, ending="")
+            rows[request_id] = _complete(row) if ends and row.state == RequestState.USED else replace(row, ending="")
     if overrun:
         row = rows.get(admission.request_id) or facts.get(RequestRow, admission.tenant, admission.request_id)
-        if row is not None:
+        if row is not None and row.state == RequestState.USED:
             rows[admission.request_id] = _complete(row)
     return list(rows.values())
 
 
+def _completions(admission: Admission, requests: Sequence[RequestRow]) -> list[Entry]:
+    """An entry for each request that ended with the call; its leases, draws and children are dead from here on."""
+    return [
+        Entry(
+            kind=EntryKind.REQUEST_COMPLETED,
+            tenant=admission.tenant,
+            environment=admission.environment,
+            run=row.run_id,
+            attempt=row.attempt,
+            request=row.request_id,
+            requested_by=admission.requested_by,
+            route=admission.route,
+            admission=admission.admission_id,
+            action=admission.action,
+            outcome=row.state,
+        )
+        for row in requests
+        if row.state == RequestState.COMPLETED
+    ]
+
+
 def _complete(row: RequestRow) -> RequestRow:
-    if row.state != RequestState.USED:
-        return row
     return replace(row, state=advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.COMPLETE), ending="")
 
 
