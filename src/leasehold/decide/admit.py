@@ -507,7 +507,10 @@ def exact_grant(action: str, attributes: Attributes) -> Grant:
 
 
 def refuse_used_key(row: KeyRow, arguments_digest: str, *, idempotent: bool) -> Decision | None:
-    """Why an idempotency key that was used before may not start another execution."""
+    """Why an idempotency key that was used before may not start another execution. What never started frees its key."""
+    state = CallState(row.state)
+    if state is CallState.NOT_STARTED:
+        return None
     if row.digest != arguments_digest:
         return deny(
             Reason.CONFLICT,
@@ -515,8 +518,7 @@ def refuse_used_key(row: KeyRow, arguments_digest: str, *, idempotent: bool) -> 
             check="same key, same arguments",
             enough="a key of its own for each change",
         )
-    state = CallState(row.state)
-    if state is CallState.NOT_STARTED or (idempotent and state in (CallState.FAILED, CallState.UNKNOWN)):
+    if idempotent and state in (CallState.FAILED, CallState.UNKNOWN):
         return None
     reason, words = _KEY_REASONS[state]
     return deny(reason, f"{row.action} with the key {row.key!r} {words}", check=f"{row.admission_id} is {state}")
