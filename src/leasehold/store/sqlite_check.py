@@ -76,12 +76,12 @@ def check_anchored(connection: apsw.Connection, place: Place, control: ControlRo
 def problems(connection: apsw.Connection, place: Place) -> Iterator[str]:
     """Say everything that is wrong with a database; nothing if all is well. Reads all of it, at one moment."""
     with reading(connection):
-        for (found,) in connection.execute("PRAGMA integrity_check"):
-            if found != "ok":
-                yield found
         try:
+            for (found,) in connection.execute("PRAGMA integrity_check"):
+                if found != "ok":
+                    yield found
             yield from _ledger_problems(connection, read_control(connection, place))
-        except StoreError as error:
+        except (StoreError, apsw.CorruptError) as error:
             yield str(error)
 
 

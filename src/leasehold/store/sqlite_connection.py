@@ -23,6 +23,7 @@ __all__ = [
     "connect",
     "connect_plainly",
     "create_file",
+    "file_system_of",
     "in_our_words",
     "transaction",
     "translated",
@@ -141,12 +142,12 @@ def _refuse_remote(place: Place) -> None:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return  # not Linux: the settings that are read back are all there is to go by
-    kind = _file_system(os.path.realpath(place.path), mounts)
+    kind = file_system_of(os.path.realpath(place.path), mounts)
     if kind in _REMOTE:
         raise StoreError(f"{place}: a database on a network file system ({kind}) loses data; put it on a local disk")
 
 
-def _file_system(path: str, mounts: str) -> str:
+def file_system_of(path: str, mounts: str) -> str:
     """The type of the file system that holds an absolute path, by the text of /proc/self/mounts."""
     kind, longest = "", -1
     for line in mounts.splitlines():

@@ -8,16 +8,16 @@ of this ledger. Nothing is decided from it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from threading import Lock
-from typing import cast
+from typing import TypeVar, cast
 
 import apsw
 
 from leasehold.decide.rows import ControlRow
-from leasehold.errors import VerificationError
+from leasehold.errors import StoreError, VerificationError
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.store.queries import LedgerLine, LedgerQuery
 from leasehold.store.sqlite_connection import Place, connect, create_file, transaction, translated
@@ -26,6 +26,8 @@ from leasehold.store.sqlite_rows import insert
 from leasehold.store.sqlite_search import attribute_text, search_statement
 
 __all__ = ["EntryIndex"]
+
+T = TypeVar("T")
 
 _VERSION = 1
 _SLICE = 1000
@@ -48,8 +50,7 @@ class EntryIndex:
         Raises:
             StoreError: the index cannot be written.
         """
-        with self._lock, translated(self._place):
-            self._catch_up()
+        self._use(lambda _: None)
 
     def search(self, query: LedgerQuery) -> list[int]:
         """The indexes of the entries that meet a query, newest first, after catching up.
@@ -59,10 +60,7 @@ class EntryIndex:
         """
         if query.tenants is not None and not query.tenants:
             return []
-        with self._lock, translated(self._place):
-            connection = self._catch_up()
-            sql, bound = search_statement(query, _time_of(connection, query.before))
-            return [cast(int, index) for (index,) in connection.execute(sql, tuple(bound)).fetchall()]
+        return self._use(lambda connection: _found(connection, query))
 
     def close(self) -> None:
         """Close the index."""
@@ -71,14 +69,20 @@ class EntryIndex:
                 self._connection.close()
                 self._connection = None
 
-    def _catch_up(self) -> apsw.Connection:
+    def _use(self, use: Callable[[apsw.Connection], T]) -> T:
+        """Do something with the index once it has caught up; one that turns out to be damaged is made again."""
         with self._readers.borrow() as ledger:
             control = read_control(ledger, self._readers.place)
-        try:
-            return self._project(control)
-        except _DAMAGED:
-            self._discard()
-            return self._project(control)
+        with self._lock:
+            try:
+                with translated(self._place):
+                    return use(self._project(control))
+            except StoreError as error:
+                if not isinstance(error.__cause__, _DAMAGED):
+                    raise
+                self._discard()
+            with translated(self._place):
+                return use(self._project(control))
 
     def _project(self, control: ControlRow) -> apsw.Connection:
         connection = self._open()
@@ -135,6 +139,11 @@ class EntryIndex:
 def _projected_size(connection: apsw.Connection, issuer: str) -> int:
     found = connection.execute("SELECT size FROM projected WHERE issuer = ?", (issuer,)).get
     return 0 if found is None else int(found)
+
+
+def _found(connection: apsw.Connection, query: LedgerQuery) -> list[int]:
+    sql, bound = search_statement(query, _time_of(connection, query.before))
+    return [cast(int, index) for (index,) in connection.execute(sql, tuple(bound)).fetchall()]
 
 
 def _write(connection: apsw.Connection, issuer: str, lines: Sequence[LedgerLine]) -> None:
