@@ -206,8 +206,11 @@ def test_every_link_of_a_chain_has_to_cover_the_call() -> None:
 @pytest.mark.requirement("B9")
 def test_a_child_is_told_only_what_the_lease_above_it_could_give() -> None:
     attributes = {"ticket": ("T-1",)}
-    told = call("ticket.close", attributes, CLOSE_ONE, {}, route="support/close")
-    assert told.enough == 'a lease with ticket.close {"ticket": ["T-1"]}'
+    update = grants(ticket__update={"ticket": ["T-1"]})
+    told = call("ticket.update", attributes, update, {}, route="support/close")
+    assert told.enough == 'a lease with ticket.update {"ticket": ["T-1"]}'
+    kept = call("ticket.close", attributes, CLOSE_ONE, {}, route="support/close")
+    assert (kept.reason, kept.enough) == (Reason.NOT_GRANTED, ""), "the route does not let it be delegated"
     silent = call("ticket.close", attributes, {}, {}, route="support/close")
     assert (silent.reason, silent.enough) == (Reason.NOT_GRANTED, "")
     above = call(
@@ -448,3 +451,16 @@ def test_powers_belong_to_roles_and_tenants_and_never_to_agents() -> None:
     everywhere = load(changed('tenants = ["acme"] }\n\n', 'tenants = ["*"] }\n\n'))
     assert has_power(everywhere, "user:eva", Power.LIFT, "other")
     assert has_power(everywhere, "user:eva", Power.LIFT, "*")
+
+
+@pytest.mark.requirement("L9", "P1")
+def test_a_lease_from_before_an_action_got_another_attribute_covers_nothing_of_it() -> None:
+    before = grants(create={"service": ["payments-api"]})
+    attributes = {"service": ("payments-api",), "replicas": (1,)}
+    decision = call(CREATE, attributes, before)
+    assert (decision.reason, decision.check) == (Reason.OUT_OF_RANGE, "replicas is not in the grant")
+    child = check_grants(POLICY, "ci/deploy", DEPLOY, [before])
+    assert (child.reason, child.check) == (Reason.WIDER_THAN_PARENT, "replicas is not in the grant")
+    wider_parent = grants(create={"service": ["payments-api"], "replicas": {"max": 3}, "zone": ["**"]})
+    child = check_grants(POLICY, "ci/deploy", DEPLOY, [wider_parent])
+    assert (child.reason, child.check) == (Reason.WIDER_THAN_PARENT, "zone is missing")

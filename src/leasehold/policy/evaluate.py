@@ -321,7 +321,9 @@ def _refuse_ungranted(route: Route, action: str, attributes: Attributes, chain: 
         grant = chain[position].get(action)
         is_in_hand = position == len(chain) - 1
         if grant is None:
-            return _not_granted(action, chain[position - 1] if position else route.allow, tell=is_in_hand)
+            source = chain[position - 1] if position else route.allow
+            could_ask = is_in_hand and (position == 0 or action in route.delegation.actions)
+            return _not_granted(action, source if could_ask else {})
         if not grant.covers(attributes):
             attribute = grant.failing(attributes) or ""
             return deny(
@@ -334,9 +336,9 @@ def _refuse_ungranted(route: Route, action: str, attributes: Attributes, chain: 
     return None
 
 
-def _not_granted(action: str, source: Grants, *, tell: bool) -> Decision:
-    """Not in a lease. What its holder could ask for is told only if that lies in their own envelope."""
-    could_ask = source.get(action) if tell else None
+def _not_granted(action: str, offered: Grants) -> Decision:
+    """Not in a lease. What would be enough is told only out of what its holder is offered and could ask for."""
+    could_ask = offered.get(action)
     return deny(
         Reason.NOT_GRANTED,
         f"the lease does not grant {action}",
