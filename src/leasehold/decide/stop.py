@@ -46,7 +46,8 @@ class Stopped(msgspec.Struct, frozen=True):
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """Revoke or hold a scope in one tenant, or in every tenant with the empty tenant.
 
-    `by` names who did it, as far as the authority knows. Stopping needs no clock and no role: it is the safe side.
+    `by` names who did it, as far as the authority knows. Stopping needs no clock and no role: it is the safe side. It
+    needs the active policy, which says what an open call implies: judged by an older one the answer could leave it out.
     """
 
     policy_document: Policy
@@ -56,8 +57,11 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     reason: str
 
-    policy: None = None
     needs_clock: bool = False
+
+    @property
+    def policy(self) -> str:
+        return self.policy_document.hash
 
     def keys(self) -> Sequence[Need]:
         return [_target(self.tenant, self.scope, self.kind), self._open_calls()]
