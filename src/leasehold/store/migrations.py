@@ -34,7 +34,7 @@ _HEADER_BYTES = 100
 
 
 def check_header(place: Place) -> bool:
-    """Whether a database stands in the file; False if the file is missing or empty.
+    """Whether a database stands in the file; False if it is missing, empty, or was never made completely.
 
     Reads the header alone, so that a file of somebody else is left exactly as it is.
 
@@ -42,6 +42,8 @@ def check_header(place: Place) -> bool:
         StoreError: it is another program's file, or none of SQLite's at all.
     """
     if not os.path.exists(place.path) or os.path.getsize(place.path) == 0:
+        return False
+    if os.path.exists(f"{place.path}-journal"):  # a crash while it was made, which SQLite is about to undo
         return False
     header = _read_header(place)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):

@@ -116,7 +116,8 @@ class SqliteStore:
             self._readers.close()
             if self._watched is not None:
                 self._watched.close()
-            self._connection.close()  # the last of them, since only a writer can tidy the log away
+            with translated(self._place):
+                self._connection.close()  # the last of them, since only a writer can tidy the log away
 
     def _committed(self) -> None:
         self._changes.wake_all()
