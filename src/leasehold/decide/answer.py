@@ -73,7 +73,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             refusal = refusal or deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger")
             return StepAnswer(refusal), Changes(entries=(self._entry(refusal, row.state if row else ""),))
         given = answers_of(row)
-        if any(earlier.person == self.answer.person for earlier in given):
+        if any(self._is_same_voice(earlier) for earlier in given):
             return StepAnswer(allow(), self._answered(facts, row, need)), Changes()
         row = msgspec.structs.replace(row, answers=encode_answers((*given, self.answer)))
         row = self._advance(facts, row, need, now)
@@ -94,6 +94,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
                 effect=need.effect,
             )
             or refuse_run(facts, self.run, self.request.attempt, now)
+            or self._refuse_second_thought(row)
         )
 
     def _refuse_card(self) -> Decision | None:
@@ -109,6 +110,21 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.answer.person} has no such key here",
             enough="a key added with: leasehold person add",
         )
+
+    def _is_same_voice(self, earlier: Answer) -> bool:
+        return (earlier.person, earlier.key_id) == (self.answer.person, self.answer.key_id)
+
+    def _refuse_second_thought(self, row: RequestRow | None) -> Decision | None:
+        """An answer is immutable: saying it twice is harmless, saying the opposite must not look as if it counted."""
+        for earlier in answers_of(row) if row is not None else ():
+            if self._is_same_voice(earlier) and earlier.verdict is not self.answer.verdict:
+                return deny(
+                    Reason.CONFLICT,
+                    f"{self.answer.person} said {earlier.verdict} already",
+                    check=f"{self.answer.verdict} == {earlier.verdict}",
+                    enough=f"leasehold revoke request:{self.request.request_id}",
+                )
+        return None
 
     def _advance(self, facts: Facts, row: RequestRow, need: ApprovalNeed, now: Instant) -> RequestRow:
         state = RequestState(row.state)
