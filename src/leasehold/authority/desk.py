@@ -17,8 +17,7 @@ from leasehold.decide.answer import Answered, AnswerRequest
 from leasehold.decide.chain import Chain
 from leasehold.decide.facts import Ref
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
-from leasehold.decide.lifecycles import RunState
-from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow
+from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Lift, Stop, Stopped
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
@@ -187,16 +186,24 @@ class Desk:
 
     def _tenant_of(self, scope: Scope, tenant: str) -> str:
         if scope.kind in (ScopeKind.LEASE, ScopeKind.REQUEST, ScopeKind.RUN):
-            return self._engine.locate(scope.value)
+            found = self._engine.locate(scope.value)
+            if tenant not in (AUTHORITY_WIDE, found):
+                raise NotFoundError(f"{scope.value} is not in this ledger")
+            return found
         if scope.kind is ScopeKind.TENANT:
             return scope.value
         return tenant
 
     def _runs_in(self, scope: Scope, tenant: str) -> Iterable[RunRow]:
-        """Open runs that a revoke has ended: whole runs only, a revoked tool or action leaves the rest alive."""
+        """Open runs that a revoke has ended: whole runs only, a revoked tool or action leaves the rest alive.
+
+        A run that began after a wide revoke is not among them.
+        """
         queries = self._engine.store.queries
+        stop = queries.rows([Ref(StopRow, (self._tenant_of(scope, tenant), str(scope), "revoke"))])[0]
         for row in queries.open_runs([tenant] if tenant else queries.tenants()):
-            if row.state == RunState.OPEN and _is_run_in(scope, row):
+            is_older = not isinstance(stop, StopRow) or row.recorded < stop.recorded
+            if is_older and _is_run_in(scope, row):
                 yield row
 
     # people and policy

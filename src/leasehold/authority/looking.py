@@ -10,6 +10,7 @@ from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision
+from leasehold.model.instant import Instant
 
 __all__ = ["look_at_chain"]
 
@@ -17,7 +18,9 @@ __all__ = ["look_at_chain"]
 def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
     """Why a lease is not alive now, or None if every link of its chain is; with `call`, for that call's own action."""
     queries = engine.store.queries
-    facts = Facts(queries.control())
+    control = queries.control()
+    facts = Facts(control)
+    now = max(engine.system.now(), Instant(control.last_time_ms))  # as in the lane: a clock set back revives nothing
     needs = chain_needs(chain)
     refs = [need for need in needs if isinstance(need, Ref)]
     for ref, row in zip(refs, queries.rows(refs), strict=True):
@@ -26,4 +29,4 @@ def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -
         if isinstance(need, Index):
             facts.load_index(need, (row for row in queries.stops([need.bucket[0]]) if row.is_active))
     actions = () if call is None else (call.action,)
-    return refuse_chain(facts, chain, actions, engine.system.now(), "" if call is None else call.admission_id)
+    return refuse_chain(facts, chain, actions, now, "" if call is None else call.admission_id)
