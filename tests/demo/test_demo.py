@@ -311,6 +311,15 @@ def test_the_person_at_the_terminal_may_say_no_and_nothing_is_changed(tmp_path: 
     assert [each["verdict"] for asked in played.receipt()["asked"] for each in asked["answers"]] == ["deny"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.requirement("B12")
+def test_in_a_checkout_that_it_cannot_work_on_it_makes_a_small_project_and_says_why(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "checkout")
+    played = play(tmp_path, cwd=tmp_path / "checkout")
+    assert played.code == 0, played.shown
+    assert "a small project, made for this demo (in this checkout, " in played.words
+    assert not (played.folder / "repository").exists()
+
+
 def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
     played = play(tmp_path, "--interactive", cwd=tmp_path)
     assert played.code == 2

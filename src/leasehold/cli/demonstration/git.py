@@ -115,8 +115,8 @@ def clone(git: Git, source: Path, target: Path) -> Repository:
     return Repository(target, base, f"a clone of {source} at {base[:8]}", git)
 
 
-def create(git: Git, target: Path, files: Mapping[str, str]) -> Repository:
-    """Make a repository of these files, by name, with one commit.
+def create(git: Git, target: Path, files: Mapping[str, str], *, why: str = "") -> Repository:
+    """Make a repository of these files, by name, with one commit. `why` says what kept a checkout from being used.
 
     Raises:
         LeaseholdError: git failed.
@@ -128,4 +128,5 @@ def create(git: Git, target: Path, files: Mapping[str, str]) -> Repository:
     git.run(target, "add", "--", *files)
     git.run(target, "commit", "--quiet", "--message=Start a small project")
     base = git.run(target, "rev-parse", "HEAD").strip()
-    return Repository(target, base, "a small project, made for this demo", git)
+    origin = "a small project, made for this demo" + (f" (in this checkout, {why})" if why else "")
+    return Repository(target, base, origin, git)

@@ -1,12 +1,13 @@
 """Which tests of a repository the demo's child run may run, and how they are run. Called by workplace and tools.
 
-The smallest test file is enough. It runs with this Python, under pytest where that is installed and unittest where not,
-in the clone, without the environment of whoever started the demo.
+The smallest test file is enough, one in `tests/` where there is such a folder. It runs with this Python, under pytest
+where that is installed and unittest where not, in the clone, without the environment of whoever started the demo.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -22,20 +23,21 @@ from leasehold.model.text import check_scalar_text
 __all__ = ["TestRunner", "find_target"]
 
 TEST_SECONDS = 50
+_UNITTEST = re.compile(r"^(?:import|from) unittest\b", re.MULTILINE)
 
 
 def find_target(repository: Repository) -> str | None:
-    """The smallest test file of a repository that can be run here, or None."""
+    """The smallest test file of a repository that can be run here, those in `tests/` first, or None."""
     tree = Tree(repository.root)
     sizes = repository.tracked()
     named = [name for name in sizes if name.rpartition("/")[2].startswith("test_") and name.endswith(".py")]
-    for name in sorted(named, key=lambda name: (sizes[name], name)):
+    for name in sorted(named, key=lambda name: (not name.startswith("tests/"), sizes[name], name)):
         try:
             check_scalar_text(name, "file")
             text = tree.read(name)
         except InvalidError:
             continue
-        if "def test" in text and (_has_pytest() or "unittest" in text):
+        if "def test" in text and (_has_pytest() or _UNITTEST.search(text)):
             return name
     return None
 

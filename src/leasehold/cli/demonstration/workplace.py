@@ -5,6 +5,7 @@ Everything is made for this one demo and stays when it is over, for whoever want
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def prepare(keep: Path | None, source: Path | None, environ: Mapping[str, str]) 
         checkout = top_folder(git, Path.cwd())
         found = _try_clone(git, folder, checkout) if checkout is not None else ""
         if isinstance(found, str):
-            found = _describe(folder, create(git, folder / "small-project", _SMALL_PROJECT))
+            found = _describe(folder, create(git, folder / "small-project", _SMALL_PROJECT, why=found))
     if isinstance(found, str):
         raise LeaseholdError(f"the small project is of no use: {found}")
     found.policy.write_text(POLICY, encoding="utf-8")
@@ -139,10 +140,14 @@ def _fresh_folder(keep: Path | None) -> Path:
 
 def _try_clone(git: Git, folder: Path, source: Path) -> Workplace | str:
     """The workplace over a clone, or why the agent cannot work there."""
+    target = folder / "repository"
     try:
-        return _describe(folder, clone(git, source, folder / "repository"))
+        found = _describe(folder, clone(git, source, target))
     except LeaseholdError as error:
-        return str(error)
+        found = str(error)
+    if isinstance(found, str):
+        shutil.rmtree(target, ignore_errors=True)
+    return found
 
 
 def _describe(folder: Path, repository: Repository) -> Workplace | str:
