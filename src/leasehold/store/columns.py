@@ -21,11 +21,6 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     blobs: tuple[int, ...]
     is_immutable: bool
 
-    @property
-    def others(self) -> tuple[str, ...]:
-        """The columns that are not part of the key."""
-        return tuple(column for column in self.columns if column not in self.key)
-
 
 def _shape(row_type: type[Row]) -> Shape:
     columns = row_type.__struct_fields__

@@ -88,12 +88,17 @@ _DECODERS: dict[type[Row], msgspec.json.Decoder[list[Row]]] = {
 
 def upsert(connection: apsw.Connection, shape: Shape, rows: Iterable[Row]) -> None:
     """Write whole rows of one table, no key twice: new ones in, changed ones over; immutable ones stay as they are."""
+    insert(connection, shape.table, [msgspec.structs.astuple(row) for row in rows], _UPSERTS[shape.row_type])
+
+
+def _on_conflict(shape: Shape) -> str:
     if shape.is_immutable:
-        clause = f"ON CONFLICT ({quoted(shape.key)}) DO NOTHING"
-    else:
-        changes = ", ".join(f'"{column}" = excluded."{column}"' for column in shape.others)
-        clause = f"ON CONFLICT ({quoted(shape.key)}) DO UPDATE SET {changes}"
-    insert(connection, shape.table, [msgspec.structs.astuple(row) for row in rows], clause)
+        return f"ON CONFLICT ({quoted(shape.key)}) DO NOTHING"
+    changes = ", ".join(f'"{column}" = excluded."{column}"' for column in shape.columns if column not in shape.key)
+    return f"ON CONFLICT ({quoted(shape.key)}) DO UPDATE SET {changes}"
+
+
+_UPSERTS = {row_type: _on_conflict(shape) for row_type, shape in SHAPES.items()}
 
 
 def insert(connection: apsw.Connection, table: str, rows: Sequence[tuple[object, ...]], clause: str = "") -> None:
