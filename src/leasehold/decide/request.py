@@ -135,6 +135,13 @@ def refuse_undelegated(route: Route, run: Run, actions: Iterable[str]) -> Decisi
     """Why a child run may not have these actions. Asked anew at each draw and call: the policy may have narrowed."""
     if not run.ancestors:
         return None
+    if len(run.ancestors) > route.delegation.depth:
+        return deny(
+            Reason.NO_DELEGATION,
+            f"{route.name} lets nobody delegate so deep",
+            rule=f"routes.{route.name}.delegation.depth",
+            check=f"{len(run.ancestors)} <= {route.delegation.depth}",
+        )
     for action in actions:
         if action not in route.delegation.actions:
             return deny(
