@@ -8,12 +8,12 @@ from leasehold.errors import InvalidError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.grant import grants_to_json
-from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, UPDATE, Stage, changed, reason_of
+from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, POLICY, UPDATE, Stage, changed, reason_of
 
 pytestmark = [pytest.mark.requirement("B9"), pytest.mark.invariant("I6")]
 
 ALL = GET | UPDATE | AUDIT | CLOSE
-DELEGATION = 'delegation = { depth = 2, children = 2, actions = ["ticket.get", "ticket.update", "ticket.audit", "ticket.close"] }'
+DELEGATION = next(line for line in POLICY.splitlines() if line.startswith("delegation = "))
 
 
 @pytest.mark.requirement("B3", "B4")
