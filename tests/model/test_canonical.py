@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.errors import InvalidError
-from leasehold.model.canonical import MAX_BYTES, MAX_DEPTH, Json, decode, encode
+from leasehold.model.canonical import MAX_BYTES, MAX_DEPTH, Json, decode, decode_canonical, encode
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 
@@ -173,3 +173,34 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(data: bytes) -> None:
     except InvalidError:
         return
     assert decode(encode(value)) == value
+
+
+@pytest.mark.case(13, 18)
+@given(VALUES, st.integers(0, 2**32))
+def test_only_the_one_form_is_taken_where_bytes_must_be_canonical(value: Json, seed: int) -> None:
+    text = encode(value)
+    assert decode_canonical(text) == decode(text)
+    chance = random.Random(seed)
+    loose = json.dumps(shuffled(value, chance), indent=chance.choice([None, 1]), ensure_ascii=chance.random() < 0.5)
+    if loose.encode() != text:
+        with pytest.raises(InvalidError, match="canonical form"):
+            decode_canonical(loose.encode())
+
+
+@pytest.mark.case(13, 14, 16, 17, 18)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"null ", b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'{"b":1,"a":2}', b"9007199254740992", b"1.0", b"-0",
+        b'"\\u0041"', b'"\\ud800"', b'"a\0b"', b'"\xff"', b"[" * 100_000, b"[" * 65 + b"]" * 65, b"[NaN]",
+        b'"' + b"x" * MAX_BYTES + b'"',
+    ],
+)  # fmt: skip
+def test_bytes_in_any_other_form_are_refused_where_they_must_be_canonical(data: bytes) -> None:
+    with pytest.raises(InvalidError):
+        decode_canonical(data)
+
+
+def test_canonical_bytes_of_every_kind_of_value_are_taken() -> None:
+    for value in (None, True, 0, -1, "é", [], {}, {"é": 1}, 1.5, [1e21], {"a": [None, {"b": "c"}]}):
+        assert decode_canonical(encode(value)) == value

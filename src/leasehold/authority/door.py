@@ -23,7 +23,7 @@ from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
 from leasehold.model.call import Admission, Call, Outcome, Settlement, check_key
-from leasehold.model.canonical import Json, decode, encode
+from leasehold.model.canonical import Json, decode_canonical
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.grant import Attributes, Grant, split_action
@@ -250,8 +250,8 @@ def narrow_to(grant: Grant, call: Grant) -> Grant | None:
 
 
 def _arguments(call: Call) -> Mapping[str, Json]:
-    value = decode(call.arguments)
-    if not isinstance(value, dict) or encode(value) != call.arguments:
+    value = decode_canonical(call.arguments)
+    if not isinstance(value, dict):
         raise InvalidError("arguments are the canonical JSON (RFC 8785) of one object")
     return value
 

@@ -16,7 +16,7 @@ import rfc8785
 
 from leasehold.errors import InvalidError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Json", "decode", "encode"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Json", "decode", "decode_canonical", "encode"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -31,6 +31,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 # Of values without floats and with ASCII names this encoder writes the RFC 8785 bytes, many times faster (a test holds
 # it against the library).
 _PLAIN = msgspec.json.Encoder(order="sorted")
+_READER = msgspec.json.Decoder()
 
 
 def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -76,6 +77,26 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Json:
     except ValueError as error:
         raise InvalidError(f"this is not JSON: {error}") from None
     _check_value(value, MAX_DEPTH)
+    return value
+
+
+def decode_canonical(data: bytes) -> Json:
+    """Return the value whose RFC 8785 bytes these are: what `decode` returns, if `encode` gives back the same bytes.
+
+    Raises:
+        InvalidError: it is not strict JSON, or not in its one canonical form.
+    """
+    if len(data) <= MAX_BYTES:
+        try:
+            value: Json = _READER.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            value = None
+        # Bytes that the writer gives back name no member twice and hold no number that another reader takes otherwise.
+        if value is not None and _check_value(value, MAX_DEPTH) and _PLAIN.encode(value) == data:
+            return value
+    value = decode(data)
+    if encode(value) != data:
+        raise InvalidError("this JSON is not in its canonical form (RFC 8785)")
     return value
 
 
