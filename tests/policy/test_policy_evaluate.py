@@ -355,6 +355,7 @@ ARGUMENTS: dict[str, Json] = {
     "float": 1.5,
     "mixed": [{"id": 1}, {}],
     "holes": [None],
+    "gaps": [{"ids": [1]}, {"ids": []}],
 }
 
 
@@ -383,7 +384,7 @@ def test_attributes_are_read_from_the_arguments_that_the_action_names(path: str,
     "path",
     [
         "missing", "null", "empty[]", "text", "float", "list", "deep", "deep.er", "name[]", "deep[]", "name.x",
-        "rows.id", "mixed[].id", "holes[]", "rows[]", "list[].x", "missing[].x", "deep.er.missing",
+        "rows.id", "mixed[].id", "holes[]", "rows[]", "list[].x", "missing[].x", "deep.er.missing", "gaps[].ids[]",
     ],
 )  # fmt: skip
 def test_a_missing_null_empty_or_mistyped_argument_never_passes(path: str) -> None:
@@ -464,3 +465,12 @@ def test_a_lease_from_before_an_action_got_another_attribute_covers_nothing_of_i
     wider_parent = grants(create={"service": ["payments-api"], "replicas": {"max": 3}, "zone": ["**"]})
     child = check_grants(POLICY, "ci/deploy", DEPLOY, [wider_parent])
     assert (child.reason, child.check) == (Reason.WIDER_THAN_PARENT, "zone is missing")
+
+
+@pytest.mark.requirement("P4")
+def test_an_action_without_attributes_is_exact_only_in_leases_that_name_it() -> None:
+    text = changed('"db.query"      =', '"note.ping" = { effect = "write" }\n"db.query" =')
+    policy = load(changed('approvers = ["release"]', 'allow."note.ping" = {}\napprovers = ["release"]', text))
+    ping = grants(note__ping={})
+    assert need_for_call(policy, "ci/deploy", "note.ping", [ping]).mode is ApprovalMode.LEASE
+    assert need_for_call(policy, "ci/deploy", "note.ping", [DEPLOY, ping]).mode is ApprovalMode.CALL
