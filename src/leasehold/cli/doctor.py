@@ -57,16 +57,16 @@ def _examine(session: Session) -> Iterator[Finding]:
     control, with_keys = None, frozenset[str]()
     if directory is not None and directory.exists():
         files = StateFiles(directory)
-        yield from check_modes(files)
-        yield from check_account(directory)
-        if files.database.exists():
-            yield from check_keys(files)
-            try:
+        try:
+            yield from check_modes(files)
+            yield from check_account(directory)
+            if files.database.exists():
+                yield from check_keys(files)
                 control, with_keys = _look(files)
                 yield from check_anchor(read_anchor(files.anchor), control)
                 yield from check_clock(control, session.around.system.now())
-            except LeaseholdError as error:
-                yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
+        except (LeaseholdError, OSError) as error:
+            yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
     if policy is not None:
         yield from check_policy(policy, control.policy if control else "")
         if control is not None:
@@ -87,7 +87,7 @@ def _look(files: StateFiles) -> tuple[ControlRow, frozenset[str]]:
         reader.close()
 
 
-def _broken(code: str, error: LeaseholdError, why: str, remedy: str) -> Finding:
+def _broken(code: str, error: LeaseholdError | OSError, why: str, remedy: str) -> Finding:
     return Finding(code=code, severity=Severity.SERIOUS, what=str(error), why=why, remedy=remedy)
 
 

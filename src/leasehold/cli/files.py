@@ -9,7 +9,7 @@ import click
 
 from leasehold.errors import ConfigError
 
-__all__ = ["read_input", "read_lines", "write_output"]
+__all__ = ["MAX_INPUT_BYTES", "read_input", "read_lines", "write_output"]
 
 MAX_INPUT_BYTES = 67_108_864
 

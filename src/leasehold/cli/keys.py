@@ -42,7 +42,9 @@ def key() -> None:
 
 @key.command("rotate")
 @with_session
-@click.argument("document", type=click.Choice([*_TYPES, "all"]), default="all")
+@click.argument(
+    "document", type=click.Choice([*(document_type.value for document_type in _TYPES), "all"]), default="all"
+)
 def rotate(session: Session, document: str) -> None:
     """Put a new signing key in front. Older ones go on verifying for as long as what they signed can matter.
 

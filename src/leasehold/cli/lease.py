@@ -16,7 +16,9 @@ from leasehold.cli.times import show_countdown, show_time
 from leasehold.decide.cards import describe_constraint
 from leasehold.decide.lifecycles import LeaseState
 from leasehold.decide.rows import LeaseRow
+from leasehold.errors import Denied
 from leasehold.model.budget import amounts_to_json
+from leasehold.model.decision import Reason
 from leasehold.model.grant import Grants, OneOf, grants_to_json, split_action
 from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease, Lease
@@ -82,8 +84,10 @@ def inspect(session: Session, lease_id: str) -> None:
 def renew(session: Session, lease_id: str) -> None:
     """Draw the next lease of the same request, after a new policy check, and print its id."""
     with session.authority() as authority:
-        found = authority.desk.lease_status(lease_id).chain[-1].lease
-        held = authority.renew(authority.engine.held(found))
+        status = authority.desk.lease_status(lease_id)
+        if status.decision.reason in (Reason.REVOKED, Reason.HELD):
+            raise Denied(status.decision)
+        held = authority.renew(authority.engine.held(status.chain[-1].lease))
     _give_held(session, held)
 
 
@@ -96,7 +100,11 @@ def revoke(session: Session, lease_id: str, reason: str) -> None:
     with session.authority_for_stops() as authority:
         scope = Scope(ScopeKind.LEASE, lease_id)
         stopped = authority.desk.revoke(scope, by=session.around.account, reason=reason)
+        request_id = authority.desk.lease_status(lease_id).chain[-1].lease.request_id
     give_stopped(session, stopped, status="revoked", reason=reason)
+    session.say(
+        f"its request may draw other leases; to end that too: leasehold revoke request:{request_id} --reason ..."
+    )
 
 
 def _give_held(session: Session, held: HeldLease) -> None:
