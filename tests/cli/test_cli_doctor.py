@@ -1,0 +1,156 @@
+"""`leasehold doctor`: each weakness is found, explained, and answered with what to do; looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+
+
+def codes(terminal: Terminal) -> dict[str, str]:
+    """What was found, by code."""
+    return {entry["code"]: entry["severity"] for entry in terminal.json("doctor")["findings"]}
+
+
+@pytest.fixture
+def healthy(terminal: Terminal) -> Terminal:
+    """A state in use, with people who can answer and no rule that is laxer than usual."""
+    text = terminal.policy.read_text()
+    for lax in (
+        'approve."ticket.tag"   = "none"\n',
+        'approve."deploy.prod.release:create" = "lease"\n',
+        'approve."db.drop" = "lease"\n',
+    ):
+        text = text.replace(lax, "")
+    terminal.policy.write_text(text.replace('allows = ["ticket.get", "ticket.tag"]', 'allows = ["ticket.get"]'))
+    terminal.people()
+    terminal.start()
+    return terminal
+
+
+def test_a_healthy_installation_is_told_only_what_embedded_mode_cannot_do(healthy: Terminal) -> None:
+    result = healthy.run("doctor", "--strict")
+    assert result.stdout.splitlines() == [
+        "WARNING same-account: "
+        "ADVISORY: the authority's keys and database belong to the account that runs this command",
+        "    why: an agent that runs code or edits files under this account can reach them; approvals say same account",
+        "    do:  run agents that execute code under another account, or the authority on another host",
+        "0 serious, 1 to think about",
+    ]
+
+
+def test_looking_changes_nothing(healthy: Terminal) -> None:
+    def contents() -> dict[str, bytes]:
+        return {
+            path.name: path.read_bytes() for path in healthy.state.rglob("*") if path.suffix in (".db", ".json", ".key")
+        }
+
+    before = contents()
+    healthy.run("doctor")
+    assert contents() == before
+
+
+def test_files_that_others_can_read_are_serious(healthy: Terminal) -> None:
+    (healthy.state / "people" / "user:ben.keys.json").chmod(0o640)
+    assert codes(healthy)["weak-mode"] == "serious"
+    refused = healthy.run("doctor", "--strict", code=1)
+    assert "chmod 600" in refused.stdout
+    healthy.state.chmod(0o755)
+    assert f"chmod 700 {healthy.state}" in healthy.run("doctor").stdout
+
+
+def test_a_policy_that_others_can_change_is_named(healthy: Terminal) -> None:
+    healthy.policy.chmod(0o666)
+    assert codes(healthy)["policy-writable"] == "warning"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_state_of_another_account_is_not_the_same_account(healthy: Terminal) -> None:
+    os.chown(healthy.state, 65534, -1)
+    assert "same-account" not in codes(healthy)
+
+
+@pytest.mark.case(52)
+@pytest.mark.requirement("L7")
+def test_a_clock_that_was_set_back_is_serious_until_an_operator_confirms_it(healthy: Terminal) -> None:
+    healthy.system.jump(seconds=-1)
+    assert codes(healthy)["clock-behind"] == "warning"
+    healthy.system.jump(seconds=-3600)
+    assert codes(healthy)["clock-behind"] == "serious"
+    assert "leasehold db confirm-clock" in healthy.run("doctor").stdout
+    assert healthy.run("db", "confirm-clock").stdout == "epoch: 2\n"
+    assert "clock-behind" not in codes(healthy)
+
+
+@pytest.mark.case(96)
+def test_a_missing_or_old_checkpoint_copy_is_found(healthy: Terminal) -> None:
+    anchor = healthy.state / "anchor.json"
+    old = anchor.read_bytes()
+    with healthy.authority() as authority:
+        authority.desk.add_person("user:kim", authority.engine.identity.leases.newest.public(), by="x")
+        anchor.write_bytes(old)
+        assert codes(healthy)["anchor-behind"] == "warning"
+        anchor.unlink()
+        assert codes(healthy)["anchor-missing"] == "serious"
+
+
+def test_keys_that_are_missing_or_damaged_are_serious(healthy: Terminal) -> None:
+    (healthy.state / "receipt.keys.json").write_text("{}")
+    assert codes(healthy)["key-unusable"] == "serious"
+
+
+def test_a_database_that_cannot_be_read_is_serious_and_no_traceback(healthy: Terminal) -> None:
+    for path in healthy.state.glob("leasehold.db*"):
+        path.unlink()
+    (healthy.state / "leasehold.db").write_bytes(b"this is no database, however long it is" * 100)
+    (healthy.state / "leasehold.db").chmod(0o600)
+    assert codes(healthy)["state-unusable"] == "serious"
+
+
+@pytest.mark.requirement("P12")
+def test_lax_rules_and_requesters_who_approve_are_listed(terminal: Terminal) -> None:
+    text = terminal.policy.read_text() + '\n[defaults]\nmax_ttl = "20m"\n'
+    terminal.policy.write_text(text.replace('approvers = ["lead"]\nttl', 'approvers = ["requester"]\nttl'))
+    found = terminal.json("doctor")["findings"]
+    by_code = {(entry["code"], entry["what"]) for entry in found}
+    assert ("lax-rule", "defaults.max_ttl says 1200 s, usual is 900 s") in by_code
+    assert ("requester-approves", 'routes."ci/deploy".approvers says requester, usual is somebody else') in by_code
+    assert any(code == "lax-rule" and "ticket.tag" in what for code, what in by_code)
+
+
+def test_roles_that_nobody_holds_and_routes_that_nobody_can_approve_are_listed(healthy: Terminal) -> None:
+    text = healthy.policy.read_text()
+    healthy.policy.write_text(text.replace('"user:eva" = ["lead", "dba", "operator"]', '"user:eva" = ["lead"]'))
+    found = {entry["code"]: entry["what"] for entry in healthy.json("doctor")["findings"]}
+    assert found["role-unheld"] == "nobody holds the role operator"
+    assert found["too-few-approvers"] == "db/drop needs 2 approvers and 1 of those it names have a key here"
+    assert found["policy-differs"] == "the policy file is not the policy in force"
+
+
+def test_a_policy_whose_tests_fail_or_that_cannot_be_read_is_found(terminal: Terminal) -> None:
+    terminal.start()
+    terminal.policy.write_text(terminal.policy.read_text().replace('refuses = ["db.drop"]', 'refuses = ["ticket.get"]'))
+    assert codes(terminal)["policy-test-fails"] == "warning"
+    terminal.policy.write_text("nonsense")
+    assert {"policy-unusable", "same-account"} <= codes(terminal).keys()
+    alone = terminal.run("doctor", "--policy", str(terminal.policy), "--json", plain=True)
+    assert [entry["code"] for entry in json.loads(alone.stdout)["findings"]] == ["policy-unusable"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_state_that_cannot_be_entered_is_a_finding_and_no_error(healthy: Terminal) -> None:
+    healthy.state.chmod(0o000)
+    try:
+        assert codes(healthy)["state-unusable"] == "serious"
+    finally:
+        healthy.state.chmod(0o700)
+
+
+def test_before_a_first_run_only_the_policy_is_looked_at(terminal: Terminal, tmp_path: Path) -> None:
+    assert set(codes(terminal)) == {"lax-rule"}
+    assert not terminal.state.exists()
+    terminal.state.mkdir(mode=0o700)
+    assert set(codes(terminal)) == {"lax-rule", "same-account"}

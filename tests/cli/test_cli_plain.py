@@ -1,0 +1,130 @@
+"""Escaping, wrapping, times and pairs: the small parts that every command leans on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leasehold.cli.pairs import parse_attributes, parse_grant, parse_pair, parse_scalar, split_options
+from leasehold.cli.plain import escape, hidden_words, script_words, wrap
+from leasehold.cli.times import parse_time, show_countdown, show_duration, show_time
+from leasehold.errors import InvalidError
+from leasehold.model.instant import Instant
+from leasehold.model.text import visible
+
+NOW = Instant(1_778_070_896_500)  # 2026-05-06 12:34:56.5 UTC
+
+
+@given(text=st.text(), width=st.integers(1, 80))
+def test_wrapped_lines_joined_are_the_text(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert "".join(lines) == text
+    assert all(len(line) <= width for line in lines)
+
+
+def test_lines_are_broken_behind_spaces_where_there_are_any() -> None:
+    assert wrap("one two three", 8) == ["one two ", "three"]
+    assert wrap("unbreakable", 4) == ["unbr", "eaka", "ble"]
+
+
+@given(text=st.text())
+def test_escaped_text_has_nothing_hidden_and_is_escaped_once(text: str) -> None:
+    assert visible(escape(text)) == escape(text)
+    assert escape(escape(text)) == escape(text)
+
+
+def test_plain_text_is_left_alone() -> None:
+    assert escape("Close ticket T-1, at once") == "Close ticket T-1, at once"
+    assert hidden_words("plain") == script_words("plain") == ""
+
+
+def test_single_hidden_characters_are_counted_in_the_singular() -> None:
+    assert hidden_words("a\u200bb") == "1 hidden character: U+200B ZERO WIDTH SPACE ×1"
+
+
+def test_many_kinds_are_named_as_far_as_a_reader_can_take_and_the_rest_counted() -> None:
+    assert hidden_words("".join(map(chr, range(1, 20)))).endswith("and 7 more kinds")
+
+
+def test_times_are_shown_in_utc() -> None:
+    assert show_time(1_778_070_896) == "2026-05-06 12:34:56 UTC"
+    assert [show_countdown(seconds) for seconds in (494, 0, -5, 6000)] == ["08m14s", "00m00s", "00m00s", "100m00s"]
+    assert [show_duration(seconds) for seconds in (90, 300, 9000, 3601, 130)] == [
+        "90 s", "5 min", "2 h 30 min", "1 h 1 s", "2 min 10 s",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("today", "2026-05-06 00:00:00 UTC"),
+        ("yesterday", "2026-05-05 00:00:00 UTC"),
+        ("90m", "2026-05-06 11:04:56 UTC"),
+        ("7d", "2026-04-29 12:34:56 UTC"),
+        ("2026-05-01", "2026-05-01 00:00:00 UTC"),
+        ("2026-05-01T12:00:00Z", "2026-05-01 12:00:00 UTC"),
+        ("2026-05-01T12:00:00+02:00", "2026-05-01 10:00:00 UTC"),
+    ],
+)
+def test_operators_write_times_in_their_ways(text: str, shown: str) -> None:
+    assert show_time(parse_time(text, NOW).seconds) == shown
+
+
+def test_a_time_longer_ago_than_the_epoch_is_its_beginning() -> None:
+    assert parse_time("99999d", NOW) == 0
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0m", "2026-13-01", "2026-05-01T12:00:00", "12:00"])
+def test_a_time_that_could_mean_two_things_is_refused(text: str) -> None:
+    with pytest.raises(InvalidError, match="is no time"):
+        parse_time(text, NOW)
+
+
+def test_a_time_before_1970_is_refused() -> None:
+    with pytest.raises(InvalidError, match="before 1970"):
+        parse_time("1969-12-31", NOW)
+
+
+def test_pairs_are_text_unless_they_say_json() -> None:
+    assert parse_pair("level=3") == ("level", "3")
+    assert parse_pair("level:=3") == ("level", 3)
+    assert parse_pair("note=a=b") == ("note", "a=b")
+    assert parse_attributes(["a=1", "b:=true", "a=2"]) == {"a": ["1", "2"], "b": True}
+    assert parse_scalar("ticket=T-1") == ("ticket", "T-1")
+
+
+@pytest.mark.parametrize("text", ["level", "=3", ":=3", ""])
+def test_what_is_no_pair_is_refused(text: str) -> None:
+    with pytest.raises(InvalidError, match="is no pair"):
+        parse_pair(text)
+
+
+def test_json_in_a_pair_is_read_strictly() -> None:
+    for text in ("a:=1e400", 'a:={"x":1,"x":2}', "a:=yes", "a:=\udcff"):
+        with pytest.raises(InvalidError):
+            parse_pair(text)
+    with pytest.raises(InvalidError, match="string, an integer or a boolean"):
+        parse_scalar("a:=[1]")
+
+
+def test_grants_are_an_action_and_its_constraints() -> None:
+    assert parse_grant("ticket.close ticket=T-1 ticket='T 2' level:='{\"max\":3}'") == (
+        "ticket.close",
+        {"ticket": ["T-1", "T 2"], "level": {"max": 3}},
+    )
+    for text in ("", "ticket ticket=T-1", "ticket.close T-1", "ticket.close 'open"):
+        with pytest.raises(InvalidError):
+            parse_grant(text)
+
+
+def test_options_of_a_guarded_command_end_at_the_dashes() -> None:
+    words = ["--ticket-id", "T-1", "--note=a b", "--level:=3", "--", "close", "--now", "--"]
+    assert split_options(words) == (["ticket_id=T-1", "note=a b", "level:=3"], ["close", "--now", "--"])
+    assert split_options(["--a", "b"]) == (["a=b"], [])
+
+
+@pytest.mark.parametrize("words", [["close"], ["--ticket-id"], ["--ticket-id", "--"], ["--a", "--b", "c"]])
+def test_options_without_value_and_words_without_dashes_are_refused(words: list[str]) -> None:
+    with pytest.raises(InvalidError):
+        split_options(words)

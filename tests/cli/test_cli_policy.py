@@ -1,0 +1,156 @@
+"""`leasehold init` and `leasehold policy`: write, check, test, explain, compare, accept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+
+NARROW = ('["T-*"] }\nallow."ticket.update"', '["T-1*"] }\nallow."ticket.update"')
+WIDE = ("replicas = { max = 3 }", "replicas = { max = 9 }")
+
+
+def change(terminal: Terminal, change: tuple[str, str]) -> None:
+    """Edit the policy file."""
+    text = terminal.policy.read_text()
+    assert change[0] in text
+    terminal.policy.write_text(text.replace(*change))
+
+
+@pytest.mark.requirement("P7")
+def test_init_writes_a_policy_whose_tests_pass_and_replaces_nothing(terminal: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "My Project!"
+    folder.mkdir()
+    assert terminal.line("init", str(folder)) == str(folder / "leasehold.toml")
+    found = terminal.json("policy", "check", "--policy", str(folder / "leasehold.toml"))
+    assert (found["authority"], found["mismatches"], found["laxer"], found["tests"]) == ("My-Project", [], [], 1)
+    before = (folder / "leasehold.toml").read_text()
+    assert "stands there already" in terminal.run("init", str(folder), code=2).stderr
+    assert (folder / "leasehold.toml").read_text() == before
+    terminal.run("init", str(tmp_path / "nowhere" / "x.toml"), code=2)
+
+
+def test_a_folder_without_a_usable_name_gets_a_plain_one(tmp_path: Path, terminal: Terminal) -> None:
+    (tmp_path / "+++").mkdir()
+    terminal.run("init", str(tmp_path / "+++"))
+    assert terminal.json("policy", "check", "--policy", str(tmp_path / "+++"))["authority"] == "desk"
+
+
+@pytest.mark.requirement("P7")
+def test_policy_test_exits_0_if_all_hold_1_if_not_and_2_for_a_bad_file(terminal: Terminal) -> None:
+    assert terminal.run("policy", "test").stdout == "5 of 5 expectations hold\n"
+    change(terminal, ('allows = ["ticket.get", "ticket.tag"]', 'allows = ["ticket.get", "ticket.close"]'))
+    failed = terminal.run("policy", "test", code=1)
+    assert failed.stdout.splitlines()[0].startswith(
+        "tests.0: support ticket.close: expected allows, got needs_approval"
+    )
+    assert failed.stdout.splitlines()[-1] == "4 of 5 expectations hold"
+    assert terminal.run("policy", "check", code=1).stdout.count("tests.0:") == 1
+    change(terminal, ('effect = "read"', 'efect = "read"'))
+    bad = terminal.run("policy", "test", code=2)
+    assert "leasehold.toml:13: " in bad.stderr
+    assert 'did you mean "effect"?' in bad.stderr
+
+
+@pytest.mark.requirement("P7")
+def test_policy_check_counts_and_names_what_is_laxer_than_usual(terminal: Terminal) -> None:
+    lines = terminal.run("policy", "check").stdout.splitlines()
+    assert lines[0].startswith(f"{terminal.policy}: 7 actions, 3 routes, 1 tests, sha256:")
+    assert 'laxer than usual: routes."db/drop".approve."db.drop" (db.drop) says lease, usual is call' in lines
+
+
+def test_policy_explain_names_each_action_who_agrees_and_why(terminal: Terminal) -> None:
+    lines = terminal.run("policy", "explain", "support").stdout.splitlines()
+    assert lines[0] == "support: agents bot; tenants acme, globex; environments prod; lease 300 s, run 1800 s"
+    assert '  ticket.close write: approval call by 1 of lead (routes."support".approve."ticket.close")' in lines
+    assert "    implies ticket.update" in lines
+    assert "  ticket.update write: approval call, lease for exact values by 1 of lead" in "\n".join(lines)
+    assert "laxer than usual" in "\n".join(lines)
+    assert set(terminal.json("policy", "explain")) == {"ci/deploy", "db/drop", "support"}
+    assert 'did you mean "support"?' in terminal.run("policy", "explain", "suport", code=2).stderr
+
+
+def test_policy_explain_shows_what_a_deny_list_takes_out(terminal: Terminal) -> None:
+    change(terminal, ('approvers = ["lead"]\nbudget', 'deny = ["ticket.tag"]\napprovers = ["lead"]\nbudget'))
+    change(terminal, ('allows = ["ticket.get", "ticket.tag"]', 'allows = ["ticket.get"]'))
+    assert "  ticket.tag write: denied by ticket.tag" in terminal.run("policy", "explain", "support").stdout
+
+
+def test_policy_explain_answers_for_one_call(terminal: Terminal) -> None:
+    allowed = terminal.run("policy", "explain", "support", "ticket.close", "--attribute", "ticket=T-1")
+    assert allowed.stdout.splitlines() == [
+        'ticket.close write: allowed; rule: routes."support".allow."ticket.close"',
+        'under a lease as wide as the route: approval call by 1 of lead (routes."support".approve."ticket.close")',
+        'under a lease for exactly this: approval call by 1 of lead (routes."support".approve."ticket.close")',
+    ]
+    free = terminal.run("policy", "explain", "support", "ticket.get", "--attribute", "ticket=T-1").stdout
+    assert "approval none" in free
+    denied = terminal.run("policy", "explain", "support", "ticket.close", "--attribute", "ticket=X-1").stdout
+    assert "out_of_range" in denied
+    assert "under a lease" not in denied
+
+
+@pytest.mark.requirement("P7")
+def test_policy_diff_lists_each_change_and_exits_1_if_something_widens(terminal: Terminal) -> None:
+    terminal.start()
+    assert terminal.run("policy", "diff").stdout == "nothing changes\n"
+    change(terminal, NARROW)
+    narrowed = terminal.run("policy", "diff").stdout
+    assert narrowed == '       support ticket.get allow.ticket: ["T-*"] becomes ["T-1*"]\n'
+    change(terminal, WIDE)
+    widened = terminal.run("policy", "diff", code=1)
+    assert 'WIDENS ci/deploy deploy.prod.release:create allow.replicas: {"max": 3} becomes {"max": 9}' in widened.stdout
+    assert "widens what may be done" in widened.stderr
+
+
+def test_policies_of_two_files_can_be_compared_without_a_state(terminal: Terminal, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(terminal.policy.read_text().replace(*NARROW).replace('"user:ben" = ["lead", "dba"]\n', ""))
+    shown = terminal.run("policy", "diff", "--against", str(other), code=1).stdout
+    assert "people.user:ben: lead is new" in shown
+    assert not terminal.state.exists()
+    back = terminal.run("policy", "diff", "--policy", str(other), "--against", str(terminal.policy)).stdout
+    assert "people.user:ben: lead is gone" in back
+
+
+@pytest.mark.requirement("P7")
+def test_a_changed_file_does_nothing_until_a_person_accepts_it(terminal: Terminal) -> None:
+    run = terminal.start()
+    before = terminal.json("policy", "accept")["active"]
+    change(terminal, NARROW)
+    assert terminal.ask(run, "ticket.get ticket=T-2").startswith("req_")
+    terminal.run("policy", "accept", code=2)
+    assert "nothing was done" in terminal.run("policy", "accept", typing="n\n", code=1).stderr
+    accepted = terminal.run("policy", "accept", typing="y\n")
+    assert accepted.stdout.strip() != before
+    assert 'becomes ["T-1*"]' in accepted.stderr
+    terminal.run("request", "make", run, "--allow", "ticket.get ticket=T-2", "--reason", "x", code=3)
+
+
+@pytest.mark.requirement("P7")
+def test_accepting_what_widens_takes_a_word_and_alarms(terminal: Terminal) -> None:
+    terminal.start()
+    change(terminal, WIDE)
+    terminal.run("policy", "accept", typing="y\ny\n", code=1)
+    terminal.run("policy", "accept", typing="widen\ny\n")
+    entry = next(entry for entry in terminal.json("ledger", "query") if entry["kind"] == "policy.accepted")
+    assert entry["detail"]["alarm"] == "widened"
+    assert entry["person"] == "account:test"
+    assert entry["detail"]["widened"] == [
+        'ci/deploy deploy.prod.release:create allow.replicas: {"max": 3} becomes {"max": 9}'
+    ]
+
+
+def test_a_script_accepts_the_policy_whose_hash_it_names(terminal: Terminal) -> None:
+    terminal.start()
+    change(terminal, WIDE)
+    digest = terminal.json("policy", "check")["hash"]
+    terminal.run("policy", "accept", "--digest", "0" * 16, code=2)
+    assert terminal.line("policy", "accept", "--digest", digest) == digest
+
+
+def test_a_policy_that_fails_its_own_tests_is_not_accepted(terminal: Terminal) -> None:
+    terminal.start()
+    change(terminal, ('refuses = ["db.drop"]', 'refuses = ["db.drop", "ticket.get"]'))
+    assert "its own tests fail" in terminal.run("policy", "accept", typing="y\n", code=2).stderr

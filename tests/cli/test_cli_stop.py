@@ -1,0 +1,102 @@
+"""`leasehold revoke`, `hold`, `lift` and `person`: stopping is easy, lifting takes a person, leavers leave whole."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from terminal import WHERE, Terminal
+
+
+@pytest.mark.requirement("P15", "L6")
+def test_a_hold_stops_what_would_start_until_a_person_lifts_it(terminal: Terminal) -> None:
+    terminal.people()
+    lease = terminal.lease()
+    assert terminal.run("hold", "all", "--reason", "incident 7").stdout.startswith("status: held\nreason: incident 7\n")
+    terminal.run("run", "start", "--route", "support", "--environment", "prod", *WHERE, code=3)
+    assert terminal.json("lease", "inspect", lease)["status"] == "held"
+    assert "not_entitled" in terminal.run("lift", "all", "--reason", "over", "--as", "user:ben", code=3).stderr
+    assert terminal.run("lift", "all", "--reason", "over", "--as", "user:eva").stdout == "status: lifted\n"
+    assert terminal.json("lease", "inspect", lease)["status"] == "active"
+    terminal.run("lift", "all", "--reason", "over", "--as", "user:eva", code=3)
+
+
+@pytest.mark.requirement("P15")
+def test_a_revoke_of_a_scope_ends_its_runs_for_good(terminal: Terminal) -> None:
+    run = terminal.start()
+    assert terminal.json("revoke", "agent:bot", "--reason", "compromised")["scope"] == "agent:bot"
+    assert terminal.json("run", "inspect", run)["state"] == "finished"
+    terminal.start()
+
+
+def test_a_stop_can_be_of_one_tenant(terminal: Terminal) -> None:
+    acme = terminal.start()
+    globex = terminal.line(
+        "run", "start", "--route", "support", "--environment", "prod", *WHERE[:2], "--tenant", "globex", *WHERE[4:]
+    )
+    terminal.run("revoke", "agent:bot", "--reason", "x", "--tenant", "globex")
+    assert terminal.json("run", "inspect", acme)["state"] == "open"
+    assert terminal.json("run", "inspect", globex)["state"] == "finished"
+
+
+@pytest.mark.parametrize("scope", ["everything", "lease:", "lease:x", "action:close", "all:x"])
+def test_a_scope_that_is_none_exits_2(terminal: Terminal, scope: str) -> None:
+    terminal.run("hold", scope, "--reason", "x", code=2)
+
+
+@pytest.mark.requirement("L13")
+def test_a_mistake_in_the_policy_file_keeps_nobody_from_stopping(terminal: Terminal) -> None:
+    lease = terminal.lease()
+    terminal.policy.write_text("version = 1\nauthority = 'acme-desk'\nrutes = {}\n")
+    stopped = terminal.run("lease", "revoke", lease, "--reason", "now")
+    assert stopped.stdout.startswith("status: revoked")
+    assert "cannot be read" in stopped.stderr
+    terminal.run("lease", "inspect", lease, code=2)
+    terminal.run("hold", "all", "--reason", "x", "--policy", str(terminal.policy), plain=True, code=2)
+
+
+def test_stopping_where_there_is_no_state_says_so(terminal: Terminal) -> None:
+    terminal.policy.write_text("")
+    assert "there is no state" in terminal.run("hold", "all", "--reason", "x", code=2).stderr
+
+
+def test_person_add_makes_a_private_key_file_and_says_what_their_word_counts_for(terminal: Terminal) -> None:
+    added = terminal.json("person", "add", "user:ben")
+    mode = stat.S_IMODE(Path(added["file"]).stat().st_mode)
+    assert (mode, added["roles"]) == (0o600, ["dba", "lead"])
+    assert terminal.json("person", "add", "user:ben")["key"] == added["key"]
+    stranger = terminal.run("person", "add", "user:kim")
+    assert "roles: none" in stranger.stdout
+    assert "counts for nothing yet" in stranger.stderr
+    assert [entry["person"] for entry in terminal.json("person", "list")] == ["user:ben", "user:kim"]
+    assert "user:ben\tactive\tdba, lead\t" in terminal.run("person", "list").stdout
+
+
+def test_a_person_has_one_key(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("person", "add", "user:ben")
+    other = terminal.run("person", "add", "user:ben", "--key", str(tmp_path / "other.key"), code=3)
+    assert "has a key already" in other.stderr
+
+
+def test_a_removed_persons_word_counts_no_more_and_their_key_file_is_gone(terminal: Terminal) -> None:
+    terminal.people()
+    request = terminal.ask(terminal.start(), "ticket.update ticket=T-1")
+    removed = terminal.run("person", "remove", "user:ben")
+    assert "was deleted" in removed.stderr
+    terminal.run("request", "approve", request, "--as", "user:ben", "--digest", terminal.digest(request), code=2)
+    terminal.run("person", "remove", "user:ben", code=3)
+    assert terminal.json("person", "add", "user:ben")["roles"] == ["dba", "lead"]
+
+
+@pytest.mark.requirement("B4")
+def test_offboarding_is_one_command(terminal: Terminal) -> None:
+    terminal.run("person", "add", "user:ana")
+    run = terminal.start()
+    left = terminal.run("person", "offboard", "user:ana", "--reason", "left the company")
+    assert left.stdout.splitlines() == ["status: offboarded", "reason: left the company", "in-flight: none"]
+    assert "the policy still names user:ana (oncall)" in left.stderr
+    assert terminal.json("run", "inspect", run)["state"] == "finished"
+    assert [entry["state"] for entry in terminal.json("person", "list")] == ["removed"]
+    again = terminal.run("person", "offboard", "user:kim", "--reason", "never was here")
+    assert "still names" not in again.stderr
