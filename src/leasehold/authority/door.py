@@ -1,6 +1,7 @@
 """The tool's door, embedded: token and call in, admission or refusal out. Guards, hooks and relays call it.
 
-Tokens that are not authentic never reach a step; they are counted by door and minute. Everything after that is decided
+Tokens that are not authentic, or of a lease that this ledger never had, never reach a step; they are counted by door
+and minute. Everything after that is decided
 and recorded in one step.
 """
 
@@ -145,6 +146,7 @@ class EmbeddedDoor:
         except TokenError as error:
             raise refusal_error(self._turned_away(error)) from None
         except NotFoundError as error:
+            self._count()
             raise refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")) from None
         arguments = _arguments(call)
         request_id = RequestId(self._engine.system.new_id("req"))
@@ -176,9 +178,13 @@ class EmbeddedDoor:
         return self._engine.verifier.authenticate(token, audience=self._tool, environment=self._environment, now=now)
 
     def _turned_away(self, error: TokenError) -> Decision:
-        self._forgeries.add(self._tool, self._environment, self._engine.system.now().seconds // 60)
+        self._count()
         reason = _REASONS.get(TokenCode(error.code), Reason.BAD_TOKEN)
         return deny(reason, str(error), check=f"token: {error.code}")
+
+    def _count(self) -> None:
+        """There is no run to write it down for: the ledger says how many there were, by door and minute."""
+        self._forgeries.add(self._tool, self._environment, self._engine.system.now().seconds // 60)
 
     def _step(
         self, policy: Policy, chain: Chain, call: Call, arguments: Mapping[str, Json], request_id: RequestId

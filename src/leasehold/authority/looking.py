@@ -9,8 +9,9 @@ from leasehold.authority.engine import Engine
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
 from leasehold.model.call import Admission
-from leasehold.model.decision import Decision
+from leasehold.model.decision import Decision, Reason
 from leasehold.model.instant import Instant
+from leasehold.policy.evaluate import implied
 
 __all__ = ["look_at_chain"]
 
@@ -28,5 +29,10 @@ def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -
     for need in needs:
         if isinstance(need, Index):
             facts.load_index(need, (row for row in queries.stops([need.bucket[0]]) if row.is_active))
-    actions = () if call is None else (call.action,)
-    return refuse_chain(facts, chain, actions, now, "" if call is None else call.admission_id)
+    if call is None:
+        return refuse_chain(facts, chain, (), now)
+    actions = (call.action, *implied(engine.policy(control.policy), call.action))
+    decision = refuse_chain(facts, chain, actions, now, call.admission_id)
+    if decision is not None and decision.reason is Reason.ENDING and call.parent_admission is not None:
+        return refuse_chain(facts, chain, actions, now, call.parent_admission)
+    return decision
