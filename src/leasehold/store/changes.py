@@ -6,12 +6,16 @@ the first waiter and asleep while there is none; it looks at the database's own 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from threading import Condition, Thread
 
 from leasehold.errors import StoreError
 
 __all__ = ["CommitWatch"]
+
+_LOG = logging.getLogger("leasehold.store")
 
 
 class CommitWatch:
@@ -39,19 +43,19 @@ class CommitWatch:
                 self._thread.start()
             self._state.notify_all()
 
-        def unregister() -> None:
-            with self._state:
-                self._waiters.pop(token, None)
-
-        return unregister
+        return partial(self._forget, token)
 
     def wake_all(self) -> None:
         """Wake everyone who waits."""
         if self._waiters:
             with self._state:
-                waiters = list(self._waiters.values())
-            for wake in waiters:
-                wake()
+                waiters = list(self._waiters.items())
+            for token, wake in waiters:
+                try:
+                    wake()
+                except Exception:  # noqa: BLE001 - a stranger's fault must not end the lane's thread
+                    _LOG.exception("a waiter failed to wake up and is not woken again")
+                    self._forget(token)
 
     def close(self) -> None:
         """Wake everyone a last time and end the watcher."""
@@ -62,6 +66,10 @@ class CommitWatch:
         if thread is not None:
             thread.join()
         self.wake_all()
+
+    def _forget(self, token: object) -> None:
+        with self._state:
+            self._waiters.pop(token, None)
 
     def _watch(self, version: Callable[[], int]) -> None:
         seen = None

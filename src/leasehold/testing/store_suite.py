@@ -461,6 +461,23 @@ def test_commit_of_another_store_wakes_who_waits(database: Database, clock: Froz
         assert seen.wait(PATIENCE_SECONDS)
 
 
+def test_waiter_that_raises_is_woken_once_and_stops_nobody(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[str] = []
+
+    def fail() -> None:
+        calls.append("failed")
+        raise RuntimeError("nobody is here")
+
+    store.changes.register(fail)
+    store.changes.register(lambda: calls.append("woken"))
+    for number in range(3):
+        assert store.submit(spend()).result().value == number + 1
+    store.close()
+    assert calls.count("failed") == 1
+    assert calls.count("woken") >= 3
+    assert "is not woken again" in caplog.text
+
+
 def test_closing_wakes_who_waits(database: Database, clock: FrozenSystem) -> None:
     store = database.open(clock=clock)
     woken = Event()
