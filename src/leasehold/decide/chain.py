@@ -6,7 +6,7 @@ A child has no liveness of its own: it lives while every link does, which is why
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -87,7 +87,7 @@ def refuse_run(facts: Facts, run: Run, attempt: int, now: Instant) -> Decision |
     row = facts.get(RunRow, run.tenant, run.run_id)
     return (
         _refuse_run_row(row, run.run_id, attempt, now)
-        or _refuse_run_stops(facts, run, row)
+        or _refuse_run_stops(active_stops(facts, run.tenant), run, _recorded(facts, row))
         or _refuse_epoch(facts, run.run_id, run.epoch)
     )
 
@@ -100,6 +100,7 @@ def refuse_chain(
     `actions` are the action in hand and all it implies; `ending_admission` the parent call of a sub-call, which may go
     on working inside a request that it is itself ending.
     """
+    stops = active_stops(facts, chain[-1].run.tenant)
     for link in chain:
         tenant, lease = link.run.tenant, link.lease
         run_row = facts.get(RunRow, tenant, link.run.run_id)
@@ -108,8 +109,8 @@ def refuse_chain(
             _refuse_lease_row(facts.get(LeaseRow, tenant, lease.lease_id), lease)
             or refuse_request_row(request_row, lease.request_id, ending_admission)
             or _refuse_run_row(run_row, link.run.run_id, lease.attempt, now)
-            or _refuse_run_stops(facts, link.run, run_row)
-            or _refuse_action_stops(facts, tenant, actions, request_row)
+            or _refuse_run_stops(stops, link.run, _recorded(facts, run_row))
+            or _refuse_action_stops(stops, actions, _recorded(facts, request_row))
             or refuse_expired(lease, now)
             or _refuse_epoch(facts, lease.lease_id, lease.epoch)
         )
@@ -220,8 +221,10 @@ def _refuse_run_over(row: RunRow, now: Instant) -> Decision | None:
     )
 
 
-def _refuse_run_stops(facts: Facts, run: Run, row: RunRow | None) -> Decision | None:
+def _refuse_run_stops(stops: Sequence[StopRow], run: Run, recorded: int) -> Decision | None:
     """Stops of what a whole run stands under. A revoke kills only what was recorded before it."""
+    if not stops:  # as nearly always: then nothing has to be named
+        return None
     above = {
         str(Scope(ScopeKind.ALL)),
         f"{ScopeKind.TENANT}:{run.tenant}",
@@ -230,24 +233,22 @@ def _refuse_run_stops(facts: Facts, run: Run, row: RunRow | None) -> Decision | 
         f"{ScopeKind.AGENT}:{run.agent}",
         f"{ScopeKind.PERSON}:{run.requested_by}",
     }
-    recorded = row.recorded if row is not None else facts.next_index
-    return _refuse_stops(facts, run.tenant, above, recorded)
+    return _refuse_stops(stops, above, recorded)
 
 
-def _refuse_action_stops(
-    facts: Facts, tenant: str, actions: Sequence[str], request: RequestRow | None
-) -> Decision | None:
+def _refuse_action_stops(stops: Sequence[StopRow], actions: Sequence[str], recorded: int) -> Decision | None:
     """Stops of the action, of all it implies, and of their tools: only that part of a lease is dead."""
+    if not stops:
+        return None
     above = set()
     for action in actions:
         above.add(f"{ScopeKind.ACTION}:{action}")
         above.add(f"{ScopeKind.TOOL}:{split_action(action)[0]}")
-    recorded = request.recorded if request is not None else facts.next_index
-    return _refuse_stops(facts, tenant, above, recorded)
+    return _refuse_stops(stops, above, recorded)
 
 
-def _refuse_stops(facts: Facts, tenant: str, above: set[str], recorded: int) -> Decision | None:
-    for stop in active_stops(facts, tenant):
+def _refuse_stops(stops: Sequence[StopRow], above: set[str], recorded: int) -> Decision | None:
+    for stop in stops:
         if stop.scope not in above:
             continue
         if stop.kind == "hold":
@@ -257,17 +258,20 @@ def _refuse_stops(facts: Facts, tenant: str, above: set[str], recorded: int) -> 
     return None
 
 
+def _recorded(facts: Facts, row: RunRow | RequestRow | None) -> int:
+    """The ledger index a thing was recorded at; of one that is not there yet, the index it would get."""
+    return facts.next_index if row is None else row.recorded
+
+
 def refuse_new_run(facts: Facts, run: Run) -> Decision | None:
     """Why a run may not start: something it would stand under is held."""
-    return _refuse_run_stops(facts, run, None)
+    return _refuse_run_stops(active_stops(facts, run.tenant), run, facts.next_index)
 
 
-def active_stops(facts: Facts, tenant: str) -> Iterator[StopRow]:
+def active_stops(facts: Facts, tenant: str) -> tuple[StopRow, ...]:
     """The wide stops over a tenant: its own, then the authority-wide ones."""
-    for bucket in (tenant, AUTHORITY_WIDE):
-        for row in facts.find(ActiveStops((bucket,))):
-            if isinstance(row, StopRow):
-                yield row
+    found = (*facts.find(ActiveStops((tenant,))), *facts.find(ActiveStops((AUTHORITY_WIDE,))))
+    return tuple(row for row in found if isinstance(row, StopRow)) if found else ()
 
 
 def _revoked(scope: Scope, why: str = "") -> Decision:
