@@ -148,6 +148,9 @@ class Desk:
     def revoke(self, scope: Scope, *, by: str, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
         """Kill everything recorded so far in a scope, for good. Answers the calls in flight; runs in it are finished.
 
+        A lease is revoked together with the request it was drawn from: else its holder would just draw the next one
+        (decision 0006).
+
         Raises:
             NotFoundError: there is no such lease, request or run.
         """
@@ -166,6 +169,13 @@ class Desk:
         Raises:
             Denied: it is not held, or this person has no power to lift.
         """
+        if scope.kind is ScopeKind.LEASE:
+            self._lift_one(scope, signatory, reason, tenant)
+            self._lift_one(self._source_of(scope), signatory, reason, tenant)
+            return scope
+        return self._lift_one(scope, signatory, reason, tenant)
+
+    def _lift_one(self, scope: Scope, signatory: Signatory, reason: str, tenant: str) -> Scope:
         place = self._tenant_of(scope, tenant)
         return self._engine.submit(
             lambda policy: Lift(
@@ -179,6 +189,18 @@ class Desk:
         ).result()
 
     def _stop(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
+        if scope.kind is ScopeKind.LEASE:
+            source = self._stop(self._source_of(scope), kind, by, reason, tenant)
+            self._stop_one(scope, kind, by, reason, tenant)
+            return Stopped(scope, source.in_flight)
+        return self._stop_one(scope, kind, by, reason, tenant)
+
+    def _source_of(self, lease: Scope) -> Scope:
+        """The scope of the request that a lease was drawn from."""
+        chain = self._engine.chain(self._engine.locate(lease.value), lease.value)
+        return Scope(ScopeKind.REQUEST, chain[-1].lease.request_id)
+
+    def _stop_one(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
         place = self._tenant_of(scope, tenant)
         return self._engine.submit(
             lambda policy: Stop(policy_document=policy, tenant=place, scope=scope, kind=kind, by=by, reason=reason)
