@@ -74,7 +74,7 @@ class TokenError(LeaseholdError):
     """Bytes that are not an authentic lease for this door.
 
     Attributes:
-        code: which check failed, one word from a closed list (`leasehold.token.verify`).
+        code: which check failed, one word from a closed list (`leasehold.token.codes`).
     """
 
     def __init__(self, code: str, message: str) -> None:

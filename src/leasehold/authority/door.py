@@ -1,8 +1,7 @@
 """The tool's door, embedded: token and call in, admission or refusal out. Guards, hooks and relays call it.
 
 Tokens that are not authentic, or of a lease that this ledger never had, never reach a step; they are counted by door
-and minute. Everything after that is decided
-and recorded in one step.
+and minute. Everything after that is decided and recorded in one step.
 """
 
 from __future__ import annotations

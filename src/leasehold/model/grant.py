@@ -1,7 +1,7 @@
 """What an attribute may be, and the one comparison: is this grant within that one? Called by policy, token and decide.
 
 Constraints are exact values, prefixes, ranges and lengths. No patterns that compute, no code: containment is total,
-decidable and cheap (decision 0002). Everything is type-strict: `True` is not `1`, `1` is not `"1"`.
+decidable and cheap. Everything is type-strict: `True` is not `1`, `1` is not `"1"`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The three small protocols, each its own credential scope over the network: Runs, Door, Desk (DESIGN §2).
+"""What a guard needs of an authority, embedded or remote: the protocol Door (DESIGN §2). Taken by `leasehold.guard`.
 
-Every method that asks the authority comes in two faces: `submit_x` answers a Future, `x` waits for it. Failures arrive
-as the exceptions of `leasehold.errors`, a refusal as `Denied`.
+Whatever asks the authority answers a Future, so that sync and async guards share one core. Failures arrive in it as the
+exceptions of `leasehold.errors`, a refusal as `Denied`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ class Door(Protocol):
     """What a guard may ask, authenticated as one tool in one environment."""
 
     @property
-    def tool(self) -> str: ...
+    def tool(self) -> str:
+        """The tool's id."""
+        ...
 
     @property
-    def environment(self) -> str: ...
+    def environment(self) -> str:
+        """The environment that it serves."""
+        ...
 
     def new_admission_id(self) -> AdmissionId:
         """A fresh random id for one try of one call."""
