@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Formatter
 
-from leasehold.model.budget import Amounts, format_amount
+from leasehold.model.budget import format_amount
 from leasehold.model.canonical import Json, encode
 from leasehold.model.card import Card, CardLine
-from leasehold.model.effect import Effect
 from leasehold.model.grant import Constraint, Grant, Grants, OneOf
 from leasehold.model.request import Request, RequestKind
 from leasehold.model.run import Run
-from leasehold.policy.document import Policy
+from leasehold.policy.document import REQUESTER, Policy, Route
 from leasehold.policy.evaluate import Need as ApprovalNeed
 from leasehold.policy.evaluate import need_for_grants
 
-__all__ = ["build_card", "describe_constraint", "describe_effect"]
+__all__ = ["build_card", "describe_constraint"]
 
 REDACTED = "(redacted by policy)"
 
@@ -32,7 +31,6 @@ def build_card(
 ) -> Card:
     """What a person is shown for this request. `arguments` are those of a call request."""
     route = policy.route(run.route)
-    delegation = route.delegation if route is not None else None
     return Card(
         headline=_headline(policy, run, request, arguments or {}),
         kind=request.kind,
@@ -48,20 +46,17 @@ def build_card(
         purpose=run.purpose,
         lines=tuple(_line(policy, run.route, grant) for _, grant in sorted(request.allow.items())),
         not_allowed=_not_allowed(policy, run, request.allow),
-        budget={unit: format_amount(amount) for unit, amount in sorted(_limits(request).items())},
+        budget={unit: format_amount(amount) for unit, amount in sorted(request.budget.items())},
         ttl_seconds=request.ttl_seconds,
         window_until=run.expires_at,
-        delegation="none"
-        if not request.delegation_depth or delegation is None
-        else f"up to {delegation.children} sub-agents, {request.delegation_depth} deep, only "
-        + ", ".join(delegation.actions),
+        delegation=_delegation(route, request.delegation_depth),
         ends_on=request.ends_on,
         key=request.key or "",
         arguments=_shown_arguments(policy, request, arguments or {}),
         arguments_digest=arguments_digest,
         approvers=need.approvers,
         quorum=need.quorum,
-        requester_may_approve=need.approvers == ("requester",),
+        requester_may_approve=need.approvers == (REQUESTER,),
         rule=need.rule,
         policy=request.policy,
         made_at=request.made_at,
@@ -82,17 +77,15 @@ def describe_constraint(constraint: Constraint) -> str:
     return " ".join(f"{name} {bound}" for name, bound in bounds.items()) if isinstance(bounds, dict) else str(bounds)
 
 
-def describe_effect(effect: Effect) -> str:
-    """An effect with its mark."""
-    return {Effect.READ: "read", Effect.WRITE: "WRITE", Effect.DESTRUCTIVE: "DESTRUCTIVE"}[effect]
-
-
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _limits(request: Request) -> Amounts:
-    return request.budget
+def _delegation(route: Route | None, depth: int) -> str:
+    if route is None or not depth:
+        return "none"
+    terms = route.delegation
+    return f"up to {terms.children} sub-agents, {depth} deep, only {', '.join(terms.actions)}"
 
 
 def _line(policy: Policy, route: str, grant: Grant) -> CardLine:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from leasehold.decide.chain import Chain
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
@@ -11,8 +9,6 @@ from leasehold.model.request import Request
 from leasehold.model.run import Run
 
 __all__ = ["chain_entry", "request_entry", "run_entry"]
-
-Detail = Mapping[str, "str | int | tuple[str, ...]"]
 
 
 def run_entry(kind: EntryKind, run: Run, *, attempt: int, decision: Decision | None = None, **fields: object) -> Entry:

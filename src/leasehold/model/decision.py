@@ -17,7 +17,6 @@ class Reason(StrEnum):
     BAD_TOKEN = "bad_token"  # noqa: S105 - a reason, not a secret
     WRONG_TOOL = "wrong_tool"
     WRONG_ENVIRONMENT = "wrong_environment"
-    WRONG_TENANT = "wrong_tenant"
     # repeats
     CONFLICT = "conflict"
     IN_FLIGHT = "in_flight"
