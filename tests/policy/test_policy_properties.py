@@ -29,7 +29,7 @@ from leasehold.policy.checks import find_problems
 from leasehold.policy.diff import diff
 from leasehold.policy.document import ActionRule, Policy, PolicyTest, Power
 from leasehold.policy.evaluate import (
-    Need,
+    ApprovalNeed,
     attributes_of,
     check_call,
     check_grants,
@@ -82,7 +82,7 @@ def test_evaluation_is_total(policy: Policy, route: str, action: str, attributes
         *(check_grants(policy, route, link, grants) for link in grants),
     ]
     assert all(isinstance(decision, Decision) and decision.describe() for decision in decisions)
-    assert all(isinstance(need_for_grants(policy, route, link), Need) for link in grants)
+    assert all(isinstance(need_for_grants(policy, route, link), ApprovalNeed) for link in grants)
     assert need_for_call(policy, route, action, grants).quorum >= 0
     assert set(reservation(policy, action)) >= {"calls"}
     assert finish_seconds(policy, action) > 0

@@ -18,7 +18,7 @@ from leasehold.model.grant import check_attributes
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
 from leasehold.policy.document import Policy
-from leasehold.policy.evaluate import Need
+from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 
 __all__ = ["change_words", "lax_words", "policy"]
@@ -198,6 +198,6 @@ def _call_lines(explained: CallExplanation) -> list[str]:
     return [escape(line) for line in lines]
 
 
-def _need_words(need: Need) -> str:
+def _need_words(need: ApprovalNeed) -> str:
     who = f" by {need.quorum} of {', '.join(need.approvers)}" if need.approvers else ""
     return f"approval {need.mode}{who} ({need.rule})"

@@ -34,8 +34,7 @@ from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.policy.document import ActionRule, Policy
-from leasehold.policy.evaluate import Need as ApprovalNeed
-from leasehold.policy.evaluate import check_call, finish_seconds, implied, need_for_call, reservation
+from leasehold.policy.evaluate import ApprovalNeed, check_call, finish_seconds, implied, need_for_call, reservation
 from leasehold.token.digest import Digester
 
 __all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit", "call_digest", "exact_grant", "refuse_used_key"]

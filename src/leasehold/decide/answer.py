@@ -23,8 +23,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.request import Answer, Request, RequestKind, RequestState, Verdict
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
-from leasehold.policy.evaluate import Need as ApprovalNeed
-from leasehold.policy.evaluate import need_for_call
+from leasehold.policy.evaluate import ApprovalNeed, need_for_call
 
 __all__ = ["CALL_USE_SECONDS", "AnswerRequest", "Answered", "Withdraw", "request_need"]
 

@@ -13,9 +13,8 @@ from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.request import Answer, Verdict
-from leasehold.policy.document import Policy
-from leasehold.policy.evaluate import Need as ApprovalNeed
-from leasehold.policy.evaluate import is_entitled
+from leasehold.policy.document import REQUESTER, Policy
+from leasehold.policy.evaluate import ApprovalNeed, is_entitled
 from leasehold.token.keys import raw_thumbprint
 
 __all__ = ["answers_of", "approver_needs", "approvers_of", "encode_answers", "is_approved", "refuse_person"]
@@ -36,7 +35,7 @@ def encode_answers(answers: tuple[Answer, ...]) -> bytes:
 def refuse_person(policy: Policy, person: str, *, route: str, requested_by: str, effect: Effect) -> Decision | None:
     """Why this person's word does not count for this requester on this route."""
     rule = policy.route(route)
-    confirms_own = rule is not None and rule.approvers == ("requester",)
+    confirms_own = rule is not None and rule.approvers == (REQUESTER,)
     if person == requested_by and not (confirms_own and effect is not Effect.DESTRUCTIVE):
         return deny(
             Reason.OWN_REQUEST,

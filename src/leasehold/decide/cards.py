@@ -12,8 +12,7 @@ from leasehold.model.grant import Constraint, Grant, Grants, OneOf
 from leasehold.model.request import Request, RequestKind
 from leasehold.model.run import Run
 from leasehold.policy.document import REQUESTER, Policy, Route
-from leasehold.policy.evaluate import Need as ApprovalNeed
-from leasehold.policy.evaluate import need_for_grants
+from leasehold.policy.evaluate import ApprovalNeed, need_for_grants
 
 __all__ = ["build_card", "describe_constraint"]
 

@@ -26,8 +26,7 @@ from leasehold.model.lease import Lease
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
-from leasehold.policy.evaluate import Need as ApprovalNeed
-from leasehold.policy.evaluate import check_grants
+from leasehold.policy.evaluate import ApprovalNeed, check_grants
 from leasehold.token.digest import sha256_digest
 
 __all__ = ["APPROVED_BY_POLICY", "DrawLease", "capability_digest"]

@@ -28,8 +28,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy, Route
-from leasehold.policy.evaluate import Need as ApprovalNeed
-from leasehold.policy.evaluate import check_grants, need_for_grants
+from leasehold.policy.evaluate import ApprovalNeed, check_grants, need_for_grants
 from leasehold.token.digest import Digester
 
 __all__ = ["AskLease", "Asked", "lease_need", "refuse_undelegated", "request_rows"]

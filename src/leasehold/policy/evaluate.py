@@ -38,7 +38,7 @@ from leasehold.policy.wording import (
 )
 
 __all__ = [
-    "Need",
+    "ApprovalNeed",
     "attributes_of",
     "check_call",
     "check_grants",
@@ -62,7 +62,7 @@ _DESTRUCTIVE_QUORUM = 2
 Value = TypeVar("Value")
 
 
-class Need(msgspec.Struct, frozen=True, kw_only=True):
+class ApprovalNeed(msgspec.Struct, frozen=True, kw_only=True):
     """Who has to agree: when, how many people of which roles, because of which rule.
 
     `effect` is the strongest of all that was looked at. With mode `none` the quorum is 0 and nobody is named.
@@ -137,7 +137,7 @@ def check_call(
     )
 
 
-def need_for_grants(policy: Policy, route: str, grants: Grants) -> Need:
+def need_for_grants(policy: Policy, route: str, grants: Grants) -> ApprovalNeed:
     """Who has to agree before a lease with these grants is issued.
 
     Mode `lease` means that the request waits: one such grant is enough. Mode `call` means that the lease itself needs
@@ -148,7 +148,7 @@ def need_for_grants(policy: Policy, route: str, grants: Grants) -> Need:
     return _strictest(needs, _WAITING_RANK)
 
 
-def need_for_call(policy: Policy, route: str, action: str, grants: Sequence[Grants]) -> Need:
+def need_for_call(policy: Policy, route: str, action: str, grants: Sequence[Grants]) -> ApprovalNeed:
     """Who has to agree to one call under these leases, one of `grants` for each link: the strictest rule of the action
     and of all that it implies, with a lease exact only if every link is.
     """
@@ -370,7 +370,7 @@ def _refuse_beyond_route(policy: Policy, route: Route, action: str, attributes: 
 # Who has to agree.
 
 
-def _need(policy: Policy, route: Route | None, action: str, chain: Sequence[Grant | None]) -> Need:
+def _need(policy: Policy, route: Route | None, action: str, chain: Sequence[Grant | None]) -> ApprovalNeed:
     """The strictest rule of the action and of all that it implies."""
     needs = []
     for name in (action, *implied(policy, action)):
@@ -407,12 +407,12 @@ def default_quorum(effect: Effect) -> int:
     return _DESTRUCTIVE_QUORUM if effect is Effect.DESTRUCTIVE else 1
 
 
-def _need_of(route: Route | None, effect: Effect, mode: ApprovalMode, rule: str) -> Need:
+def _need_of(route: Route | None, effect: Effect, mode: ApprovalMode, rule: str) -> ApprovalNeed:
     if mode is ApprovalMode.NONE:
-        return Need(mode=mode, quorum=0, approvers=(), effect=effect, rule=rule)
+        return ApprovalNeed(mode=mode, quorum=0, approvers=(), effect=effect, rule=rule)
     spelled_out = route.quorum if route else None
     quorum = default_quorum(effect) if spelled_out is None else spelled_out
-    return Need(mode=mode, quorum=quorum, approvers=route.approvers if route else (), effect=effect, rule=rule)
+    return ApprovalNeed(mode=mode, quorum=quorum, approvers=route.approvers if route else (), effect=effect, rule=rule)
 
 
 def _is_exact(rule: ActionRule, chain: Sequence[Grant | None]) -> bool:
@@ -432,11 +432,11 @@ _MODE_RANK = {mode: mode.rank for mode in ApprovalMode}
 _WAITING_RANK = {ApprovalMode.NONE: 0, ApprovalMode.CALL: 1, ApprovalMode.LEASE: 2}
 
 
-def _strictest(needs: Sequence[Need], rank: Mapping[ApprovalMode, int]) -> Need:
+def _strictest(needs: Sequence[ApprovalNeed], rank: Mapping[ApprovalMode, int]) -> ApprovalNeed:
     if not needs:
-        return Need(mode=ApprovalMode.NONE, quorum=0, approvers=(), effect=Effect.READ, rule="")
+        return ApprovalNeed(mode=ApprovalMode.NONE, quorum=0, approvers=(), effect=Effect.READ, rule="")
     first = max(needs, key=lambda need: rank[need.mode])
-    return Need(
+    return ApprovalNeed(
         mode=first.mode,
         quorum=max(need.quorum for need in needs),
         approvers=first.approvers,

@@ -13,7 +13,7 @@ from leasehold.model.grant import Attributes, Grant, Grants, OneOf, matches_acti
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS
 from leasehold.policy.document import REQUESTER, Policy, Route
 from leasehold.policy.evaluate import (
-    Need,
+    ApprovalNeed,
     check_call,
     default_mode,
     default_quorum,
@@ -68,8 +68,8 @@ class CallExplanation(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect
     implies: tuple[str, ...]
     decision: Decision
-    need: Need | None
-    exact_need: Need | None
+    need: ApprovalNeed | None
+    exact_need: ApprovalNeed | None
 
 
 def explain_route(policy: Policy, route: str) -> list[RouteRow]:
