@@ -7,6 +7,7 @@ a file or a stale view: every call is judged on the facts of its own batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 from msgspec.structs import replace
@@ -53,7 +54,7 @@ class Approval(msgspec.Struct, frozen=True):
     request: RequestRow | None = None
 
 
-class Admit(msgspec.Struct, frozen=True, kw_only=True):
+class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Ask for leave to start one call.
 
     `chain` are the documents of the lease and all above it; the token they came from is authentic and for this door.
@@ -82,7 +83,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
     def needs_clock(self) -> bool:
         return False  # `_refuse_life` asks for the clock, so that repeats come first and the refusal has an entry
 
-    @property
+    @cached_property
     def rule(self) -> ActionRule:
         """What the policy says of the action."""
         return self.policy_document.action(self.call.action)
@@ -102,12 +103,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
         needs = chain_needs(self.chain)
         needs.append(Ref(CallRow, (tenant, self.call.admission_id)))
         needs.append(RequestsOfCall((tenant, self.call_digest)))
-        needs += account_needs(tenant, self.accounts, self._wanted())
+        needs += account_needs(tenant, self.accounts, self._wanted)
         if self.key is not None:
             needs.append(Ref(KeyRow, (tenant, leaf.run.run_id, self.call.action, self.key)))
         if self.call.parent is not None:
             needs.append(Ref(CallRow, (tenant, self.call.parent.admission_id)))
-        if self._need().mode is not ApprovalMode.NONE:
+        if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
         return needs
 
@@ -124,7 +125,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             return self._denied(facts, approval)
         if approval is None:
             return self._ask_people(facts, now)
-        reserved = reserve(facts, self.tenant, self.accounts, self._wanted())
+        reserved = reserve(facts, self.tenant, self.accounts, self._wanted)
         if isinstance(reserved, Decision):
             return self._denied(facts, reserved)
         return self._admitted(facts, now, approval, *reserved)
@@ -238,7 +239,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
 
     def _approval(self, facts: Facts, now: Instant) -> Approval | Decision | None:
         """The approval that counts, a refusal, or None where people have to be asked."""
-        need = self._need()
+        need = self._need
         leaf = self.chain[-1]
         if need.mode is ApprovalMode.NONE:
             return Approval(need, leaf.lease.approved_by)
@@ -255,7 +256,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
                 return Approval(need, self._approvers(facts, row, need), row)
         return None
 
+    @cached_property
     def _need(self) -> ApprovalNeed:
+        """Who has to agree, which `keys` and `decide` both ask."""
         links = [link.lease.allow for link in self.chain]
         if self.call.parent is not None:
             links.append(self.call.parent.allow)
@@ -311,7 +314,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
             self.policy_document,
             leaf.run,
             request,
-            self._need(),
+            self._need,
             arguments=self.arguments,
             arguments_digest=self.arguments_digest,
         )
@@ -352,7 +355,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True):
 
     # 7: budgets
 
-    def _wanted(self) -> dict[str, int | None]:
+    @cached_property
+    def _wanted(self) -> Mapping[str, int | None]:
         """What is reserved, in millionths: the declared costs, one call, and the time that the action may take."""
         wanted = dict(reservation(self.policy_document, self.call.action))
         wanted.setdefault(TOOL_SECONDS, finish_seconds(self.policy_document, self.call.action) * MICROS)

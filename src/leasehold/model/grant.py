@@ -69,6 +69,9 @@ class Prefix(msgspec.Struct, frozen=True, order=True):
         return self.text + ("**" if self.deep else "*")
 
 
+_EVERYTHING = Prefix("", deep=True)
+
+
 class OneOf(msgspec.Struct, frozen=True, eq=False, tag="one_of"):
     """A closed list of exact values and prefixes. `["**"]` alone means any value at all and is shown as *any*."""
 
@@ -93,7 +96,7 @@ class OneOf(msgspec.Struct, frozen=True, eq=False, tag="one_of"):
     @property
     def is_any(self) -> bool:
         """Whether every value passes."""
-        return Prefix("", deep=True) in self.prefixes
+        return _EVERYTHING in self.prefixes
 
     @property
     def is_exact(self) -> bool:
@@ -201,7 +204,7 @@ class MaxLength(msgspec.Struct, frozen=True, tag="max_length"):
 
 Constraint: TypeAlias = OneOf | Range | MaxLength
 
-ANY = OneOf(prefixes=(Prefix("", deep=True),))
+ANY = OneOf(prefixes=(_EVERYTHING,))
 
 
 def _same(value: Scalar, choice: Scalar) -> bool:
