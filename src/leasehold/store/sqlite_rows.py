@@ -77,12 +77,12 @@ def decoded(shape: Shape, text: str) -> list[Row]:
     for row in rows:
         for place in shape.blobs:
             row[place] = bytes.fromhex(cast(str, row[place]))
-    return cast("list[Row]", msgspec.convert(rows, _LISTS[shape.row_type]))
+    return [msgspec.convert(row, shape.row_type) for row in rows]
 
 
-_LISTS = {row_type: list[row_type] for row_type in SHAPES}  # type: ignore[valid-type]  # a type made at run time
 _DECODERS: dict[type[Row], msgspec.json.Decoder[list[Row]]] = {
-    row_type: msgspec.json.Decoder(listed) for row_type, listed in _LISTS.items()
+    row_type: msgspec.json.Decoder(list[row_type])  # type: ignore[valid-type]  # a type made at run time
+    for row_type in SHAPES
 }
 
 
