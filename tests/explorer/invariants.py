@@ -1,0 +1,276 @@
+"""What must hold, said a second time and without looking at how `decide` does it: over ghost facts and plain rows.
+
+Each check raises `BrokenInvariantError` with the invariant's name. The search turns that into the shortest trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from explorer.scenario import ANA, Scenario, Script
+from explorer.steps import DIGESTER, chain_of
+from explorer.world import Ack, Decided, Execution, World
+from leasehold.decide.chain import Chain
+from leasehold.decide.facts import Key, key_of
+from leasehold.decide.rows import AccountRow, CallRow, ControlRow, LeaseRow, RequestRow, Row, RunRow
+from leasehold.ledger.history import check_history
+from leasehold.model.budget import CALLS, MICROS
+from leasehold.model.call import Admission, CallState
+from leasehold.model.grant import grants_within, split_action
+from leasehold.model.scope import ScopeKind
+
+
+class BrokenInvariantError(AssertionError):
+    """An invariant does not hold after `move`."""
+
+    move = ""
+
+    def __init__(self, invariant: str, message: str) -> None:
+        self.invariant = invariant
+        self.message = message
+        super().__init__(f"{invariant}: {message}")
+
+
+def demand(holds: bool, invariant: str, message: str) -> None:
+    """Raise `BrokenInvariantError` unless something holds."""
+    if not holds:
+        raise BrokenInvariantError(invariant, message)
+
+
+# After every batch
+
+
+_FINAL = {
+    RunRow: {"finished"},
+    LeaseRow: {"expired", "exhausted", "completed", "superseded", "revoked"},
+    RequestRow: {"denied", "expired", "withdrawn", "superseded", "lapsed", "completed"},
+    CallRow: {"done", "failed", "not_started", "unknown"},
+}
+
+
+def check_batch(before: World, decided: Decided, tenants: Iterable[str]) -> None:
+    """Ends are ends (I8), the ledger only grows (I9), and nobody writes into another tenant (I10)."""
+    indexes = [entry.index for entry in decided.entries]
+    size = before.control.size
+    demand(indexes == list(range(size, size + len(indexes))), "I9", f"entries {indexes} do not follow {size}")
+    demand(decided.world.control.epoch >= before.control.epoch, "I8", "the epoch went back")
+    allowed = {*tenants, ""}
+    seen: dict[tuple[type[Row], Key], Row] = {}
+    for row in decided.written:
+        if isinstance(row, ControlRow):
+            continue
+        demand(row.tenant in allowed, "I10", f"a step of {sorted(allowed)} wrote {type(row).__name__} of {row.tenant}")
+        name = (type(row), key_of(row))
+        earlier = seen.get(name) or before.rows.get(name)
+        seen[name] = row
+        if earlier is not None:
+            _check_final(earlier, row)
+
+
+def _check_final(earlier: Row, later: Row) -> None:
+    finals = _FINAL.get(type(earlier))
+    if finals is None:
+        return
+    was, now = getattr(earlier, "state", ""), getattr(later, "state", "")
+    demand(was not in finals or was == now, "I8", f"{key_of(earlier)} was {was} and is {now}")
+    demand(getattr(later, "revoked", 0) >= getattr(earlier, "revoked", 0), "I8", f"{key_of(earlier)} is revived")
+
+
+def check_money(world: World) -> None:
+    """What was really spent stands in the accounts, and never exceeds a budget but by reported overruns (I2)."""
+    for row in world.rows.values():
+        if not isinstance(row, AccountRow):
+            continue
+        stands = row.settled + row.reserved + row.unknown
+        spent = sum(_spent(each, row.unit) for each in _remembered(world) if row.account in each.accounts)
+        name = f"{row.unit} of {row.account}"
+        demand(min(row.settled, row.reserved, row.unknown) >= 0, "I2", f"{name} has a negative part")
+        demand(spent <= stands, "I2", f"{spent} {name} was really spent, {stands} stands in the account")
+        is_reported = (row.account, row.unit) in world.ghosts.overruns
+        demand(stands <= row.limit or is_reported, "I2", f"{stands} {name} of {row.limit}, and nobody reported it")
+
+
+def _remembered(world: World) -> list[Execution]:
+    """What really started, but for what a restored database has forgotten."""
+    is_restored = "restore" in world.used
+    known = {row.admission_id for row in world.rows.values() if isinstance(row, CallRow)} if is_restored else set()
+    return [each for each in world.ghosts.executions if not is_restored or each.admission_id in known]
+
+
+def _spent(execution: Execution, unit: str) -> int:
+    """What a started call really spent: as reported, else as reserved."""
+    if execution.actual is not None:
+        return dict(execution.actual).get(unit, 0)
+    return MICROS if unit == CALLS else dict(execution.reserved).get(unit, 0)
+
+
+def check_end(world: World) -> None:
+    """Where nothing more can happen, every admission has ended and nothing is reserved (L2).
+
+    The auditor's own checker, which sees the entries alone, has to find the way there possible.
+    """
+    for found in check_history(world.ledger):
+        raise BrokenInvariantError(found.invariant, f"the ledger says so: {found}")
+    for row in world.rows.values():
+        demand(not (isinstance(row, CallRow) and row.state == CallState.ADMITTED), "L2", f"{row} never ends")
+        demand(not (isinstance(row, AccountRow) and row.reserved), "L2", f"{row} stays reserved")
+
+
+# When a lease is drawn
+
+
+def check_lease(scenario: Scenario, before: World, chain: Chain) -> None:
+    """A lease that was just drawn has its approvals (I4) and is within all above it (I6)."""
+    lease, run = chain[-1].lease, chain[-1].run
+    if scenario.lease_quorum:
+        _check_people(scenario, before, lease.request_id, scenario.lease_quorum)
+    demand(len(chain) == len(run.ancestors) + 1, "I6", f"a lease with {len(chain) - 1} above, for {run.ancestors}")
+    for link in chain[:-1]:
+        wider = grants_within(lease.allow, link.lease.allow)
+        demand(wider is None, "I6", f"{lease.lease_id} has {wider} wider than {link.lease.lease_id}")
+        demand(lease.expires_at <= link.lease.expires_at, "I6", f"{lease.lease_id} outlives {link.lease.lease_id}")
+        demand(lease.delegation_depth < link.lease.delegation_depth, "I6", f"{lease.lease_id} delegates deeper")
+    _check_alive(before, chain[:-1])
+
+
+def _check_people(scenario: Scenario, world: World, request: str, quorum: int) -> None:
+    """Enough people approved, all entitled now, none the requester."""
+    given = {person for name, person, verdict in world.ghosts.words if name == request and verdict == "approve"}
+    counted = given & _entitled(scenario, world)
+    demand(len(counted) >= quorum, "I4", f"{request} needs {quorum} approvals; {sorted(counted)} count now")
+
+
+def check_answer(scenario: Scenario, before: World, person: str) -> None:
+    """Only the word of somebody who is entitled now is taken (I4)."""
+    demand(person in _entitled(scenario, before), "I4", f"the word of {person} was taken")
+
+
+def _entitled(scenario: Scenario, world: World) -> set[str]:
+    """Who may approve under the active policy: the requester never, nor whose key was removed."""
+    leads = {person for person, roles in scenario.policy_of(world).people.items() if "lead" in roles}
+    return leads - {ANA} - world.ghosts.removed
+
+
+# When a call is admitted
+
+
+def check_admitted(scenario: Scenario, before: World, index: int, admission: Admission) -> None:
+    """An admission is within its whole chain (I6), in time (I5), approved (I4), and under nothing that is over."""
+    script = scenario.scripts[index]
+    chain = chain_of(before, script.lease, script.tenant)
+    refused = scenario.position_of(before) in script.refused_by
+    demand(not refused, "I6", f"{script.name} was admitted although the active policy refuses it")
+    attributes = {"ticket": (script.ticket,)}
+    for link in chain:
+        grant = link.lease.allow.get(script.action)
+        demand(grant is not None and grant.covers(attributes), "I6", f"{link.lease.lease_id} does not grant it")
+    demand(before.clock_ms < _end_ms(before, chain), "I5", f"{script.name} was admitted after the earliest expiry")
+    _check_alive(before, chain, _open_parent(before, script))
+    if script.quorum:
+        demand(admission.approval is not None, "I4", f"{script.name} was admitted without an approval")
+        shown = dict(before.ghosts.shown).get(admission.approval or "")
+        wanted = (chain[-1].run.run_id, chain[-1].lease.attempt, chain[-1].lease.request_id, *script.identity)
+        demand(shown is not None and shown[1:] == wanted, "I4", f"{admission.approval} was about another call")
+        _check_people(scenario, before, admission.approval or "", script.quorum)
+
+
+def _open_parent(world: World, script: Script) -> str:
+    if script.parent is None:
+        return ""
+    slot = world.slots[script.parent]
+    row = None if slot.admission is None else world.row(CallRow, script.tenant, slot.admission.admission_id)
+    is_open = isinstance(row, CallRow) and row.state == CallState.ADMITTED
+    demand(is_open, "I6", f"{script.name} was admitted after the call on whose behalf it is made")
+    return row.admission_id if isinstance(row, CallRow) else ""
+
+
+def _check_alive(world: World, chain: Chain, parent: str = "") -> None:
+    """Nothing in the chain was answered to be over, or is written down as over."""
+    for position, link in enumerate(chain):
+        invariant = "I6" if position < len(chain) - 1 else "I8"
+        names = {link.run.run_id, link.lease.request_id, f"{link.run.run_id}#{link.lease.attempt}"}
+        over = names & world.ghosts.over
+        demand(not over, invariant, f"{sorted(over)} is over, and {chain[-1].lease.lease_id} still works")
+        lease = world.row(LeaseRow, link.run.tenant, link.lease.lease_id)
+        demand(isinstance(lease, LeaseRow) and lease.state == "active", invariant, f"{link.lease.lease_id} is over")
+        ending = {who for request, who in _endings(world) if request == link.lease.request_id}
+        demand(ending <= {parent}, invariant, f"{link.lease.request_id} is ending by {sorted(ending)}")
+
+
+def _endings(world: World) -> set[tuple[str, str]]:
+    """Which request is being ended by which admission that is open, by what the ledger was told of them."""
+    return {pair for pair in world.ghosts.endings if _is_open(world, pair[1])}
+
+
+def _is_open(world: World, admission_id: str) -> bool:
+    return any(
+        isinstance(row, CallRow) and row.admission_id == admission_id and row.state == CallState.ADMITTED
+        for row in world.rows.values()
+    )
+
+
+def _end_ms(world: World, chain: Chain) -> int:
+    """The earliest expiry of leases and runs in true milliseconds; later epochs were timed by the clock that jumped."""
+    end = min(end for link in chain for end in (link.lease.expires_at, link.run.expires_at)) * 1000
+    return end - world.skew_ms if chain[-1].lease.epoch > 1 else end
+
+
+# When a call starts
+
+
+def check_start(scenario: Scenario, world: World, index: int) -> None:
+    """A call that starts was not stopped (I1), was intended (I3), is in time (I5), and happens once (I4, I7)."""
+    script, admission = scenario.scripts[index], world.slots[index].admission
+    assert admission is not None
+    intent = (admission.admission_id, script.action, DIGESTER.digest("arguments", script.arguments))
+    demand(intent in world.ghosts.intents, "I3", f"{script.name} starts without an intent in the ledger")
+    chain = chain_of(world, script.lease, script.tenant)
+    for ack in world.ghosts.acks:
+        if admission.admission_id not in ack.listed and _stands_under(scenario, chain, script, admission, ack):
+            raise BrokenInvariantError(
+                "I1", f"{script.name} starts after the {ack.kind} of {ack.scope} was answered without it"
+            )
+    demand(world.clock_ms < _end_ms(world, chain), "I5", f"{script.name} starts after the earliest expiry of its chain")
+    for other in world.ghosts.executions:
+        if script.quorum and other.approval and other.approval == admission.approval:
+            raise BrokenInvariantError(
+                "I4", f"{admission.approval} is used by {other.admission_id} and {admission.admission_id}"
+            )
+        _check_once(scenario, world, index, other)
+
+
+def _check_once(scenario: Scenario, world: World, index: int, other: Execution) -> None:
+    script, theirs = scenario.scripts[index], scenario.scripts[other.script]
+    run = chain_of(world, script.lease, script.tenant)[-1].run.run_id
+    if script.key is None or (script.key, script.action, run) != (theirs.key, theirs.action, other.run):
+        return
+    row = world.row(CallRow, script.tenant, other.admission_id)
+    is_written_off = isinstance(row, CallRow) and row.state == CallState.UNKNOWN
+    may_repeat = script.is_idempotent and (other.outcome == CallState.FAILED or is_written_off)
+    demand(may_repeat, "I7", f"the key {script.key} executes as {other.admission_id} and again")
+
+
+def _stands_under(scenario: Scenario, chain: Chain, script: Script, admission: Admission, ack: Ack) -> bool:
+    """Whether a stop covers this call: of a hold whatever stands there, of a revoke what existed at the time."""
+    if ack.tenant not in ("", script.tenant):
+        return False
+    value, is_hold = ack.scope.value, ack.kind == "hold"
+    policy = next(each for each in scenario.policies if each.hash == ack.policy)
+    actions = {script.action, *policy.implications.get(script.action, ())}
+    runs = any(is_hold or link.run.run_id in ack.existing for link in chain)
+    requests = any(is_hold or link.lease.request_id in ack.existing for link in chain)
+    match ack.scope.kind:
+        case ScopeKind.LEASE:
+            return value in {link.lease.lease_id for link in chain}
+        case ScopeKind.REQUEST:
+            return value in {admission.approval, *(link.lease.request_id for link in chain)}
+        case ScopeKind.RUN:
+            return value in {link.run.run_id for link in chain}
+        case ScopeKind.AGENT:
+            return any(link.run.agent == value and (is_hold or link.run.run_id in ack.existing) for link in chain)
+        case ScopeKind.ACTION:
+            return value in actions and requests
+        case ScopeKind.TOOL:
+            return value in {split_action(action)[0] for action in actions} and requests
+        case ScopeKind.PERSON | ScopeKind.TENANT | ScopeKind.ENVIRONMENT | ScopeKind.ROUTE | ScopeKind.ALL:
+            return value in {ANA, script.tenant, "prod", "work", ""} and runs

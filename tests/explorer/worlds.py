@@ -1,0 +1,457 @@
+"""The small worlds. Each has just enough in it to show what one family of guards prevents.
+
+A world that is too small lets a mutant live (the first ones did), so each names `goals`: labels that its search must
+come across, such as an approved call that was admitted, and how many states it has at least.
+"""
+
+from __future__ import annotations
+
+from explorer.events import (
+    ANY_TICKET,
+    UPDATES,
+    accepts,
+    answers,
+    approves,
+    asks,
+    confirms_clock,
+    draws,
+    draws_abroad,
+    ends_lease,
+    finishes,
+    lifts,
+    removes,
+    retires,
+    retries,
+    set_up,
+    settles_abroad,
+    starts,
+    starts_child,
+    stops,
+    stops_abroad,
+)
+from explorer.scenario import (
+    ANA,
+    BEN,
+    CHILD,
+    CHILD_LEASE,
+    CHILD_REQUEST,
+    EVA,
+    LEASE,
+    NEXT_LEASE,
+    OTHER,
+    OTHER_LEASE,
+    OTHER_REQUEST,
+    REQUEST,
+    RUN,
+    Scenario,
+    Script,
+    policy,
+)
+from leasehold.model.request import Verdict
+
+FREE = """
+allow."desk.update" = { ticket = ["T-*"] }
+approve."desk.update" = "none"
+"""
+
+
+RACE = Scenario(
+    name="a budget of one",
+    policies=(policy(FREE + "budget = { calls = 1 }"),),
+    setup=set_up(),
+    scripts=(Script("A", key="a", tries=2), Script("B", key="b", ticket="T-2")),
+    ticks_ms=(3_000, 7_000, 12_000),
+    losses=True,
+    crashes=True,
+    late=True,
+    pairs=True,
+    goals=frozenset({"admit A: ok", "admit B: budget", "admit A: in_flight", "admit A: outcome_unknown"}),
+    states=3500,
+)
+
+OVERRUN = Scenario(
+    name="an overrun",
+    policies=(
+        policy("""
+allow."desk.pay" = { ticket = ["T-*"] }
+allow."desk.update" = { ticket = ["T-*"] }
+approve."desk.pay" = "none"
+approve."desk.update" = "none"
+budget = { calls = 9, usd = "0.10" }
+"""),
+    ),
+    setup=set_up({"desk.pay": ANY_TICKET, "desk.update": ANY_TICKET}),
+    scripts=(
+        Script("A", "desk.pay", key="a", cost=(("usd", 200_000),), outcomes=("done", "failed")),
+        Script("B", "desk.pay", "T-2", key="b", cost=(("usd", 50_000),)),
+        Script("C", key="c"),
+    ),
+    crashes=True,
+    pairs=True,
+    goals=frozenset({"settle A done: ok", "admit B: ok", "admit B: completed"}),
+    states=2500,
+)
+
+
+_ASKS = """
+allow."desk.update" = { ticket = ["T-*"] }
+approve."desk.update" = "call"
+"""
+_APPROVED = Script("A", key="a", quorum=1)
+_UNSEEN = Script("B", key="b", ticket="T-2", quorum=1)
+
+CALL_APPROVAL = Scenario(
+    name="an approved call",
+    policies=(policy(_ASKS), policy(_ASKS, people={ANA: ["lead"], BEN: ["none"], EVA: ["lead"]})),
+    people=(ANA, BEN),
+    setup=set_up(),
+    scripts=(_APPROVED, _UNSEEN),
+    events=(
+        answers(_APPROVED, BEN),
+        answers(_APPROVED, ANA),
+        accepts(policy(_ASKS, people={ANA: ["lead"], BEN: ["none"], EVA: ["lead"]})),
+        removes(BEN),
+    ),
+    ticks_ms=(3_000, 7_000),
+    goals=frozenset(
+        {"admit A: ok", "ana approves A: own_request", "ben approves A: ok", "ben approves A: not_entitled"}
+    ),
+    states=3000,
+)
+
+_READS = """
+allow."desk.read" = { ticket = ["T-*"] }
+approve."desk.read" = "call"
+"""
+_READ_A = Script("A", "desk.read", key=None, quorum=1)
+_READ_B = Script("B", "desk.read", key=None, quorum=1)
+
+APPROVED_ONCE = Scenario(
+    name="one approval, two calls",
+    policies=(policy(_READS),),
+    people=(BEN, EVA),
+    setup=set_up({"desk.read": ANY_TICKET}),
+    scripts=(_READ_A, _READ_B),
+    events=(answers(_READ_A, BEN), answers(_READ_A, EVA, Verdict.DENY)),
+    ticks_ms=(3_000, 12_000),
+    crashes=True,
+    pairs=True,
+    goals=frozenset({"admit A: ok", "admit B: ok", "admit A: approval_denied", "settle A not_started: ok"}),
+    states=3000,
+)
+
+LEASE_APPROVAL = Scenario(
+    name="an approved lease",
+    policies=(
+        policy('allow."desk.erase" = { ticket = ["T-1"] }\napprove."desk.erase" = "lease"'),
+        policy(
+            'allow."desk.erase" = { ticket = ["T-1"] }\napprove."desk.erase" = "lease"',
+            people={ANA: ["lead"], BEN: ["none"], EVA: ["lead"]},
+        ),
+    ),
+    people=(ANA, BEN, EVA),
+    setup=(starts(), asks({"desk.erase": {"ticket": ["T-1"]}})),
+    scripts=(Script("A", "desk.erase", key="a"),),
+    events=(
+        approves(ANA),
+        approves(BEN),
+        approves(EVA),
+        accepts(
+            policy(
+                'allow."desk.erase" = { ticket = ["T-1"] }\napprove."desk.erase" = "lease"',
+                people={ANA: ["lead"], BEN: ["none"], EVA: ["lead"]},
+            )
+        ),
+        draws(),
+        draws(REQUEST, NEXT_LEASE),
+    ),
+    lease_quorum=2,
+    goals=frozenset({"draw 1: ok", "draw 1: approval_needed", "admit A: ok", "ana approves 1: own_request"}),
+    states=500,
+)
+
+TREE = Scenario(
+    name="a parent and its child",
+    policies=(
+        policy(
+            FREE
+            + 'approve."desk.close" = "none"\nallow."desk.close" = { ticket = ["T-*"] }\nbudget = { calls = 1 }\n'
+            + 'delegation = { depth = 3, children = 2, actions = ["desk.update"] }'
+        ),
+    ),
+    setup=(*set_up({"desk.update": ANY_TICKET, "desk.close": ANY_TICKET}, depth=1), starts_child()),
+    scripts=(Script("A", key="a"), Script("C", key="c", lease=CHILD_LEASE)),
+    events=(
+        asks(UPDATES, run=CHILD, request=CHILD_REQUEST),
+        draws(CHILD_REQUEST, CHILD_LEASE),
+        stops("revoke", f"lease:{LEASE}"),
+        finishes(),
+        retries(),
+    ),
+    ticks_ms=(3_000, 7_000),
+    goals=frozenset({"draw 2: ok", "admit C: ok", "admit C: budget", "admit C: revoked", "admit C: run_finished"}),
+    states=7000,
+)
+
+ENDING = Scenario(
+    name="a lease that ends with its work",
+    policies=(
+        policy(
+            FREE
+            + 'allow."desk.close" = { ticket = ["T-*"] }\napprove."desk.close" = "none"\nends_on = ["desk.close"]\n'
+            + 'delegation = { depth = 1, children = 1, actions = ["desk.update"] }'
+        ),
+    ),
+    setup=set_up({"desk.update": ANY_TICKET, "desk.close": ANY_TICKET}),
+    scripts=(
+        Script("end", "desk.close", key="a", ends=REQUEST, outcomes=("done", "failed", "no_effect")),
+        Script("B", key="b", lease=NEXT_LEASE),
+    ),
+    events=(draws(REQUEST, NEXT_LEASE), starts_child()),
+    ticks_ms=(12_000,),
+    crashes=True,
+    pairs=True,
+    goals=frozenset({"admit B: ending", "admit B: ok", "draw 4: ending", "draw 4: completed", "start child: ending"}),
+    states=1700,
+)
+
+KEYS = Scenario(
+    name="one key, several tries",
+    policies=(policy(FREE),),
+    setup=set_up(),
+    scripts=(Script("A", tries=2, outcomes=("done", "failed")), Script("B", lease=NEXT_LEASE)),
+    events=(draws(REQUEST, NEXT_LEASE),),
+    ticks_ms=(12_000,),
+    crashes=True,
+    late=True,
+    pairs=True,
+    goals=frozenset(
+        {"admit A: ok", "admit B: ok", "admit B: in_flight", "admit B: already_done", "admit B: outcome_unknown"}
+    ),
+    states=450,
+)
+
+_SYNCS = 'allow."desk.sync" = { ticket = ["T-*"] }\napprove."desk.sync" = "none"\n'
+
+REPEATED = Scenario(
+    name="one key of an idempotent action",
+    policies=(policy(_SYNCS),),
+    setup=set_up({"desk.sync": ANY_TICKET}),
+    scripts=(
+        Script("A", "desk.sync", tries=2, is_idempotent=True, outcomes=("done", "failed")),
+        Script("B", "desk.sync", lease=NEXT_LEASE, is_idempotent=True),
+        Script("C", "desk.sync", "T-2", is_idempotent=True),
+    ),
+    events=(draws(REQUEST, NEXT_LEASE),),
+    ticks_ms=(12_000,),
+    crashes=True,
+    goals=frozenset({"admit A: ok", "admit B: in_flight", "admit B: already_done", "admit C: conflict"}),
+    states=3000,
+)
+
+RETRIED = Scenario(
+    name="attempts and renewals",
+    policies=(policy(FREE),),
+    setup=set_up(),
+    scripts=(Script("A", key="a"), Script("B", key="b", lease=NEXT_LEASE)),
+    events=(draws(REQUEST, NEXT_LEASE), retries(), ends_lease()),
+    ticks_ms=(7_000,),
+    pairs=True,
+    goals=frozenset({"admit A: stale_attempt", "admit A: expired", "admit B: ok"}),
+    states=1600,
+)
+
+CLOCK = Scenario(
+    name="a clock that jumps back",
+    policies=(policy(FREE),),
+    setup=set_up(),
+    scripts=(Script("A", key="a"), Script("B", key="b", lease=NEXT_LEASE), Script("C", key="c", lease=OTHER_LEASE)),
+    events=(
+        draws(REQUEST, NEXT_LEASE),
+        confirms_clock(),
+        starts(OTHER, after=("confirm clock",)),
+        asks(run=OTHER, request=OTHER_REQUEST),
+        draws(OTHER_REQUEST, OTHER_LEASE),
+    ),
+    ticks_ms=(7_000,),
+    skew_ms=-3_600_000,
+    goals=frozenset({"admit A: clock", "admit A: stale_epoch", "draw 4: clock", "draw 4: stale_epoch", "admit C: ok"}),
+    states=3300,
+)
+
+RESTORED = Scenario(
+    name="a database that was restored",
+    policies=(policy(FREE),),
+    setup=set_up(),
+    scripts=(Script("A", key="a"), Script("B", key="b", lease=NEXT_LEASE)),
+    events=(stops("revoke", f"run:{RUN}"), draws(REQUEST, NEXT_LEASE)),
+    backups=True,
+    goals=frozenset({"admit A: stale_epoch", "admit A: ok", "draw 4: stale_epoch"}),
+    states=4000,
+)
+
+_NARROW = FREE.replace('"T-*"', '"T-2"')
+_CHILDREN = 'delegation = { depth = 1, children = 1, actions = ["desk.update"] }'
+_NARROWER = policy(_NARROW + _CHILDREN)
+_CHILDLESS = policy(
+    FREE + _CHILDREN.replace("desk.update", "desk.close") + '\nallow."desk.close" = { ticket = ["T-*"] }'
+)
+
+NARROWED = Scenario(
+    name="a policy that narrows",
+    policies=(policy(FREE + _CHILDREN), _NARROWER, _CHILDLESS),
+    setup=(*set_up(), starts_child(), asks({"desk.update": {"ticket": ["T-1"]}}, run=CHILD, request=CHILD_REQUEST)),
+    scripts=(
+        Script("A", key="a", refused_by=frozenset({1})),
+        Script("C", key="c", lease=CHILD_LEASE, refused_by=frozenset({1, 2})),
+        Script("D", key="d", ticket="T-2", lease=CHILD_LEASE, refused_by=frozenset({0, 1, 2})),
+    ),
+    events=(draws(CHILD_REQUEST, CHILD_LEASE), accepts(_NARROWER, 1), accepts(_CHILDLESS, 2)),
+    pairs=True,
+    goals=frozenset({"admit A: policy_denies", "admit C: ok", "admit C: no_delegation", "admit D: out_of_range"}),
+    states=550,
+)
+
+_CLOSES = 'allow."desk.close" = { ticket = ["T-*"] }\napprove."desk.close" = "none"\n'
+_PLAIN, _IMPLYING = policy(FREE + _CLOSES), policy(FREE + _CLOSES, implies=["desk.update"])
+
+REIMPLIED = Scenario(
+    name="a stop built under an older policy",
+    policies=(_PLAIN, _IMPLYING),
+    setup=set_up({"desk.update": ANY_TICKET, "desk.close": ANY_TICKET}),
+    scripts=(Script("A", "desk.close", key="a"),),
+    events=(accepts(_IMPLYING), stops("revoke", "action:desk.update", built_with=_PLAIN)),
+    ticks_ms=(12_000,),
+    pairs=True,
+    goals=frozenset({"admit A: ok"}),
+    states=100,
+)
+
+_AUDITS = 'allow."desk.audit" = { ticket = ["T-*"] }\napprove."desk.audit" = "none"\n'
+
+SUBCALL = Scenario(
+    name="a call on behalf of a call",
+    policies=(policy(FREE + _AUDITS + 'ends_on = ["desk.audit"]\nbudget = { calls = 2 }'),),
+    setup=set_up({"desk.update": ANY_TICKET, "desk.audit": ANY_TICKET}),
+    scripts=(
+        Script("above", "desk.audit", key="a", ends=REQUEST),
+        Script("sub", key="b", parent=0),
+        Script("B", key="c"),
+    ),
+    ticks_ms=(9_000,),
+    crashes=True,
+    goals=frozenset({"admit sub: ok", "admit sub: parent_call_over", "admit B: ending"}),
+    states=1200,
+)
+
+
+TENANTS = Scenario(
+    name="two tenants",
+    policies=(policy(FREE),),
+    setup=(
+        *set_up(),
+        starts(OTHER, "globex"),
+        asks(run=OTHER, request=OTHER_REQUEST, tenant="globex"),
+        draws(OTHER_REQUEST, OTHER_LEASE, "globex"),
+    ),
+    scripts=(Script("A"), Script("G", lease=OTHER_LEASE, tenant="globex")),
+    events=(
+        stops("revoke", "all", "globex"),
+        stops_abroad(f"run:{RUN}"),
+        settles_abroad(),
+        draws_abroad(),
+    ),
+    pairs=True,
+    goals=frozenset({"admit A: ok", "admit G: ok", "admit G: revoked", "globex: settle: not_found"}),
+    states=1500,
+)
+
+
+# One world for every scope, stopped and lifted at every moment of the root's call and of a child's
+
+
+def _stopped(kind: str, scope: str, tenant: str = "acme") -> Scenario:
+    subject, _, number = scope.partition("_")
+    is_lifted = kind == "hold" and tenant == "acme"
+    return Scenario(
+        name=f"{kind} {subject} {number.lstrip('0')}".strip() + (f" in {tenant or 'every tenant'}"),
+        policies=(policy(FREE + _CLOSES + _CHILDREN, implies=["desk.update"]),),
+        people=(EVA,),
+        setup=(
+            *set_up({"desk.update": ANY_TICKET, "desk.close": ANY_TICKET}),
+            starts_child(),
+            asks(run=CHILD, request=CHILD_REQUEST),
+            draws(CHILD_REQUEST, CHILD_LEASE),
+        ),
+        scripts=(Script("A", "desk.close", key="a"), Script("C", key="c", lease=CHILD_LEASE)),
+        events=(stops(kind, scope, tenant), *((lifts(scope),) if is_lifted else ())),
+        pairs=True,
+        goals=frozenset({f"{kind} {scope}: ok", f"admit C: {'held' if kind == 'hold' else 'revoked'}", "admit C: ok"}),
+        states=200,
+    )
+
+
+def _begun_anew(scope: str) -> Scenario:
+    """A revoke, and what is begun before and after it: only the older is dead, also once the stop is retired."""
+    return Scenario(
+        name=f"begun before and after revoke {scope}",
+        policies=(policy(FREE),),
+        setup=set_up(),
+        scripts=(Script("A", key="a"), Script("N", key="n", lease=OTHER_LEASE)),
+        events=(
+            stops("revoke", scope),
+            starts(OTHER),
+            asks(run=OTHER, request=OTHER_REQUEST),
+            draws(OTHER_REQUEST, OTHER_LEASE),
+            finishes(),
+            retires(scope),
+        ),
+        pairs=True,
+        goals=frozenset({"admit A: revoked", "admit N: revoked", "admit N: ok", "retire: ok"}),
+        states=2000,
+    )
+
+
+_SCOPES = (
+    f"lease:{LEASE}",
+    f"lease:{CHILD_LEASE}",
+    f"request:{REQUEST}",
+    f"run:{RUN}",
+    f"person:{ANA}",
+    "agent:bot",
+    "agent:helper",
+    "tool:desk",
+    "action:desk.update",
+    "tenant:acme",
+    "environment:prod",
+    "route:work",
+    "all",
+)
+
+STOPS = (
+    *(_stopped(kind, scope) for scope in _SCOPES for kind in ("revoke", "hold")),
+    _stopped("revoke", "all", ""),
+    _stopped("hold", "all", ""),
+)
+ANEW = tuple(map(_begun_anew, ("agent:bot", "action:desk.update")))
+
+WORLDS = (
+    RACE,
+    OVERRUN,
+    CALL_APPROVAL,
+    APPROVED_ONCE,
+    LEASE_APPROVAL,
+    TREE,
+    ENDING,
+    KEYS,
+    REPEATED,
+    RETRIED,
+    CLOCK,
+    RESTORED,
+    NARROWED,
+    REIMPLIED,
+    SUBCALL,
+    TENANTS,
+    *ANEW,
+    *STOPS,
+)
