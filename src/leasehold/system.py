@@ -16,6 +16,7 @@ from leasehold.model.instant import Instant
 __all__ = ["RealSystem", "System", "make_id"]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
 _ULID_RANDOM_BYTES = 10
 
 
@@ -49,8 +50,8 @@ def make_id(prefix: str, now: Instant, randomness: bytes) -> str:
     if len(randomness) != _ULID_RANDOM_BYTES or not 0 <= now < 2**48:
         raise InvalidError(f"an id is made of a time in 48 bits and {_ULID_RANDOM_BYTES} random bytes")
     number = int(now) << 80 | int.from_bytes(randomness, "big")
-    digits = (_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
-    return check_id(f"{prefix}_{''.join(digits)}", prefix)
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)]
+    return check_id(f"{prefix}_{''.join(pairs)}", prefix)
 
 
 class RealSystem:

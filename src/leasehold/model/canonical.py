@@ -159,12 +159,14 @@ def _check_value(value: object, levels_left: int) -> bool:
 
 def _check_members(value: Mapping[object, object] | list[object] | tuple[object, ...], levels_left: int) -> bool:
     is_plain = type(value) in (dict, list, tuple)
-    for member in value.values() if isinstance(value, Mapping) else value:
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            if isinstance(name, str):
+                _check_string(name)
+            is_plain &= _check_value(member, levels_left) and type(name) is str and name.isascii()
+        return is_plain
+    for member in value:
         is_plain &= _check_value(member, levels_left)
-    for name in value if isinstance(value, Mapping) else ():
-        if isinstance(name, str):
-            _check_string(name)
-        is_plain &= type(name) is str and name.isascii()
     return is_plain
 
 
@@ -178,6 +180,8 @@ def _check_float(value: float) -> None:
 def _check_string(text: str) -> None:
     if "\0" in text:
         raise InvalidError("a string with a NUL character is refused: stores and tools take it differently")
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
