@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leasehold.authority import Authority, EmbeddedDoor
+from leasehold.authority.engine import Engine
 from leasehold.errors import ApprovalNeeded, Denied
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.model.call import Admission, Call, Outcome, OutcomeStatus, ParentCall, Settlement
@@ -18,6 +19,7 @@ from leasehold.policy.document import Policy
 from leasehold.policy.load import Source, load_policy
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.fixtures import Approvers, memory_authority
+from meddling import MeddledStore
 
 ANA, BEN, EVA, KIM = "user:ana", "user:ben", "user:eva", "user:kim"
 
@@ -126,6 +128,17 @@ class Stage:
 
     def close(self) -> None:
         self.authority.close()
+
+    def beside(self) -> Stage:
+        """A second authority over the same store and keys, with memories of its own. Close only the first."""
+        engine = self.authority.engine
+        return Stage(authority=Authority(Engine(engine.store, self.system, engine.identity)), system=self.system)
+
+    def meddle(self) -> MeddledStore:
+        """Put a store that can be meddled with in the place of the real one."""
+        store = MeddledStore(self.authority.engine.store)
+        self.authority.engine.store = store
+        return store
 
     # what agents do
 

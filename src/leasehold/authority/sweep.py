@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
 
 from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.engine import Engine
@@ -16,11 +19,13 @@ from leasehold.authority.runs import Runs
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
 from leasehold.decide.govern import CountForgeries
-from leasehold.decide.rows import AUTHORITY_WIDE, RequestRow, RunRow
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, RequestRow, RunRow
 from leasehold.decide.settle import ConcludeUnknown
 from leasehold.errors import LeaseholdError
 
 __all__ = ["Sweep"]
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("leasehold.sweep")
 
@@ -51,27 +56,42 @@ class Sweep:
     def run_once(self) -> int:
         """One pass; answers how many things were found standing over.
 
+        What one damaged row or document hinders is passed over, and raised once the rest of the pass is done.
+
         Raises:
-            StoreError: the database cannot be used.
+            StoreError: the database cannot be used, or something in it is damaged.
         """
         due = self._engine.store.queries.due(self._engine.system.now())
-        waiting: list[Future[object]] = []
-        for call in due.calls:
-            admission = decode_admission(call.body)
-            waiting.append(self._engine.submit(lambda _, admission=admission: ConcludeUnknown(admission=admission)))  # type: ignore[misc]  # the default binds the loop's value
-        waiting += [self._close(row) for row in (*due.unanswered, *due.unused)]
-        for lease in due.leases:
-            link = self._engine.chain(lease.tenant, lease.lease_id)[-1]
-            waiting.append(self._engine.submit(lambda _, link=link: EndLease(lease=link.lease, run=link.run)))  # type: ignore[misc]  # the same
+        submissions: list[Callable[[], Future[object]]] = [
+            *(partial(self._conclude, call) for call in due.calls),
+            *(partial(self._close, row) for row in (*due.unanswered, *due.unused)),
+            *(partial(self._end_lease, lease) for lease in due.leases),
+        ]
+        faults: list[LeaseholdError] = []
+        waiting = [future for submission in submissions if (future := _attempt(submission, faults)) is not None]
         for future in waiting:
-            future.result()
+            _attempt(future.result, faults)
         for run in due.runs:
-            self._runs.end(self._engine.run(run.tenant, run.run_id), "revoked" if run.revoked else "expired")
-        return len(waiting) + len(due.runs) + self._count_forgeries() + self._retire_stops()
+            _attempt(partial(self._finish, run), faults)
+        found = len(submissions) + len(due.runs) + self._count_forgeries() + self._retire_stops()
+        if faults:
+            raise faults[0]
+        return found
+
+    def _conclude(self, call: CallRow) -> Future[object]:
+        step = ConcludeUnknown(admission=decode_admission(call.body))
+        return self._engine.submit(lambda _: step)
 
     def _close(self, row: RequestRow) -> Future[object]:
         run, request = self._engine.run(row.tenant, row.run_id), self._engine.request(row.tenant, row.request_id)
         return self._engine.submit(lambda _: CloseRequest(run=run, request=request))
+
+    def _end_lease(self, row: LeaseRow) -> Future[object]:
+        link = self._engine.chain(row.tenant, row.lease_id)[-1]
+        return self._engine.submit(lambda _: EndLease(lease=link.lease, run=link.run))
+
+    def _finish(self, row: RunRow) -> RunRow:
+        return self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked" if row.revoked else "expired")
 
     def _count_forgeries(self) -> int:
         counts = self._forgeries.take()
@@ -99,3 +119,12 @@ class Sweep:
                 self.run_once()
             except LeaseholdError as error:
                 _LOG.warning("the sweep could not finish a pass: %s", error)
+
+
+def _attempt(act: Callable[[], T], faults: list[LeaseholdError]) -> T | None:
+    """What `act` answers; or None, with the fault put to the others."""
+    try:
+        return act()
+    except LeaseholdError as error:
+        faults.append(error)
+        return None

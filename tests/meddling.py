@@ -1,0 +1,68 @@
+"""A store that somebody meddles with: answers get lost, before or after the commit, and others get in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from leasehold.decide.facts import Step, StepAnswer
+from leasehold.errors import StoreError
+from leasehold.model.decision import Decision
+from leasehold.store.protocol import Changes, Store
+from leasehold.store.queries import Queries
+
+A = TypeVar("A")
+
+
+class MeddledStore:
+    """A real store. `lose` says of which kind of step the answer is lost next, and whether it was committed first;
+    `after` is called once after the next step of a kind was answered; `is_fickle` has it answer every step that another
+    policy is active. Only the test's own thread submits."""
+
+    def __init__(self, inner: Store) -> None:
+        self.is_fickle = False
+        self._inner = inner
+        self._lost: dict[type, bool] = {}
+        self._after: dict[type, Callable[[], object]] = {}
+
+    def lose(self, kind: type, *, persisted: bool) -> None:
+        """Lose the next answer to a step of this kind."""
+        self._lost[kind] = persisted
+
+    def after(self, kind: type, act: Callable[[], object]) -> None:
+        """Do something right after the next step of this kind, before its answer is seen."""
+        self._after[kind] = act
+
+    @property
+    def queries(self) -> Queries:
+        return self._inner.queries
+
+    @property
+    def changes(self) -> Changes:
+        return self._inner.changes
+
+    def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
+        if self.is_fickle:
+            fickle: Future[StepAnswer[A]] = Future()
+            fickle.set_result(StepAnswer(Decision(), active_policy=self.queries.control().policy))
+            return fickle
+        persisted = self._lost.pop(type(step), None)
+        if persisted is not None:
+            if persisted:
+                self._inner.submit(step).result()
+            failed: Future[StepAnswer[A]] = Future()
+            failed.set_exception(StoreError("the disk is gone", maybe_persisted=persisted))
+            return failed
+        answer = self._inner.submit(step)
+        act = self._after.pop(type(step), None)
+        if act is not None:
+            answer.result()
+            act()
+        return answer
+
+    def anchor_now(self) -> None:
+        self._inner.anchor_now()
+
+    def close(self) -> None:
+        self._inner.close()
