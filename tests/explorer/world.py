@@ -105,8 +105,9 @@ class Ghosts(msgspec.Struct, frozen=True):
 
 
 class World(msgspec.Struct, frozen=True):
-    """One state. `used` names the events that have happened; `backup` is a copy of the database made on the way; `ledger`
-    holds the entries of the way by which the state was reached first.
+    """One state. `used` names the events that have happened; `backup` is a copy of the database made on the way.
+
+    `ledger` holds the entries of the way by which the state was reached first.
 
     `clock_ms` is the true time, which guards count on; the database's clock reads `skew_ms` more.
     """
