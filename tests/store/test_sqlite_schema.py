@@ -9,12 +9,12 @@ from typing import get_type_hints
 import apsw
 import pytest
 
-from leasehold.decide.facts import INDEXES
+from leasehold.decide.facts import INDEXES, Index
 from leasehold.decide.rows import TABLES, Row
 from leasehold.store.columns import SHAPES
 from leasehold.store.migrations import create, fresh_control
 from leasehold.store.sqlite_connection import Place, connect, create_file
-from leasehold.store.sqlite_rows import INDEX_FILTERS, select_all, select_by_key
+from leasehold.store.sqlite_rows import INDEX_FILTERS, select_by_index, select_by_key
 
 SQL_TYPES = {str: "TEXT", int: "INTEGER", bytes: "BLOB"}
 
@@ -52,12 +52,14 @@ def test_rows_are_found_by_key_without_reading_the_table(connection: apsw.Connec
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=lambda index: index.__name__)
-def test_buckets_are_found_without_reading_the_table(connection: apsw.Connection, index: type) -> None:
-    shape = SHAPES[index.ROW]
-    plan = connection.execute(f"EXPLAIN QUERY PLAN {select_all(shape, INDEX_FILTERS[index])}", ("[]",)).fetchall()
-    steps = [detail for *_, detail in plan if shape.table in detail]
+def test_buckets_are_found_without_reading_the_table_or_a_tenant(
+    connection: apsw.Connection, index: type[Index]
+) -> None:
+    table, (partial_index, _) = index.ROW.TABLE, INDEX_FILTERS[index]
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {select_by_index(index)}", ("[]",)).fetchall()
+    steps = [detail for *_, detail in plan if table in detail]
     assert steps
-    assert all("INDEX" in detail or "PRIMARY KEY" in detail for detail in steps)
+    assert all(f"USING INDEX {partial_index}" in detail for detail in steps), "a key's first column is a whole tenant"
 
 
 def scanned(connection: apsw.Connection, sql: str) -> set[str]:

@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from leasehold.decide.batch import Batch, decide_batch, effective_now
-from leasehold.decide.facts import Facts, Index, Key, Ref, Step, StepAnswer, key_of
+from leasehold.decide.facts import INDEXES, Facts, Index, Key, Ref, Step, StepAnswer, key_of
 from leasehold.decide.rows import ControlRow, Row
 from leasehold.errors import StoreError, VerificationError
 from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
@@ -24,13 +24,13 @@ from leasehold.store.lane import RefusedError
 from leasehold.store.migrations import LOG
 from leasehold.store.protocol import Clock
 from leasehold.store.sqlite_connection import Place, in_our_words
-from leasehold.store.sqlite_rows import INDEX_FILTERS, decoded, insert, keys_json, select_all, select_by_key, upsert
+from leasehold.store.sqlite_rows import decoded, insert, keys_json, select_by_index, select_by_key, upsert
 
 __all__ = ["SqliteBackend"]
 
 _CHECKPOINT_PAGES = 4000
 _BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
-_BY_INDEX = {index: select_all(SHAPES[index.ROW], where) for index, where in INDEX_FILTERS.items()}
+_BY_INDEX = {index: select_by_index(index) for index in INDEXES}
 
 
 class SqliteBackend:

@@ -18,20 +18,31 @@ from leasehold.decide.facts import ActiveStops, AllOpenCalls, Index, Key, OpenCa
 from leasehold.decide.rows import Row
 from leasehold.store.columns import SHAPES, Shape
 
-__all__ = ["INDEX_FILTERS", "decoded", "insert", "keys_json", "quoted", "select_all", "select_by_key", "upsert"]
+__all__ = [
+    "INDEX_FILTERS",
+    "decoded",
+    "insert",
+    "keys_json",
+    "quoted",
+    "select_all",
+    "select_by_index",
+    "select_by_key",
+    "upsert",
+]
 
 _MOST_ROWS = 256
 _encoder = msgspec.json.Encoder()
 
-INDEX_FILTERS: dict[type[Index], str] = {
-    OpenCalls: "state = 'admitted' AND tenant IN (SELECT value ->> 0 FROM json_each(?))",
-    AllOpenCalls: "state = 'admitted' AND json_array_length(?) > 0",
+INDEX_FILTERS: dict[type[Index], tuple[str, str]] = {
+    OpenCalls: ("calls_open", "state = 'admitted' AND tenant IN (SELECT value ->> 0 FROM json_each(?))"),
+    AllOpenCalls: ("calls_open", "state = 'admitted' AND json_array_length(?) > 0"),
     RequestsOfCall: (
-        "call_digest <> '' AND (tenant, call_digest) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))"
+        "requests_of_call",
+        "call_digest <> '' AND (tenant, call_digest) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
     ),
-    ActiveStops: "is_active = 1 AND tenant IN (SELECT value ->> 0 FROM json_each(?))",
+    ActiveStops: ("stops_active", "is_active = 1 AND tenant IN (SELECT value ->> 0 FROM json_each(?))"),
 }
-"""For each index, which rows of its table stand in the buckets that a JSON array of keys names."""
+"""For each index, SQLite's partial index behind it and which rows stand in the buckets that a JSON array names."""
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -52,6 +63,16 @@ def select_by_key(shape: Shape) -> str:
     same = " AND ".join(f'{shape.table}."{column}" = named.value ->> {place}' for place, column in enumerate(shape.key))
     found = f"json_each(?) AS named CROSS JOIN {shape.table} ON {same}"
     return f"SELECT json_group_array({_json_row(shape)}) FROM {found}"  # noqa: S608 - own names
+
+
+def select_by_index(index: type[Index]) -> str:
+    """A query for one JSON array of the rows that stand in the buckets that a JSON array of keys names.
+
+    It names its partial index: left to choose, SQLite walks all requests, or all stops ever made, of a tenant.
+    """
+    shape = SHAPES[index.ROW]
+    by, where = INDEX_FILTERS[index]
+    return f"SELECT json_group_array({_json_row(shape)}) FROM {shape.table} INDEXED BY {by} WHERE {where}"  # noqa: S608 - own names
 
 
 def _json_row(shape: Shape) -> str:
