@@ -68,7 +68,8 @@ class Desk:
         Raises:
             NotFoundError: it was erased.
         """
-        body = self._engine.store.queries.card(request.tenant, request.card_digest)
+        stored = self._engine.request(request.tenant, request.request_id)
+        body = self._engine.store.queries.card(stored.tenant, stored.card_digest)
         if body is None:
             raise NotFoundError(f"the card of {request.request_id} is not kept any more; nobody can approve unseen")
         return _CARD.decode(body)
@@ -79,9 +80,10 @@ class Desk:
         Raises:
             Denied: the request is not pending, or this person's word does not count for it.
         """
+        stored = self._engine.request(request.tenant, request.request_id)
         statement = AnswerStatement(
-            request_id=request.request_id,
-            card_digest=request.card_digest,
+            request_id=stored.request_id,
+            card_digest=stored.card_digest,
             verdict=verdict,
             answered_at=self._engine.system.now().seconds,
             person=signatory.person,
@@ -114,12 +116,13 @@ class Desk:
             reason=reason,
             same_account=same_account,
         )
-        run = self._engine.run(request.tenant, request.run_id)
+        stored = self._engine.request(request.tenant, request.request_id)
+        run = self._engine.run(stored.tenant, stored.run_id)
         return self._engine.submit(
             lambda policy: AnswerRequest(
                 policy_document=policy,
                 run=run,
-                request=request,
+                request=stored,
                 answer=answer,
                 card_digest=statement.card_digest,
                 public_key=key.to_bytes(),

@@ -38,7 +38,10 @@ ALL_DEPTH = -1
 
 
 class Runs:
-    """Start runs and get leases for them. Threads may share it."""
+    """Start runs and get leases for them. Threads may share it.
+
+    Of a run, request or lease that a caller hands in, only the ids count: the rest is read from the store.
+    """
 
     def __init__(self, engine: Engine, waiters: Waiters) -> None:
         self._engine = engine
@@ -93,8 +96,9 @@ class Runs:
         Raises:
             Denied: the run is over, stopped, or this is not its newest attempt.
         """
-        attempt = self._engine.ask(lambda _: Retry(run=run.run, from_attempt=run.attempt))
-        return RunAttempt(run=run.run, attempt=attempt)
+        stored = self._engine.run(run.tenant, run.run_id)
+        attempt = self._engine.ask(lambda _: Retry(run=stored, from_attempt=run.attempt))
+        return RunAttempt(run=stored, attempt=attempt)
 
     def resume(self, run_id: str) -> RunAttempt:
         """The newest attempt of a run, in whatever process it is asked for.
@@ -147,12 +151,13 @@ class Runs:
             delegation_depth=delegation_depth,
             tried=tuple(tried),
         )
-        parent = self._parent_chain(run.run)
+        stored = self._engine.run(run.tenant, run.run_id)
+        parent = self._parent_chain(stored)
         asked = self._engine.submit(
             lambda policy: AskLease(
                 policy_document=policy,
                 digester=self._engine.digester(run.tenant),
-                run=run.run,
+                run=stored,
                 request=draft,
                 above=tuple(link.lease.allow for link in parent),
             )
@@ -177,8 +182,9 @@ class Runs:
         Raises:
             Denied: it is not pending any more.
         """
-        run = self._engine.run(request.tenant, request.run_id)
-        return self._engine.ask(lambda _: Withdraw(run=run, request=request))
+        stored = self._engine.request(request.tenant, request.request_id)
+        run = self._engine.run(stored.tenant, stored.run_id)
+        return self._engine.ask(lambda _: Withdraw(run=run, request=stored))
 
     def submit_wait(self, request: Request | str) -> Future[HeldLease]:
         """A Future of a live lease, once people have decided. It never blocks a thread of its own.
@@ -216,10 +222,10 @@ class Runs:
         return self.submit_wait(request).result(timeout)
 
     def submit_draw(self, request: Request) -> Future[HeldLease]:
-        """A Future of the next lease of an approved request."""
-        source = request
-        if request.kind is RequestKind.CALL:
-            source = self._engine.request(request.tenant, request.lease_request or "")
+        """A Future of the next lease of an approved request. What it grants is what was asked for under that id."""
+        source = self._engine.request(request.tenant, request.request_id)
+        if source.kind is RequestKind.CALL:
+            source = self._engine.request(source.tenant, source.lease_request or "")
         run = self._engine.run(source.tenant, source.run_id)
         parent = self._parent_chain(run)
         lease_id = LeaseId(self._engine.system.new_id("lease"))
@@ -303,7 +309,8 @@ class Runs:
             for row in queries.requests_of_run(run.tenant, run.run_id)
             if row.state in (RequestState.PENDING, RequestState.APPROVED)
         )
-        step = FinishRun(run=run, why=why, attempt=attempt, leases=leases, requests=requests)
+        stored = self._engine.run(run.tenant, run.run_id)
+        step = FinishRun(run=stored, why=why, attempt=attempt, leases=leases, requests=requests)
         return self._engine.ask(lambda _: step)
 
     def _parent_chain(self, run: Run) -> Chain:
