@@ -124,8 +124,10 @@ class Authority:
     def close(self) -> None:
         """Answer what is under way, keep the ledger's head outside the database, and let the files go."""
         self.sweep.close()
-        self._waiters.close()
-        self.engine.store.close()
+        try:
+            self.engine.store.close()
+        finally:
+            self._waiters.close()
 
     def __enter__(self) -> Authority:
         return self

@@ -28,15 +28,19 @@ class Waiters:
     def add(self, look: Callable[[], bool]) -> None:
         """Call `look` now and after each commit until it returns True. It must not raise."""
         with self._lock:
-            self._looks.append(look)
-            if self._thread is None and not self._closing:
-                self._unregister = self._changes.register(self._changed.set)
-                self._thread = threading.Thread(target=self._main, name="leasehold-waiters", daemon=True)
-                self._thread.start()
+            is_closed = self._closing
+            if not is_closed:
+                self._looks.append(look)
+                if self._thread is None:
+                    self._unregister = self._changes.register(self._changed.set)
+                    self._thread = threading.Thread(target=self._main, name="leasehold-waiters", daemon=True)
+                    self._thread.start()
+        if is_closed:
+            look()
         self._changed.set()
 
     def close(self) -> None:
-        """Stop looking. Whoever still waits goes on waiting for their own time-out."""
+        """Stop looking. Close the store first: each look is made a last time, and hears that nothing more will come."""
         with self._lock:
             self._closing = True
             thread, self._thread = self._thread, None
@@ -45,6 +49,10 @@ class Waiters:
             thread.join()
         if self._unregister is not None:
             self._unregister()
+        with self._lock:
+            looks, self._looks = self._looks, []
+        for look in looks:
+            look()
 
     def _main(self) -> None:
         while self._changed.wait():
