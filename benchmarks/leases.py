@@ -27,7 +27,7 @@ _FIRST, _AGAIN = "first use", "used before"
 def run(folder: Path, *, quick: bool) -> Table:
     """Measure, and answer the table."""
     sizes = (100, 1000) if quick else (100, 10_000, 1_000_000)
-    rounds, sampled = (2, 2) if quick else (5, 20)
+    rounds, sampled = (2, 2) if quick else (25, 4)
     crowds = {size: Crowd(folder / f"leases-{size}.db", size, rounds * sampled) for size in sizes}
     try:
         cases: dict[str, Case] = {}
