@@ -198,9 +198,8 @@ class Facts:
 
 
 _INDEXES_OF: dict[type[Row], tuple[type[Index], ...]] = {
-    CallRow: (OpenCalls, AllOpenCalls),
-    RequestRow: (RequestsOfCall,),
-    StopRow: (ActiveStops,),
+    row_type: tuple(index for index in INDEXES if index.ROW is row_type)
+    for row_type in {index.ROW for index in INDEXES}
 }
 
 
