@@ -16,7 +16,7 @@ from leasehold.model.budget import MAX_AMOUNT, format_amount
 from leasehold.model.call import CallState
 from leasehold.model.decision import Decision, Reason, deny
 
-__all__ = ["account_needs", "open_accounts", "remaining", "reserve", "settle_accounts"]
+__all__ = ["account_needs", "open_accounts", "refuse_overspend", "remaining", "reserve", "settle_accounts"]
 
 
 def account_needs(tenant: str, accounts: Iterable[str], units: Iterable[str]) -> list[Need]:

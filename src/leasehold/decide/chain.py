@@ -26,6 +26,7 @@ __all__ = [
     "ChainLink",
     "chain_needs",
     "refuse_chain",
+    "refuse_new_run",
     "refuse_old_attempt",
     "refuse_run",
     "run_needs",

@@ -13,7 +13,17 @@ from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import Token
 from leasehold.model.text import check_text
 
-__all__ = ["Admission", "Call", "CallState", "Outcome", "OutcomeStatus", "ParentCall", "Settlement", "check_key"]
+__all__ = [
+    "MAX_KEY",
+    "Admission",
+    "Call",
+    "CallState",
+    "Outcome",
+    "OutcomeStatus",
+    "ParentCall",
+    "Settlement",
+    "check_key",
+]
 
 MAX_KEY = 200
 
