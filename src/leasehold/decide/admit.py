@@ -18,10 +18,10 @@ from leasehold.decide.batch import CLOCK_BEHIND
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
-from leasehold.decide.entries import chain_entry, request_entry
+from leasehold.decide.entries import chain_entry, describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
-from leasehold.decide.request import describe_grants, lease_need, refuse_undelegated, request_rows
+from leasehold.decide.request import lease_need, refuse_undelegated, request_rows
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import MICROS, TOOL_SECONDS, amounts_to_lines
@@ -35,7 +35,15 @@ from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.policy.document import ActionRule, Policy
-from leasehold.policy.evaluate import ApprovalNeed, check_call, finish_seconds, implied, need_for_call, reservation
+from leasehold.policy.evaluate import (
+    ApprovalNeed,
+    check_call,
+    finish_seconds,
+    fresh_seconds,
+    implied,
+    need_for_call,
+    reservation,
+)
 from leasehold.token.digest import Digester
 
 __all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit", "call_digest", "exact_grant", "refuse_used_key"]
@@ -193,9 +201,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _refuse_not_fresh(self, now: Instant) -> Decision | None:
         """Critical actions need a lease issued within their own few seconds (requirement C2)."""
-        names = (self.call.action, *implied(self.policy_document, self.call.action))
-        limits = [self.policy_document.action(name).fresh_seconds for name in names]
-        strictest = min((limit for limit in limits if limit is not None), default=None)
+        strictest = fresh_seconds(self.policy_document, self.call.action)
         lease = self.chain[-1].lease
         if strictest is None or not now.reached(lease.issued_at + strictest):
             return None

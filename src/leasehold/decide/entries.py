@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from leasehold.decide.chain import Chain
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
+from leasehold.model.grant import Grants, grants_to_json
 from leasehold.model.request import Request
 from leasehold.model.run import Run
 
-__all__ = ["chain_entry", "request_entry", "run_entry"]
+__all__ = ["chain_entry", "describe_grants", "request_entry", "run_entry"]
 
 
 def run_entry(kind: EntryKind, run: Run, *, attempt: int, decision: Decision | None = None, **fields: object) -> Entry:
@@ -51,6 +54,14 @@ def chain_entry(kind: EntryKind, chain: Chain, *, decision: Decision | None = No
             "parents": tuple(leaf.lease.parents),
             **fields,
         },
+    )
+
+
+def describe_grants(grants: Grants) -> tuple[str, ...]:
+    """One line per action, as ledger entries write grants; read back by `leasehold.ledger.detail`."""
+    return tuple(
+        f"{action} {msgspec.json.encode(attributes, order='sorted').decode()}"
+        for action, attributes in grants_to_json(grants).items()
     )
 
 

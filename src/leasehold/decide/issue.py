@@ -12,10 +12,10 @@ import msgspec
 from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
-from leasehold.decide.entries import request_entry
+from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, LeaseState, RequestEvent, advance
-from leasehold.decide.request import describe_grants, lease_need, refuse_undelegated
+from leasehold.decide.request import lease_need, refuse_undelegated
 from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -29,7 +29,7 @@ from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import ApprovalNeed, check_grants
 from leasehold.token.digest import sha256_digest
 
-__all__ = ["APPROVED_BY_POLICY", "DrawLease", "capability_digest"]
+__all__ = ["APPROVED_BY_POLICY", "DrawLease", "capability_digest", "refuse_draw"]
 
 APPROVED_BY_POLICY = "policy"
 

@@ -15,7 +15,7 @@ from leasehold.decide.approvals import encode_answers
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
-from leasehold.decide.entries import request_entry
+from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
 from leasehold.ledger.entry import EntryKind
@@ -23,7 +23,7 @@ from leasehold.model.budget import amounts_to_lines
 from leasehold.model.card import Card, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
-from leasehold.model.grant import Grants, grants_to_json
+from leasehold.model.grant import Grants
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
@@ -191,12 +191,4 @@ def request_rows(
             revoked=0,
             held=0,
         ),
-    )
-
-
-def describe_grants(grants: Grants) -> tuple[str, ...]:
-    """One line per action, for ledger entries."""
-    return tuple(
-        f"{action} {msgspec.json.encode(attributes, order='sorted').decode()}"
-        for action, attributes in grants_to_json(grants).items()
     )
