@@ -123,7 +123,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
         earlier = facts.get(CallRow, self.tenant, self.call.admission_id)
         if earlier is not None:
-            return self._answer_again(facts, earlier)
+            return self._answer_again(facts, earlier, now)
         refusal = self._refuse_repeat(facts) or self._refuse_life(facts, now) or self._refuse_scope()
         refusal = refusal or self._refuse_missing_key()
         if refusal is not None:
@@ -140,13 +140,15 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     # 0: repeats
 
-    def _answer_again(self, facts: Facts, row: CallRow) -> tuple[StepAnswer[Admission], Changes]:
+    def _answer_again(self, facts: Facts, row: CallRow, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
         """A guard that lost the answer asks again with the same admission id: the same admission, while it is open."""
         admission = decode_admission(row.body)
         refusal = self._refuse_other_call(admission)
         if refusal is None and row.state != CallState.ADMITTED:
             refusal = deny(Reason.ALREADY_SETTLED, f"{row.admission_id} is {row.state}", check="call is open")
-        return (StepAnswer(allow(), admission), Changes()) if refusal is None else self._denied(facts, refusal)
+        if refusal is not None:
+            return self._denied(facts, refusal)
+        return StepAnswer(allow(), _with_time_left(admission, now)), Changes()
 
     def _refuse_other_call(self, admission: Admission) -> Decision | None:
         """An admission answers only the door, lease and call that it was made for."""
@@ -508,6 +510,13 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "trace": self.call.trace_id,
             "policy": self.policy,
         }
+
+
+def _with_time_left(admission: Admission, now: Instant) -> Admission:
+    """An admission as it stands now: asking again wins no time, or a call could start after its expiry (I5)."""
+    left = now.milliseconds_until(admission.finish_by)
+    passed = max(0, (admission.finish_within_ms or 0) - left)
+    return replace(admission, start_within_ms=max(0, admission.start_within_ms - passed), finish_within_ms=left)
 
 
 def exact_grant(action: str, attributes: Attributes) -> Grant:
