@@ -58,8 +58,8 @@ def questions(scenario: Scenario, world: World) -> list[Move]:
             moves.append(_settle(world, scenario, index, slot.outcome))
         if slot.phase is Phase.RUNNING or (slot.phase is Phase.GONE and scenario.late and _has_run(world, index)):
             moves += [_settle(world, scenario, index, outcome) for outcome in script.outcomes]
-    if is_the_end(world):
-        return [*(move for move in moves if isinstance(move.step, Settle)), *_sweep(world)]
+    if is_the_end(world):  # whatever is left is settled and written off in one order, since all orders come to the same
+        return [*(move for move in moves if isinstance(move.step, Settle)), *_sweep(world)][:1]
     for event in scenario.events:
         may_happen = event.name not in world.used and set(event.after) <= world.used
         if may_happen and (built := event.build(world, policy)) is not None:

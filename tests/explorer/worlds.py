@@ -89,7 +89,7 @@ budget = { calls = 9, usd = "0.10" }
     crashes=True,
     pairs=True,
     goals=frozenset({"settle A done: ok", "admit B: ok", "admit B: completed"}),
-    states=2500,
+    states=800,
 )
 
 
@@ -116,7 +116,7 @@ CALL_APPROVAL = Scenario(
     goals=frozenset(
         {"admit A: ok", "ana approves A: own_request", "ben approves A: ok", "ben approves A: not_entitled"}
     ),
-    states=3000,
+    states=2500,
 )
 
 _READS = """
@@ -167,7 +167,7 @@ LEASE_APPROVAL = Scenario(
     ),
     lease_quorum=2,
     goals=frozenset({"draw 1: ok", "draw 1: approval_needed", "admit A: ok", "ana approves 1: own_request"}),
-    states=500,
+    states=400,
 )
 
 TREE = Scenario(
@@ -190,7 +190,7 @@ TREE = Scenario(
     ),
     ticks_ms=(3_000, 7_000),
     goals=frozenset({"draw 2: ok", "admit C: ok", "admit C: budget", "admit C: revoked", "admit C: run_finished"}),
-    states=7000,
+    states=6000,
 )
 
 ENDING = Scenario(
@@ -212,7 +212,7 @@ ENDING = Scenario(
     crashes=True,
     pairs=True,
     goals=frozenset({"admit B: ending", "admit B: ok", "draw 4: ending", "draw 4: completed", "start child: ending"}),
-    states=1700,
+    states=1600,
 )
 
 KEYS = Scenario(
@@ -246,7 +246,7 @@ REPEATED = Scenario(
     ticks_ms=(12_000,),
     crashes=True,
     goals=frozenset({"admit A: ok", "admit B: in_flight", "admit B: already_done", "admit C: conflict"}),
-    states=3000,
+    states=2500,
 )
 
 RETRIED = Scenario(
@@ -258,7 +258,7 @@ RETRIED = Scenario(
     ticks_ms=(7_000,),
     pairs=True,
     goals=frozenset({"admit A: stale_attempt", "admit A: expired", "admit B: ok"}),
-    states=1600,
+    states=800,
 )
 
 CLOCK = Scenario(
@@ -276,7 +276,7 @@ CLOCK = Scenario(
     ticks_ms=(7_000,),
     skew_ms=-3_600_000,
     goals=frozenset({"admit A: clock", "admit A: stale_epoch", "draw 4: clock", "draw 4: stale_epoch", "admit C: ok"}),
-    states=3300,
+    states=2400,
 )
 
 RESTORED = Scenario(
@@ -287,7 +287,7 @@ RESTORED = Scenario(
     events=(stops("revoke", f"run:{RUN}"), draws(REQUEST, NEXT_LEASE)),
     backups=True,
     goals=frozenset({"admit A: stale_epoch", "admit A: ok", "draw 4: stale_epoch"}),
-    states=4000,
+    states=2200,
 )
 
 _NARROW = FREE.replace('"T-*"', '"T-2"')
@@ -309,7 +309,7 @@ NARROWED = Scenario(
     events=(draws(CHILD_REQUEST, CHILD_LEASE), accepts(_NARROWER, 1), accepts(_CHILDLESS, 2)),
     pairs=True,
     goals=frozenset({"admit A: policy_denies", "admit C: ok", "admit C: no_delegation", "admit D: out_of_range"}),
-    states=550,
+    states=300,
 )
 
 _CLOSES = 'allow."desk.close" = { ticket = ["T-*"] }\napprove."desk.close" = "none"\n'
@@ -363,7 +363,7 @@ TENANTS = Scenario(
     ),
     pairs=True,
     goals=frozenset({"admit A: ok", "admit G: ok", "admit G: revoked", "globex: settle: not_found"}),
-    states=1500,
+    states=700,
 )
 
 
@@ -387,7 +387,7 @@ def _stopped(kind: str, scope: str, tenant: str = "acme") -> Scenario:
         events=(stops(kind, scope, tenant), *((lifts(scope),) if is_lifted else ())),
         pairs=True,
         goals=frozenset({f"{kind} {scope}: ok", f"admit C: {'held' if kind == 'hold' else 'revoked'}", "admit C: ok"}),
-        states=200,
+        states=100,
     )
 
 
@@ -408,7 +408,7 @@ def _begun_anew(scope: str) -> Scenario:
         ),
         pairs=True,
         goals=frozenset({"admit A: revoked", "admit N: revoked", "admit N: ok", "retire: ok"}),
-        states=2000,
+        states=1200,
     )
 
 
