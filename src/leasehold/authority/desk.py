@@ -210,14 +210,15 @@ class Desk:
         ).result()
 
     def _tenant_of(self, scope: Scope, tenant: str) -> str:
-        if scope.kind in (ScopeKind.LEASE, ScopeKind.REQUEST, ScopeKind.RUN):
-            found = self._engine.locate(scope.value)
-            if tenant not in (AUTHORITY_WIDE, found):
-                raise NotFoundError(f"{scope.value} is not in this ledger")
-            return found
         if scope.kind is ScopeKind.TENANT:
-            return scope.value
-        return tenant
+            found = scope.value
+        elif scope.kind in (ScopeKind.LEASE, ScopeKind.REQUEST, ScopeKind.RUN):
+            found = self._engine.locate(scope.value)
+        else:
+            return tenant
+        if tenant not in (AUTHORITY_WIDE, found):
+            raise NotFoundError(f"{scope.value} is not in this ledger")
+        return found
 
     def _runs_in(self, scope: Scope, tenant: str) -> Iterable[RunRow]:
         """Open runs that a revoke has ended: whole runs only, a revoked tool or action leaves the rest alive.
