@@ -101,13 +101,16 @@ class Sweep:
         return len(counts)
 
     def _retire_stops(self) -> int:
-        """Revokes that nothing open is old enough for need not be read by every admission any more."""
+        """Revokes that nothing open is old enough for need not be read by every admission any more.
+
+        Runs are looked for once the stop was read, in every tenant that has one by then: nothing older can come later.
+        """
         queries = self._engine.store.queries
-        tenants = queries.tenants()
-        stops = [row for row in queries.stops([AUTHORITY_WIDE, *tenants]) if row.is_active and row.kind == "revoke"]
+        listed = queries.stops([AUTHORITY_WIDE, *queries.tenants()])
+        stops = [row for row in listed if row.is_active and row.kind == "revoke"]
         retired = 0
         for stop in stops:
-            runs: tuple[RunRow, ...] = queries.open_runs([stop.tenant] if stop.tenant else tenants)
+            runs: tuple[RunRow, ...] = queries.open_runs([stop.tenant] if stop.tenant else queries.tenants())
             oldest = min((run.recorded for run in runs), default=stop.recorded)
             step = RetireStop(tenant=stop.tenant, scope=stop.scope, oldest_open=oldest)
             retired += bool(self._engine.ask(lambda _, step=step: step))  # type: ignore[misc]  # the same
