@@ -28,7 +28,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy, Route
-from leasehold.policy.evaluate import ApprovalNeed, check_grants, need_for_grants
+from leasehold.policy.evaluate import ApprovalNeed, check_grants, implied, need_for_grants
 from leasehold.token.digest import Digester
 
 __all__ = ["AskLease", "Asked", "lease_need", "refuse_undelegated", "request_rows"]
@@ -122,12 +122,17 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             deny=route.deny,
             budget=budget,
             ttl_seconds=asked.ttl_seconds or route.ttl_seconds,
-            ends_on=tuple(action for action in route.ends_on if action in asked.allow),
+            ends_on=tuple(action for action in route.ends_on if action in self._reach()),
             delegation_depth=min(asked.delegation_depth, depth) if asked.delegation_depth >= 0 else depth,
         )
         card = build_card(self.policy_document, self.run, request, need)
         digest = self.digester.digest("card", card_bytes(card))
         return msgspec.structs.replace(request, card_digest=digest), card
+
+    def _reach(self) -> set[str]:
+        """Everything that the lease could be used to do: what is asked for and all that it implies."""
+        asked = self.request.allow
+        return {*asked, *(name for action in asked for name in implied(self.policy_document, action))}
 
 
 def refuse_undelegated(route: Route, run: Run, actions: Iterable[str]) -> Decision | None:
