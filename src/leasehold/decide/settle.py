@@ -75,9 +75,17 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _late(self) -> tuple[StepAnswer[Settlement], Changes]:
-        """The guard came back after the call was written off: its word is kept, its charge stays."""
+        """The guard came back after the call was written off: its word is kept in full, its charge stays."""
         settlement = Settlement(state=CallState.UNKNOWN, charged=dict(self.admission.reserved), late=True)
-        entry = _entry(EntryKind.CALL_LATE, self.admission, outcome=self.outcome.status, reported=self.outcome)
+        told = self._settlement(CallState(self.outcome.status))
+        entry = _entry(
+            EntryKind.CALL_LATE,
+            self.admission,
+            outcome=self.outcome.status,
+            reported=self.outcome,
+            cost=told.charged,
+            overrun=told.overrun,
+        )
         return StepAnswer(allow(), settlement), Changes(entries=(entry,))
 
     def _settled(self, facts: Facts, row: CallRow, state: CallState) -> tuple[StepAnswer[Settlement], Changes]:
