@@ -140,6 +140,12 @@ def test_what_is_not_in_the_ledger_is_not_found(stage: Stage) -> None:
     assert engine.locate(lease.lease.lease_id) == "acme"
 
 
+def test_a_run_of_another_ledger_has_no_receipt_here(stage: Stage) -> None:
+    stranger = replace(stage.start().run, run_id=stage.authority.engine.system.new_id("run"))
+    with pytest.raises(NotFoundError, match="is not in this ledger"):
+        stage.authority.receipts.build(stranger)
+
+
 @pytest.mark.requirement("F1")
 def test_an_admission_is_settled_by_a_process_that_did_not_admit_it(stage: Stage) -> None:
     admitted = stage.admit(stage.lease(), "ticket.update", key="a")

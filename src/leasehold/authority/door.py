@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -18,7 +19,6 @@ from leasehold.authority.looking import look_at_chain
 from leasehold.decide.admit import Admit, call_digest
 from leasehold.decide.chain import Chain
 from leasehold.decide.documents import decode_admission
-from leasehold.decide.facts import Ref
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
@@ -36,6 +36,8 @@ from leasehold.token.codes import TokenCode
 from leasehold.token.verify import VerifiedToken
 
 __all__ = ["EmbeddedDoor", "ForgeryCounter", "narrow_to"]
+
+A = TypeVar("A")
 
 _REASONS = {
     TokenCode.AUDIENCE: Reason.WRONG_TOOL,
@@ -232,8 +234,8 @@ class EmbeddedDoor:
         if kept is not None:
             return kept
         for tenant in self._engine.store.queries.tenants():
-            row = self._engine.store.queries.rows([Ref(CallRow, (tenant, admission_id))])[0]
-            if isinstance(row, CallRow):
+            row = self._engine.row(CallRow, tenant, admission_id)
+            if row is not None:
                 return decode_admission(row.body)
         raise NotFoundError(f"{admission_id} was never admitted")
 
@@ -261,7 +263,7 @@ def _arguments(call: Call) -> Mapping[str, Json]:
     return value
 
 
-def _failed(error: Exception) -> Future:  # type: ignore[type-arg]  # a failed future is of any type
-    future: Future = Future()  # type: ignore[type-arg]  # the same
+def _failed(error: Exception) -> Future[A]:
+    future: Future[A] = Future()
     future.set_exception(error)
     return future

@@ -15,9 +15,9 @@ import msgspec
 
 from leasehold.decide.chain import Chain, ChainLink
 from leasehold.decide.documents import decode_lease, decode_request, decode_run
-from leasehold.decide.facts import Step, StepAnswer
+from leasehold.decide.facts import Ref, Step, StepAnswer
 from leasehold.decide.issue import capability_digest
-from leasehold.decide.rows import AUTHORITY_WIDE
+from leasehold.decide.rows import AUTHORITY_WIDE, RequestRow, Row, RunRow
 from leasehold.errors import ApprovalNeeded, Denied, NotFoundError, StoreError, UnavailableError
 from leasehold.model.call import Admission
 from leasehold.model.canonical import decode as decode_json
@@ -38,6 +38,7 @@ __all__ = ["Engine", "Identity", "refusal_error", "then"]
 
 A = TypeVar("A")
 B = TypeVar("B")
+R = TypeVar("R", bound=Row)
 V = TypeVar("V")
 
 MAX_REBUILDS = 8
@@ -226,6 +227,35 @@ class Engine:
         if row is None:
             raise NotFoundError(f"{row_id} is not in this ledger")
         return row.tenant
+
+    # rows
+
+    def row(self, row_type: type[R], *key: str) -> R | None:
+        """One row as it is committed now, or None if there is none."""
+        row = self.store.queries.rows([Ref(row_type, key)])[0]  # type: ignore[arg-type]  # R is one of the rows
+        return row if isinstance(row, row_type) else None
+
+    def run_row(self, tenant: str, run_id: str) -> RunRow:
+        """State and newest attempt of a run.
+
+        Raises:
+            NotFoundError: the tenant has no such run.
+        """
+        row = self.row(RunRow, tenant, run_id)
+        if row is None:
+            raise NotFoundError(f"{run_id} is not in this ledger")
+        return row
+
+    def request_row(self, tenant: str, request_id: str) -> RequestRow:
+        """State and answers of a request.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+        """
+        row = self.row(RequestRow, tenant, request_id)
+        if row is None:
+            raise NotFoundError(f"{request_id} is not in this ledger")
+        return row
 
     # keys
 

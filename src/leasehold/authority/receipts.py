@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leasehold.authority.engine import Engine
-from leasehold.decide.facts import Ref
-from leasehold.decide.rows import RunRow
-from leasehold.errors import NotFoundError
 from leasehold.ledger.checkpoint import Checkpoint, sign
 from leasehold.ledger.checkpoint import parse as parse_checkpoint
 from leasehold.ledger.entry import Entry, decode_entry
@@ -85,9 +82,7 @@ class Receipts:
         return entries, [inclusion_proof(self._engine.store.queries, entry.index, size) for entry in entries]
 
     def _entries(self, run: Run, size: int) -> tuple[Entry, ...]:
-        row = self._engine.store.queries.rows([Ref(RunRow, (run.tenant, run.run_id))])[0]
-        if not isinstance(row, RunRow):
-            raise NotFoundError(f"{run.run_id} is not in this ledger")
+        row = self._engine.run_row(run.tenant, run.run_id)
         return entries_of_run(map(decode_entry, self._bodies(row.recorded, size)), run.tenant, run.run_id)
 
     def _bodies(self, begin: int, size: int) -> Iterator[bytes]:

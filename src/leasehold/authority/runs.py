@@ -14,15 +14,14 @@ from leasehold.authority.engine import Engine, then
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.answer import Withdraw
 from leasehold.decide.chain import Chain
-from leasehold.decide.facts import Ref
 from leasehold.decide.finish import FinishRun
 from leasehold.decide.issue import DrawLease, refuse_draw
 from leasehold.decide.lifecycles import LeaseState, RunState
 from leasehold.decide.request import AskLease
 from leasehold.decide.retry import Retry
-from leasehold.decide.rows import RequestRow, RunRow
+from leasehold.decide.rows import RunRow
 from leasehold.decide.start import Start
-from leasehold.errors import Denied, InvalidError, NotFoundError
+from leasehold.errors import Denied, InvalidError
 from leasehold.model.budget import CALLS, amounts_from_json
 from leasehold.model.decision import Reason, deny
 from leasehold.model.grant import grants_from_json
@@ -31,7 +30,7 @@ from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
 from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.model.run import Link, Run, RunAttempt
 
-__all__ = ["Runs"]
+__all__ = ["ALL_DEPTH", "Runs"]
 
 ALL_DEPTH = -1
 """Ask for as much delegation as the route allows."""
@@ -107,9 +106,7 @@ class Runs:
             NotFoundError: there is no such run.
         """
         tenant = self._engine.locate(check_id(run_id, "run"))
-        row = self._engine.store.queries.rows([Ref(RunRow, (tenant, run_id))])[0]
-        if not isinstance(row, RunRow):
-            raise NotFoundError(f"{run_id} is not in this ledger")
+        row = self._engine.run_row(tenant, run_id)
         return RunAttempt(run=self._engine.run(tenant, run_id), attempt=row.attempt)
 
     def request(
@@ -153,7 +150,7 @@ class Runs:
         )
         stored = self._engine.run(run.tenant, run.run_id)
         parent = self._parent_chain(stored)
-        asked = self._engine.submit(
+        asked = self._engine.ask(
             lambda policy: AskLease(
                 policy_document=policy,
                 digester=self._engine.digester(run.tenant),
@@ -162,7 +159,7 @@ class Runs:
                 above=tuple(link.lease.allow for link in parent),
             )
         )
-        return asked.result().request
+        return asked.request
 
     def find_request(self, request_id: str) -> Request:
         """A request by its id, in whatever process it is asked for.
@@ -174,7 +171,7 @@ class Runs:
 
     def request_state(self, request: Request) -> RequestState:
         """Where a request stands now."""
-        return RequestState(self._row(request).state)
+        return RequestState(self._engine.request_row(request.tenant, request.request_id).state)
 
     def withdraw(self, request: Request) -> RequestState:
         """Take a pending request back.
@@ -197,15 +194,12 @@ class Runs:
         self._waiters.add(lambda: self._is_decided(asked, decided))
         result: Future[HeldLease] = Future()
 
-        def drawn(done: Future[HeldLease]) -> None:
-            _copy(done, result)
-
         def ready(done: Future[Request]) -> None:
             if (error := done.exception()) is not None:
                 result.set_exception(error)
                 return
             try:
-                self.submit_draw(done.result()).add_done_callback(drawn)
+                self.submit_draw(done.result()).add_done_callback(lambda drawn: _copy(drawn, result))
             except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits
                 result.set_exception(error)
 
@@ -322,18 +316,12 @@ class Runs:
             raise Denied(deny(Reason.NOT_FOUND, "the lease that this run was delegated from is gone"))
         return self._engine.chain(run.tenant, rows[0].lease_id)
 
-    def _row(self, request: Request) -> RequestRow:
-        row = self._engine.store.queries.rows([Ref(RequestRow, (request.tenant, request.request_id))])[0]
-        if not isinstance(row, RequestRow):
-            raise NotFoundError(f"{request.request_id} is not in this ledger")
-        return row
-
     def _is_decided(self, request: Request, decided: Future[Request]) -> bool:
         """Look once whether people have decided; if so, or if they never will, resolve the Future."""
         if decided.done():
             return True
         try:
-            row = self._row(request)
+            row = self._engine.request_row(request.tenant, request.request_id)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits
             decided.set_exception(error)
             return True
