@@ -15,10 +15,9 @@ from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
 from leasehold.decide.answer import Answered, AnswerRequest
 from leasehold.decide.chain import Chain
-from leasehold.decide.facts import Ref
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
-from leasehold.decide.stop import Lift, Stop, Stopped
+from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.card import Card
@@ -118,7 +117,7 @@ class Desk:
         )
         stored = self._engine.request(request.tenant, request.request_id)
         run = self._engine.run(stored.tenant, stored.run_id)
-        return self._engine.submit(
+        return self._engine.ask(
             lambda policy: AnswerRequest(
                 policy_document=policy,
                 run=run,
@@ -127,7 +126,7 @@ class Desk:
                 card_digest=statement.card_digest,
                 public_key=key.to_bytes(),
             )
-        ).result()
+        )
 
     def pending(self) -> tuple[Request, ...]:
         """Requests that wait for people, the oldest first."""
@@ -141,10 +140,7 @@ class Desk:
         Raises:
             NotFoundError: there is no such request.
         """
-        row = self._engine.store.queries.rows([Ref(RequestRow, (request.tenant, request.request_id))])[0]
-        if not isinstance(row, RequestRow):
-            raise NotFoundError(f"{request.request_id} is not in this ledger")
-        return row
+        return self._engine.request_row(request.tenant, request.request_id)
 
     # stops
 
@@ -180,7 +176,7 @@ class Desk:
 
     def _lift_one(self, scope: Scope, signatory: Signatory, reason: str, tenant: str) -> Scope:
         place = self._tenant_of(scope, tenant)
-        return self._engine.submit(
+        return self._engine.ask(
             lambda policy: Lift(
                 policy_document=policy,
                 tenant=place,
@@ -189,7 +185,7 @@ class Desk:
                 public_key=signatory.key.public().to_bytes(),
                 reason=reason,
             )
-        ).result()
+        )
 
     def _stop(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
         if scope.kind is ScopeKind.LEASE:
@@ -205,9 +201,9 @@ class Desk:
 
     def _stop_one(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
         place = self._tenant_of(scope, tenant)
-        return self._engine.submit(
+        return self._engine.ask(
             lambda policy: Stop(policy_document=policy, tenant=place, scope=scope, kind=kind, by=by, reason=reason)
-        ).result()
+        )
 
     def _tenant_of(self, scope: Scope, tenant: str) -> str:
         if scope.kind is ScopeKind.TENANT:
@@ -226,10 +222,10 @@ class Desk:
         A run that began after a wide revoke is not among them.
         """
         queries = self._engine.store.queries
-        stop = queries.rows([Ref(StopRow, (self._tenant_of(scope, tenant), str(scope), "revoke"))])[0]
+        stop = self._engine.row(StopRow, self._tenant_of(scope, tenant), str(scope), "revoke")
         for row in queries.open_runs([tenant] if tenant else queries.tenants()):
-            is_older = not isinstance(stop, StopRow) or row.recorded < stop.recorded
-            if is_older and _is_run_in(scope, row):
+            is_older = stop is None or row.recorded < stop.recorded
+            if is_older and covers_run(scope, row):
                 yield row
 
     # people and policy
@@ -245,9 +241,7 @@ class Desk:
         Raises:
             Denied: the person has another key, or the key was brought before.
         """
-        return self._engine.submit(
-            lambda _: AddPerson(person=person, public_key=key.to_bytes(), key_id=key.kid, by=by)
-        ).result()
+        return self._engine.ask(lambda _: AddPerson(person=person, public_key=key.to_bytes(), key_id=key.kid, by=by))
 
     def remove_person(self, person: str, *, by: str) -> str:
         """Remove a person's key; their earlier answers count no more.
@@ -260,6 +254,7 @@ class Desk:
     def accept_policy(self, policy: Policy, *, by: str, widened: Sequence[str] = ()) -> str:
         """Make a policy the active one, and answer its hash."""
         step = AcceptPolicy(policy_document=policy, by=by, widened=tuple(widened))
+        # Not through `ask`, which builds steps under the active policy: a fresh state has none yet.
         reply = self._engine.store.submit(step).result()
         if not reply.decision.is_allowed or reply.value is None:
             raise Denied(reply.decision)
@@ -275,8 +270,8 @@ class Desk:
         return self._engine.ask(lambda _: RaiseEpoch(by=by, reason=reason, at_least=at_least))
 
     def _person_key(self, person: str) -> PublicKey:
-        row = self._engine.store.queries.rows([Ref(PersonRow, (AUTHORITY_WIDE, person))])[0]
-        if not isinstance(row, PersonRow) or row.state != "active":
+        row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)
+        if row is None or row.state != "active":
             raise Denied(
                 deny(Reason.NOT_ENTITLED, f"{person} has no key here", enough="leasehold person add " + person)
             )
@@ -305,23 +300,3 @@ class Desk:
     def search(self, query: LedgerQuery) -> tuple[Entry, ...]:
         """Ledger entries that meet a query, the newest first."""
         return tuple(decode_entry(line.body) for line in self._engine.store.queries.search(query))
-
-
-def _is_run_in(scope: Scope, row: RunRow) -> bool:
-    match scope.kind:
-        case ScopeKind.ALL:
-            return True
-        case ScopeKind.RUN:
-            return scope.value == row.run_id
-        case ScopeKind.TENANT:
-            return scope.value == row.tenant
-        case ScopeKind.ENVIRONMENT:
-            return scope.value == row.environment
-        case ScopeKind.ROUTE:
-            return scope.value == row.route
-        case ScopeKind.AGENT:
-            return scope.value == row.agent
-        case ScopeKind.PERSON:
-            return scope.value == row.requested_by
-        case ScopeKind.LEASE | ScopeKind.REQUEST | ScopeKind.TOOL | ScopeKind.ACTION:
-            return False

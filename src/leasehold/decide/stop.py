@@ -23,7 +23,7 @@ from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import Policy, Power
 from leasehold.policy.evaluate import has_power, implied
 
-__all__ = ["Lift", "Stop", "StopKind", "Stopped", "covers"]
+__all__ = ["Lift", "Stop", "StopKind", "Stopped", "covers", "covers_run"]
 
 StopKind = str
 """`revoke` or `hold`."""
@@ -174,6 +174,27 @@ def covers(policy: Policy, scope: Scope, call: Admission) -> bool:
             return scope.value in {split_action(action)[0] for action in actions}
         case ScopeKind.ACTION:
             return scope.value in actions
+
+
+def covers_run(scope: Scope, row: RunRow) -> bool:
+    """Whether a whole run stands under a scope; of a lease, request, tool or action scope only a part of one does."""
+    match scope.kind:
+        case ScopeKind.ALL:
+            return True
+        case ScopeKind.RUN:
+            return scope.value == row.run_id
+        case ScopeKind.TENANT:
+            return scope.value == row.tenant
+        case ScopeKind.ENVIRONMENT:
+            return scope.value == row.environment
+        case ScopeKind.ROUTE:
+            return scope.value == row.route
+        case ScopeKind.AGENT:
+            return scope.value == row.agent
+        case ScopeKind.PERSON:
+            return scope.value == row.requested_by
+        case ScopeKind.LEASE | ScopeKind.REQUEST | ScopeKind.TOOL | ScopeKind.ACTION:
+            return False
 
 
 def _target(tenant: str, scope: Scope, kind: StopKind) -> Ref:
