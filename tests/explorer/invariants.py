@@ -5,7 +5,7 @@ Each check raises `BrokenInvariantError` with the invariant's name. The search t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from explorer.scenario import ANA, Scenario, Script
 from explorer.steps import DIGESTER, chain_of
@@ -13,6 +13,7 @@ from explorer.world import Ack, Decided, Execution, World
 from leasehold.decide.chain import Chain
 from leasehold.decide.facts import Key, key_of
 from leasehold.decide.rows import AccountRow, CallRow, ControlRow, LeaseRow, RequestRow, Row, RunRow
+from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
 from leasehold.model.budget import CALLS, MICROS
 from leasehold.model.call import Admission, CallState
@@ -102,6 +103,13 @@ def _spent(execution: Execution, unit: str) -> int:
     if execution.actual is not None:
         return dict(execution.actual).get(unit, 0)
     return MICROS if unit == CALLS else dict(execution.reserved).get(unit, 0)
+
+
+def check_evidence(world: World, admission_id: str, actual: Mapping[str, int]) -> None:
+    """What a guard reported too late to be charged stands in the ledger in full (I2)."""
+    told = [each for each in world.ledger if each.kind is EntryKind.CALL_LATE and each.admission == admission_id]
+    is_told = any(all(entry.cost.get(unit) == amount for unit, amount in actual.items()) for entry in told)
+    demand(is_told, "I2", f"{admission_id} really cost {dict(actual)}, and the ledger does not say so")
 
 
 def check_end(world: World) -> None:

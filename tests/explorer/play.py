@@ -12,7 +12,16 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from explorer.invariants import check_admitted, check_answer, check_batch, check_lease, check_money, check_start, demand
+from explorer.invariants import (
+    check_admitted,
+    check_answer,
+    check_batch,
+    check_evidence,
+    check_lease,
+    check_money,
+    check_start,
+    demand,
+)
 from explorer.scenario import BEGIN_MS, THE_END_MS, Event, Scenario
 from explorer.steps import admission_of, admit, chain_of
 from explorer.world import Ack, Decided, Execution, Phase, World, submit
@@ -208,11 +217,10 @@ def _hear(world: World, move: Move, answer: StepAnswer[object], *, is_lost: bool
     if isinstance(move.step, Settle):
         phase = Phase.TOLD if is_lost else Phase.OVER
         return world.with_slot(move.index, phase=phase, outcome=move.name.rpartition(" ")[2])
-    asked_ms = slot.asked_ms if slot.phase is Phase.LOST else world.clock_ms
     if not isinstance(answer.value, Admission):
         return world.with_slot(move.index, phase=Phase.OVER) if slot.phase is Phase.LOST else world
     phase = Phase.LOST if is_lost else Phase.HELD
-    return world.with_slot(move.index, phase=phase, asked_ms=asked_ms, admission=answer.value)
+    return world.with_slot(move.index, phase=phase, asked_ms=world.clock_ms, admission=answer.value)
 
 
 def _observe(scenario: Scenario, before: World, after: World, move: Move, answer: StepAnswer[object]) -> World:
@@ -282,6 +290,8 @@ def _observe_settled(scenario: Scenario, after: World, move: Move, settlement: S
         else each
         for each in ghosts.executions
     )
+    if settlement.late and outcome != CallState.NOT_STARTED:
+        check_evidence(after, admission.admission_id, actual)
     over = _ended_by(after, admission) if outcome in ("done", "failed") else set()
     overruns = {
         (account, unit)

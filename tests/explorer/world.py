@@ -56,7 +56,7 @@ class Slot(msgspec.Struct, frozen=True):
 
     @property
     def start_by_ms(self) -> int:
-        """The guard starts before this, counted from before it asked."""
+        """The guard starts before this, counted from before it asked, or asked again for a lost answer."""
         return self.asked_ms + self.admission.start_within_ms if self.admission is not None else 0
 
 

@@ -66,7 +66,20 @@ RACE = Scenario(
     late=True,
     pairs=True,
     goals=frozenset({"admit A: ok", "admit B: budget", "admit A: in_flight", "admit A: outcome_unknown"}),
-    states=3500,
+    states=5000,
+)
+
+RESENT = Scenario(
+    name="an answer that is lost again and again",
+    policies=(policy(FREE),),
+    setup=set_up(),
+    scripts=(Script("A", key="a"),),
+    ticks_ms=(3_000, 6_000, 7_000, 12_000),
+    losses=True,
+    crashes=True,
+    late=True,
+    goals=frozenset({"admit A: ok", "admit A: already_settled", "settle A done: ok"}),
+    states=300,
 )
 
 OVERRUN = Scenario(
@@ -82,14 +95,15 @@ budget = { calls = 9, usd = "0.10" }
     ),
     setup=set_up({"desk.pay": ANY_TICKET, "desk.update": ANY_TICKET}),
     scripts=(
-        Script("A", "desk.pay", key="a", cost=(("usd", 200_000),), outcomes=("done", "failed")),
+        Script("A", "desk.pay", key="a", cost=(("usd", 200_000),)),
         Script("B", "desk.pay", "T-2", key="b", cost=(("usd", 50_000),)),
         Script("C", key="c"),
     ),
+    ticks_ms=(12_000,),
     crashes=True,
-    pairs=True,
+    late=True,
     goals=frozenset({"settle A done: ok", "admit B: ok", "admit B: completed"}),
-    states=800,
+    states=4000,
 )
 
 
@@ -437,6 +451,7 @@ ANEW = tuple(map(_begun_anew, ("agent:bot", "action:desk.update")))
 
 WORLDS = (
     RACE,
+    RESENT,
     OVERRUN,
     CALL_APPROVAL,
     APPROVED_ONCE,
