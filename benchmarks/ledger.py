@@ -40,18 +40,20 @@ def run(folder: Path, *, quick: bool) -> Table:
             for name, operation in history.operations().items():
                 cases[f"{name} {size}"] = partial(per_operation, operation, count)
         found = interleave("ledger", cases, 2 if quick else 9)
+        old = {size: history.oldest_receipt() for size, history in histories.items()}
     finally:
         for history in histories.values():
             history.close()
     small, large = sizes
-    allowed = math.log2(large) / math.log2(small)
+    target = Target(round(math.log2(large) / math.log2(small), 2))
     lines = []
     for name in next(iter(histories.values())).operations():
         lines.append(Line(f"{name}, {small:,} entries", found.seconds(f"{name} {small}")))
         ratio = found.quotient(f"{name} {large}", f"{name} {small}")
-        lines.append(
-            Line(f"{name}, {large:,}", found.seconds(f"{name} {large}"), ratio, f"{small:,}", Target(round(allowed, 2)))
-        )
+        lines.append(Line(f"{name}, {large:,}", found.seconds(f"{name} {large}"), ratio, f"{small:,}", target))
+    name = "receipt of a run as old as the ledger (once)"
+    lines.append(Line(f"{name}, {small:,} entries", old[small]))
+    lines.append(Line(f"{name}, {large:,}", old[large], old[large] / old[small], f"{small:,}", target))
     return Table("The ledger as it grows", lines)
 
 
@@ -60,7 +62,8 @@ class History:
 
     def __init__(self, database: Path, size: int) -> None:
         self._stage = Stage(database)
-        self._token = self._stage.lease().token_for("ticket")
+        self._oldest = self._stage.start()
+        self._token = self._stage.lease(self._oldest).token_for("ticket")
         self._stage.pair(self._token)
         with self._stage.closed() as connection:
             lengthen(connection, size)
@@ -77,6 +80,13 @@ class History:
             self._stage.pair(token)
         self._stage.authority.runs.end(run.run, "done")
         return run
+
+    def oldest_receipt(self) -> float:
+        """The seconds of the receipt of a run that was open while the whole ledger was written."""
+        progress(f"ledger: a receipt over {self._size:,} entries")
+        seconds = per_operation(lambda: self._stage.authority.receipts.build(self._oldest.run), 1)
+        progress("")
+        return seconds
 
     def operations(self) -> dict[str, Callable[[], object]]:
         """What is measured, by name."""

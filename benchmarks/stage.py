@@ -6,6 +6,8 @@ lane reads once a batch counts, so that a benchmark knows how large the batches 
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -160,6 +162,17 @@ def in_threads(callers: int, count: int, work: Callable[[], None]) -> float:
     for thread in threads:
         thread.join()
     return (perf_counter() - began) / (callers * count)
+
+
+@contextmanager
+def memory_folder(otherwise: Path) -> Iterator[Path]:
+    """A scratch folder whose files are in memory, so that a simulated sync is the only one; else the folder given."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        yield otherwise
+        return
+    with tempfile.TemporaryDirectory(prefix="leasehold-bench-", dir=shared) as folder:
+        yield Path(folder)
 
 
 @contextmanager
