@@ -16,6 +16,7 @@ from leasehold.authority.runs import Runs
 from leasehold.decide.answer import Answered, AnswerRequest
 from leasehold.decide.chain import Chain
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
+from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.errors import Denied, NotFoundError
@@ -23,7 +24,7 @@ from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.card import Card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.request import Answer, Request, Verdict
-from leasehold.model.scope import Scope, ScopeKind
+from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy
 from leasehold.store.queries import LedgerQuery
 from leasehold.token.keys import PublicKey, SigningKey
@@ -153,14 +154,14 @@ class Desk:
         Raises:
             NotFoundError: there is no such lease, request or run.
         """
-        stopped = self._stop(scope, "revoke", by, reason, tenant)
+        stopped = self._stop(scope, StopKind.REVOKE, by, reason, tenant)
         for row in self._runs_in(scope, tenant):
             self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked")
         return stopped
 
     def hold(self, scope: Scope, *, by: str, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
         """Let nothing start in a scope until the hold is lifted: the kill switch. Answers the calls in flight."""
-        return self._stop(scope, "hold", by, reason, tenant)
+        return self._stop(scope, StopKind.HOLD, by, reason, tenant)
 
     def lift(self, scope: Scope, signatory: Signatory, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Scope:
         """Lift a hold.
@@ -187,7 +188,7 @@ class Desk:
             )
         )
 
-    def _stop(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
+    def _stop(self, scope: Scope, kind: StopKind, by: str, reason: str, tenant: str) -> Stopped:
         if scope.kind is ScopeKind.LEASE:
             source = self._stop(self._source_of(scope), kind, by, reason, tenant)
             self._stop_one(scope, kind, by, reason, tenant)
@@ -199,7 +200,7 @@ class Desk:
         chain = self._engine.chain(self._engine.locate(lease.value), lease.value)
         return Scope(ScopeKind.REQUEST, chain[-1].lease.request_id)
 
-    def _stop_one(self, scope: Scope, kind: str, by: str, reason: str, tenant: str) -> Stopped:
+    def _stop_one(self, scope: Scope, kind: StopKind, by: str, reason: str, tenant: str) -> Stopped:
         place = self._tenant_of(scope, tenant)
         return self._engine.ask(
             lambda policy: Stop(policy_document=policy, tenant=place, scope=scope, kind=kind, by=by, reason=reason)
@@ -222,7 +223,7 @@ class Desk:
         A run that began after a wide revoke is not among them.
         """
         queries = self._engine.store.queries
-        stop = self._engine.row(StopRow, self._tenant_of(scope, tenant), str(scope), "revoke")
+        stop = self._engine.row(StopRow, self._tenant_of(scope, tenant), str(scope), StopKind.REVOKE)
         for row in queries.open_runs([tenant] if tenant else queries.tenants()):
             is_older = stop is None or row.recorded < stop.recorded
             if is_older and covers_run(scope, row):
@@ -233,7 +234,7 @@ class Desk:
     def people(self) -> tuple[PersonRow, ...]:
         """The people with keys here."""
         rows = self._engine.store.queries.people([AUTHORITY_WIDE])
-        return tuple(row for row in rows if row.state in ("active", "removed"))
+        return tuple(row for row in rows if row.state != PersonState.KEY)
 
     def add_person(self, person: str, key: PublicKey, *, by: str) -> str:
         """Add the public half of a person's key.
@@ -271,7 +272,7 @@ class Desk:
 
     def _person_key(self, person: str) -> PublicKey:
         row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)
-        if row is None or row.state != "active":
+        if row is None or row.state != PersonState.ACTIVE:
             raise Denied(
                 deny(Reason.NOT_ENTITLED, f"{person} has no key here", enough="leasehold person add " + person)
             )

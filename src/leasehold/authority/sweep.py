@@ -22,6 +22,7 @@ from leasehold.decide.govern import CountForgeries
 from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, RequestRow, RunRow
 from leasehold.decide.settle import ConcludeUnknown
 from leasehold.errors import LeaseholdError
+from leasehold.model.scope import StopKind
 
 __all__ = ["Sweep"]
 
@@ -107,7 +108,7 @@ class Sweep:
         """
         queries = self._engine.store.queries
         listed = queries.stops([AUTHORITY_WIDE, *queries.tenants()])
-        stops = [row for row in listed if row.is_active and row.kind == "revoke"]
+        stops = [row for row in listed if row.is_active and row.kind == StopKind.REVOKE]
         retired = 0
         for stop in stops:
             runs: tuple[RunRow, ...] = queries.open_runs([stop.tenant] if stop.tenant else queries.tenants())

@@ -24,6 +24,7 @@ from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
+from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.policy.document import Policy
@@ -82,7 +83,7 @@ def _look(files: StateFiles) -> tuple[ControlRow, frozenset[str]]:
     reader = open_read_only(files.database)
     try:
         people = reader.queries.people([AUTHORITY_WIDE])
-        return reader.queries.control(), frozenset(row.person for row in people if row.state == "active")
+        return reader.queries.control(), frozenset(row.person for row in people if row.state == PersonState.ACTIVE)
     finally:
         reader.close()
 

@@ -10,6 +10,7 @@ from leasehold.authority import Authority
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.stop import give_stopped
 from leasehold.config import ensure_key_ring, open_state
+from leasehold.decide.lifecycles import PersonState
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.model.text import check_identifier
 from leasehold.token.keys import DocumentType, PublicKey, SigningKey
@@ -99,7 +100,7 @@ def offboard(session: Session, name: str, reason: str) -> None:
 
 
 def _has_key(authority: Authority, name: str) -> bool:
-    return any(row.person == name and row.state == "active" for row in authority.desk.people())
+    return any(row.person == name and row.state == PersonState.ACTIVE for row in authority.desk.people())
 
 
 def _drop_file(session: Session, name: str) -> None:

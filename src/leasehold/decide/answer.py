@@ -14,7 +14,7 @@ from leasehold.decide.approvals import answers_of, approver_needs, approvers_of,
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
-from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
+from leasehold.decide.lifecycles import REQUEST_TABLE, PersonState, RequestEvent, advance
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.ledger.entry import Entry, EntryKind
@@ -102,7 +102,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         return deny(Reason.CARD_CHANGED, "the answer names another card than the request has", check="same card digest")
 
     def _refuse_key(self, person: PersonRow | None) -> Decision | None:
-        if person is not None and person.state == "active" and person.public_key == self.public_key:
+        if person is not None and person.state == PersonState.ACTIVE and person.public_key == self.public_key:
             return None
         return deny(
             Reason.BAD_SIGNATURE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from leasehold.decide.facts import Facts, Need, Ref
+from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
@@ -78,7 +79,7 @@ def approvers_of(
 
 def _has_key(person: PersonRow | None, key_id: str) -> bool:
     """Whether the key that gave an answer is still that person's: a removed or replaced key says nothing any more."""
-    return person is not None and person.state == "active" and raw_thumbprint(person.public_key) == key_id
+    return person is not None and person.state == PersonState.ACTIVE and raw_thumbprint(person.public_key) == key_id
 
 
 def is_approved(

@@ -19,7 +19,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.request import RequestState
 from leasehold.model.run import Run
-from leasehold.model.scope import Scope, ScopeKind
+from leasehold.model.scope import Scope, ScopeKind, StopKind
 
 __all__ = [
     "Chain",
@@ -252,7 +252,7 @@ def _refuse_stops(stops: Sequence[StopRow], above: set[str], recorded: int) -> D
     for stop in stops:
         if stop.scope not in above:
             continue
-        if stop.kind == "hold":
+        if stop.kind == StopKind.HOLD:
             return _held(Scope.parse(stop.scope), stop.reason)
         if recorded < stop.recorded:
             return _revoked(Scope.parse(stop.scope), stop.reason)

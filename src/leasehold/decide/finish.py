@@ -33,6 +33,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.model.run import Run
+from leasehold.model.scope import StopKind
 
 __all__ = ["CloseRequest", "EndLease", "FinishRun", "RetireStop"]
 
@@ -217,10 +218,10 @@ class RetireStop(msgspec.Struct, frozen=True, kw_only=True):
     needs_clock: bool = True
 
     def keys(self) -> Sequence[Need]:
-        return [Ref(StopRow, (self.tenant, self.scope, "revoke"))]
+        return [Ref(StopRow, (self.tenant, self.scope, StopKind.REVOKE))]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[bool], Changes]:
-        row = facts.get(StopRow, self.tenant, self.scope, "revoke")
+        row = facts.get(StopRow, self.tenant, self.scope, StopKind.REVOKE)
         if row is None or not row.is_active or row.recorded > self.oldest_open:
             return StepAnswer(allow(), False), Changes()
         return StepAnswer(allow(), True), Changes(rows=(replace(row, is_active=0),))

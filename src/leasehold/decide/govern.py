@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Reason, allow, deny
@@ -74,7 +75,7 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
-        if row is not None and row.state == "active":
+        if row is not None and row.state == PersonState.ACTIVE:
             same = row.public_key == self.public_key
             refusal = deny(Reason.CONFLICT, f"{self.person} has a key already", enough="person remove, then add")
             return StepAnswer(allow() if same else refusal, self.person if same else None), Changes()
@@ -85,7 +86,7 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
                 tenant=AUTHORITY_WIDE,
                 person=name,
                 public_key=self.public_key,
-                state="active" if name == self.person else "key",
+                state=PersonState.ACTIVE if name == self.person else PersonState.KEY,
                 recorded=facts.next_index,
             )
             for name in (self.person, self._key_name)
@@ -112,10 +113,11 @@ class RemovePerson(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
-        if row is None or row.state != "active":
+        if row is None or row.state != PersonState.ACTIVE:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.person} has no key here")), Changes()
         entry = Entry(kind=EntryKind.PERSON_REMOVED, person=self.person, detail={"by": self.by})
-        return StepAnswer(allow(), self.person), Changes(rows=(replace(row, state="removed"),), entries=(entry,))
+        removed = replace(row, state=PersonState.REMOVED)
+        return StepAnswer(allow(), self.person), Changes(rows=(removed,), entries=(entry,))
 
 
 class ConfirmClock(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,11 +21,20 @@ __all__ = [
     "CallEvent",
     "LeaseEvent",
     "LeaseState",
+    "PersonState",
     "RequestEvent",
     "RunEvent",
     "RunState",
     "advance",
 ]
+
+
+class PersonState(StrEnum):
+    """Where a person's key stands. `key` marks the row that says whose a key was, so that nobody else can bring it."""
+
+    ACTIVE = "active"
+    REMOVED = "removed"
+    KEY = "key"
 
 
 class RunState(StrEnum):

@@ -13,27 +13,25 @@ from msgspec.structs import replace
 
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
+from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, PersonRow, RequestRow, Row, RunRow, StopRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.grant import split_action
 from leasehold.model.instant import Instant
-from leasehold.model.scope import Scope, ScopeKind
+from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy, Power
 from leasehold.policy.evaluate import has_power, implied
 
-__all__ = ["Lift", "Stop", "StopKind", "Stopped", "covers", "covers_run"]
-
-StopKind = str
-"""`revoke` or `hold`."""
+__all__ = ["Lift", "Stop", "Stopped", "covers", "covers_run"]
 
 _NARROW: dict[ScopeKind, type[LeaseRow] | type[RequestRow] | type[RunRow]] = {
     ScopeKind.LEASE: LeaseRow,
     ScopeKind.REQUEST: RequestRow,
     ScopeKind.RUN: RunRow,
 }
-_KINDS = {"revoke": EntryKind.REVOKED, "hold": EntryKind.HELD}
+_KINDS = {StopKind.REVOKE: EntryKind.REVOKED, StopKind.HOLD: EntryKind.HELD}
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -86,7 +84,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
             row = facts.get(narrow, self.tenant, self.scope.value)
             if row is None:
                 return None
-            return replace(row, revoked=1) if self.kind == "revoke" else replace(row, held=1)
+            return replace(row, revoked=1) if self.kind == StopKind.REVOKE else replace(row, held=1)
         return StopRow(
             tenant=self.tenant,
             scope=str(self.scope),
@@ -118,10 +116,10 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
     def keys(self) -> Sequence[Need]:
-        return [_target(self.tenant, self.scope, "hold"), Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+        return [_target(self.tenant, self.scope, StopKind.HOLD), Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Scope], Changes]:
-        target = _target(self.tenant, self.scope, "hold")
+        target = _target(self.tenant, self.scope, StopKind.HOLD)
         row = facts.get(target.row_type, *target.key)
         if refusal := self._refuse_person(facts.get(PersonRow, AUTHORITY_WIDE, self.person)):
             return StepAnswer(refusal), Changes()
@@ -135,7 +133,7 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
         return StepAnswer(allow(), self.scope), Changes(rows=(lifted,), entries=(entry,))
 
     def _refuse_person(self, row: PersonRow | None) -> Decision | None:
-        if row is None or row.state != "active" or row.public_key != self.public_key:
+        if row is None or row.state != PersonState.ACTIVE or row.public_key != self.public_key:
             return deny(Reason.BAD_SIGNATURE, f"{self.person} has no such key here", check="a person's own key")
         if not has_power(self.policy_document, self.person, Power.LIFT, self.tenant):
             return deny(

@@ -1,4 +1,4 @@
-"""What can be stopped. A scope is written `kind:value`, or `all`. Called by decide, the desk and the CLI."""
+"""What can be stopped, and how. A scope is written `kind:value`, or `all`. Called by decide, the desk and the CLI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leasehold.model.grant import check_action
 from leasehold.model.ids import check_id
 from leasehold.model.text import check_identifier
 
-__all__ = ["Scope", "ScopeKind"]
+__all__ = ["Scope", "ScopeKind", "StopKind"]
 
 
 class ScopeKind(StrEnum):
@@ -28,6 +28,13 @@ class ScopeKind(StrEnum):
     ENVIRONMENT = "environment"
     ROUTE = "route"
     ALL = "all"
+
+
+class StopKind(StrEnum):
+    """A revoke ends what was recorded so far, for good; a hold lets nothing start until it is lifted."""
+
+    REVOKE = "revoke"
+    HOLD = "hold"
 
 
 _ID_PREFIX = {ScopeKind.LEASE: "lease", ScopeKind.REQUEST: "req", ScopeKind.RUN: "run"}
