@@ -44,6 +44,7 @@ Attributes: TypeAlias = Mapping[str, tuple[Scalar, ...]]
 
 _MAX_INTEGER = 2**53 - 1
 _MAX_CHOICES = 256
+_MAX_CALL_CHARACTERS = 16_384
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?")
 _VERB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -282,17 +283,26 @@ def _check_scalar(value: object, what: str) -> Scalar:
 def check_attributes(values: Mapping[str, object]) -> Attributes:
     """Return a call's attributes checked: each present, not null, not empty, each value a plain scalar.
 
+    They stand in entries and receipts, so there are at most 256 values each and 16384 characters in all: a few hundred
+    refused calls must not make a run's receipt too large to be written.
+
     Raises:
-        InvalidError: a value is missing or not allowed.
+        InvalidError: a value is missing or not allowed, or there is too much.
     """
     checked: dict[str, tuple[Scalar, ...]] = {}
+    characters = 0
     for name, value in values.items():
         several = value if isinstance(value, list | tuple) else (value,)
         if not several:
             raise InvalidError(f"attribute {name} is empty")
+        if len(several) > _MAX_CHOICES:
+            raise InvalidError(f"attribute {name} has {len(several)} values; a call may give it {_MAX_CHOICES}")
         if any(item is None for item in several):
             raise InvalidError(f"attribute {name} is missing")
         checked[name] = tuple(_check_scalar(item, f"attribute {name}") for item in several)
+        characters += sum(len(item) for item in several if isinstance(item, str))
+    if characters > _MAX_CALL_CHARACTERS:
+        raise InvalidError(f"the attributes have {characters} characters; {_MAX_CALL_CHARACTERS} are allowed")
     return checked
 
 
