@@ -119,8 +119,8 @@ class Duck:
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 whole = st.integers(-(2**53) + 1, 2**53 - 1)
-# At most 100 places can be encoded; Hypothesis would also draw numbers with more.
-decimals = st.integers(min_value=0, max_value=100).flatmap(
+# At most 100 digits can be encoded; Hypothesis would also draw numbers with more.
+decimals = st.integers(min_value=0, max_value=79).flatmap(
     lambda places: st.decimals(
         allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20, places=places
     )

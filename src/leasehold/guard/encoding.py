@@ -198,7 +198,7 @@ def _scalar_text(value: object) -> str | None:
 def _decimal_text(value: Decimal) -> str:
     _, digits, exponent = value.as_tuple()
     if isinstance(exponent, str) or len(digits) > _MAX_DIGITS or abs(exponent) > _MAX_DIGITS:
-        raise TypeError(f"a decimal must be finite and have at most {_MAX_DIGITS} places")
+        raise TypeError(f"a decimal must be finite, of at most {_MAX_DIGITS} digits and places")
     return str(int(value)) if exponent > 0 else format(value, "f")
 
 
