@@ -20,6 +20,7 @@ from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
 from leasehold.decide.entries import chain_entry, describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
+from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.request import lease_need, refuse_undelegated, request_rows
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
@@ -27,14 +28,14 @@ from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import MICROS, TOOL_SECONDS, amounts_to_lines
 from leasehold.model.call import Admission, Call, CallState
 from leasehold.model.canonical import Json, encode
-from leasehold.model.card import card_bytes
+from leasehold.model.card import Card, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Attributes, Grant, OneOf
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestKind, RequestState
-from leasehold.policy.document import ActionRule, Policy
+from leasehold.policy.document import ActionRule, Policy, Route
 from leasehold.policy.evaluate import (
     ApprovalNeed,
     check_call,
@@ -46,7 +47,7 @@ from leasehold.policy.evaluate import (
 )
 from leasehold.token.digest import Digester
 
-__all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit", "call_digest", "exact_grant", "refuse_used_key"]
+__all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit", "call_digest", "exact_grant"]
 
 START_WITHIN_MS = 5000
 FINISH_GRACE_SECONDS = 2
@@ -296,11 +297,27 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _ask_people(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
         """Make a request for exactly this call, and refuse until it is answered."""
-        leaf = self.chain[-1]
-        run_row = facts.get(RunRow, self.tenant, leaf.run.run_id)
-        route = self.policy_document.route(leaf.run.route)
+        run = self.chain[-1].run
+        run_row = facts.get(RunRow, self.tenant, run.run_id)
+        route = self.policy_document.route(run.route)
         if run_row is None or run_row.denials >= DENIALS_LISTED or route is None:
-            return self._denied(facts, _too_many_denials(leaf.run.run_id))
+            return self._denied(facts, _too_many_denials(run.run_id))
+        request, card = self._call_request(route, now)
+        rows = request_rows(
+            request,
+            card,
+            state=RequestState.PENDING,
+            recorded=facts.next_index,
+            use_by=run.expires_at,
+            call_digest=self.call_digest,
+        )
+        refusal = replace(_approval_needed(request.request_id), request_id=request.request_id)
+        changed: tuple[Row, ...] = (*rows, replace(run_row, denials=run_row.denials + 1))
+        return StepAnswer(refusal), Changes(rows=changed, entries=(self._request_entry(request),))
+
+    def _call_request(self, route: Route, now: Instant) -> tuple[Request, Card]:
+        """The request for exactly this call, and its card."""
+        leaf = self.chain[-1]
         request = Request(
             request_id=self.new_request,
             kind=RequestKind.CALL,
@@ -326,16 +343,11 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             arguments=self.arguments,
             arguments_digest=self.arguments_digest,
         )
-        request = replace(request, card_digest=self.digester.digest("card", card_bytes(card)))
-        rows = request_rows(
-            request,
-            card,
-            state=RequestState.PENDING,
-            recorded=facts.next_index,
-            use_by=leaf.run.expires_at,
-            call_digest=self.call_digest,
-        )
-        entry = request_entry(
+        return replace(request, card_digest=self.digester.digest("card", card_bytes(card))), card
+
+    def _request_entry(self, request: Request) -> Entry:
+        leaf = self.chain[-1]
+        return request_entry(
             EntryKind.REQUEST_MADE,
             request,
             leaf.run,
@@ -357,9 +369,6 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 "approval": ApprovalMode.CALL,
             },
         )
-        refusal = replace(_approval_needed(request.request_id), request_id=request.request_id)
-        changed: tuple[Row, ...] = (*rows, replace(run_row, denials=run_row.denials + 1))
-        return StepAnswer(refusal), Changes(rows=changed, entries=(entry,))
 
     # 7: budgets
 
@@ -522,32 +531,6 @@ def _with_time_left(admission: Admission, now: Instant) -> Admission:
 def exact_grant(action: str, attributes: Attributes) -> Grant:
     """The grant that covers exactly one call."""
     return Grant(action, {name: OneOf(values=tuple(dict.fromkeys(values))) for name, values in attributes.items()})
-
-
-def refuse_used_key(row: KeyRow, arguments_digest: str, *, idempotent: bool) -> Decision | None:
-    """Why an idempotency key that was used before may not start another execution. What never started frees its key."""
-    state = CallState(row.state)
-    if state is CallState.NOT_STARTED:
-        return None
-    if row.digest != arguments_digest:
-        return deny(
-            Reason.CONFLICT,
-            f"the key {row.key!r} was used for {row.action} with other arguments",
-            check="same key, same arguments",
-            enough="a key of its own for each change",
-        )
-    if idempotent and state in (CallState.FAILED, CallState.UNKNOWN):
-        return None
-    reason, words = _KEY_REASONS[state]
-    return deny(reason, f"{row.action} with the key {row.key!r} {words}", check=f"{row.admission_id} is {state}")
-
-
-_KEY_REASONS = {
-    CallState.ADMITTED: (Reason.IN_FLIGHT, "is being carried out"),
-    CallState.UNKNOWN: (Reason.OUTCOME_UNKNOWN, "was started and nobody knows how it ended"),
-    CallState.DONE: (Reason.ALREADY_DONE, "was done already"),
-    CallState.FAILED: (Reason.ALREADY_DONE, "was carried out already and failed"),
-}
 
 
 def _approval_needed(request_id: str) -> Decision:
