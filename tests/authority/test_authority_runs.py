@@ -299,6 +299,22 @@ def test_a_renewed_lease_of_a_finished_run_is_refused(stage: Stage) -> None:
     assert stage.refusal(lease, "ticket.update", key="a") is Reason.COMPLETED
 
 
+@pytest.mark.requirement("B9")
+@pytest.mark.case(61)
+def test_a_child_whose_parents_leases_are_gone_gets_none(stage: Stage) -> None:
+    child = stage.child(stage.lease())
+    stage.authority.engine.store._connection.execute("DELETE FROM leases")
+    assert reason_of(lambda: stage.lease(run=child)) is Reason.NOT_FOUND
+
+
+def test_a_child_that_was_finished_before_stays_as_it_was(stage: Stage) -> None:
+    run = stage.start()
+    child = stage.child(stage.lease(run=run))
+    stage.authority.runs.end(child.run, "done")
+    stage.authority.runs.end(run.run, "done")
+    assert [entry.run for entry in stage.entries(EntryKind.RUN_FINISHED)] == [child.run_id, run.run_id]
+
+
 # Escalation and freshness
 
 

@@ -11,6 +11,7 @@ import pytest
 from leasehold.assemble import open_authority
 from leasehold.authority.waiting import Waiters
 from leasehold.errors import UnavailableError
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
@@ -75,6 +76,19 @@ def test_who_waits_hears_when_the_lease_behind_a_call_is_gone(stage: Stage) -> N
     stage.use(lease, "ticket.close", key="c")
     stage.people.approve(request, BEN)
     assert reason_of(lambda: waiting.result(5)) is Reason.COMPLETED
+
+
+def test_who_gave_up_waiting_draws_nothing(stage: Stage) -> None:
+    request = _asked(stage)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            stage.authority.wait(request, 0.001)
+    cancelled = stage.authority.runs.submit_wait(request)
+    assert cancelled.cancel()
+    waiting = stage.authority.runs.submit_wait(request)
+    stage.people.approve(request, BEN)
+    waiting.result(5)
+    assert len(stage.entries(EntryKind.LEASE_ISSUED)) == 1
 
 
 def test_who_waits_when_the_run_finishes_hears_that_nothing_will_come(stage: Stage) -> None:

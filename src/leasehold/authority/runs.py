@@ -187,16 +187,14 @@ class Runs:
         """A Future of a live lease, once people have decided. It never blocks a thread of its own.
 
         On a call request it is a lease of the lease request behind it. The Future raises `Denied` when the answer is
-        no, or when nobody answered in time.
+        no, or when nobody answered in time. Cancelling it draws nothing and leaves nothing behind.
         """
         asked = self.find_request(request) if isinstance(request, str) else request
         decided: Future[Request] = Future()
-        self._waiters.add(lambda: self._is_decided(asked, decided))
         result: Future[HeldLease] = Future()
 
         def ready(done: Future[Request]) -> None:
-            if (error := done.exception()) is not None:
-                result.set_exception(error)
+            if not result.set_running_or_notify_cancel():
                 return
             try:
                 self.submit_draw(done.result()).add_done_callback(lambda drawn: _copy(drawn, result))
@@ -204,6 +202,7 @@ class Runs:
                 result.set_exception(error)
 
         decided.add_done_callback(ready)
+        self._waiters.add(lambda: result.cancelled() or self._is_decided(asked, decided))
         return result
 
     def wait(self, request: Request | str, timeout: float | None = None) -> HeldLease:
@@ -213,7 +212,12 @@ class Runs:
             Denied: the answer is no, or nobody answered in time.
             TimeoutError: `timeout` seconds passed first; the request goes on, wait again whenever you like.
         """
-        return self.submit_wait(request).result(timeout)
+        waiting = self.submit_wait(request)
+        try:
+            return waiting.result(timeout)
+        except TimeoutError:
+            waiting.cancel()
+            raise
 
     def submit_draw(self, request: Request) -> Future[HeldLease]:
         """A Future of the next lease of an approved request. What it grants is what was asked for under that id."""
@@ -318,8 +322,6 @@ class Runs:
 
     def _is_decided(self, request: Request, decided: Future[Request]) -> bool:
         """Look once whether people have decided; if so, or if they never will, resolve the Future."""
-        if decided.done():
-            return True
         try:
             row = self._engine.request_row(request.tenant, request.request_id)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits
