@@ -10,9 +10,8 @@ from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import run_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.rows import RunRow
-from leasehold.errors import TransitionError
 from leasehold.ledger.entry import EntryKind
-from leasehold.model.decision import allow
+from leasehold.model.decision import Reason, allow, deny
 from leasehold.model.instant import Instant
 from leasehold.model.run import Run
 
@@ -32,11 +31,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         return run_needs(self.run)
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
-        if refusal := refuse_run(facts, self.run, self.from_attempt, now):
-            return StepAnswer(refusal), Changes()
         row = facts.get(RunRow, self.run.tenant, self.run.run_id)
-        if row is None:
-            raise TransitionError("refuse_run lets no missing run pass")
+        refusal = refuse_run(facts, self.run, self.from_attempt, now)
+        if refusal is not None or row is None:
+            return StepAnswer(refusal or deny(Reason.NOT_FOUND, f"{self.run.run_id} is not in this ledger")), Changes()
         attempt = row.attempt + 1
         return StepAnswer(allow(), attempt), Changes(
             rows=(msgspec.structs.replace(row, attempt=attempt),),
