@@ -46,10 +46,8 @@ def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:
             takes more bytes than allowed.
     """
     try:
-        if _check_value(value, MAX_DEPTH):
-            encoded = _PLAIN.encode(value)
-        else:
-            encoded = rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library at run time
+        is_plain = _check_value(value, MAX_DEPTH)
+        encoded = _PLAIN.encode(value) if is_plain else rfc8785.dumps(value)  # type: ignore[arg-type]  # rfc8785 checks
     except rfc8785.CanonicalizationError as error:
         raise InvalidError(f"this value has no canonical JSON form: {error}") from None
     if len(encoded) > max_bytes:
