@@ -7,6 +7,7 @@ after it (invariant I1). One row does it, however many children hang below.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -172,6 +173,8 @@ def covers(policy: Policy, scope: Scope, call: Admission) -> bool:
             return scope.value in {split_action(action)[0] for action in actions}
         case ScopeKind.ACTION:
             return scope.value in actions
+        case _:
+            assert_never(scope.kind)
 
 
 def covers_run(scope: Scope, row: RunRow) -> bool:
@@ -193,6 +196,8 @@ def covers_run(scope: Scope, row: RunRow) -> bool:
             return scope.value == row.requested_by
         case ScopeKind.LEASE | ScopeKind.REQUEST | ScopeKind.TOOL | ScopeKind.ACTION:
             return False
+        case _:
+            assert_never(scope.kind)
 
 
 def _target(tenant: str, scope: Scope, kind: StopKind) -> Ref:
