@@ -6,7 +6,7 @@ counts against the delegation's number of children, on the root run's account.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,12 +17,12 @@ from leasehold.decide.entries import run_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.lifecycles import RunState
 from leasehold.decide.rows import AccountRow, DocumentRow, Row, RunRow
-from leasehold.ledger.entry import EntryKind
+from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import CHILDREN, MICROS, amounts_to_lines
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
 from leasehold.model.run import Run
-from leasehold.policy.document import Policy
+from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import check_start
 
 __all__ = ["Start"]
@@ -54,45 +54,48 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Run], Changes]:
         route = self.policy_document.route(self.run.route)
-        ttl = route.run_ttl_seconds if route is not None else 1
-        ends = [now.seconds + ttl, *(link.run.expires_at for link in self.parent)]
-        run = msgspec.structs.replace(
-            self.run,
-            started_at=now.seconds,
-            expires_at=max(min(ends), now.seconds + 1),
-            policy=self.policy,
-            epoch=facts.control.epoch,
-        )
+        run = self._timed(route, facts.control.epoch, now)
         refusal = self._refuse(facts, now)
         accounts: list[AccountRow] = []
         if refusal is None and self.parent:
             taken = _take_child(facts, run.tenant, self.parent[0].run.run_id)
             refusal, accounts = (taken, []) if isinstance(taken, Decision) else (None, taken)
         if refusal is not None:
-            return StepAnswer(refusal), Changes(
-                entries=(run_entry(EntryKind.START_DENIED, run, attempt=1, decision=refusal, policy=self.policy),)
-            )
+            entry = run_entry(EntryKind.START_DENIED, run, attempt=1, decision=refusal, policy=self.policy)
+            return StepAnswer(refusal), Changes(entries=(entry,))
         limits: dict[str, int] = {}
         if not self.parent and route is not None:
             limits = {**route.budget, CHILDREN: route.delegation.children * MICROS}
             accounts = open_accounts(run.tenant, run.run_id, limits)
         return StepAnswer(allow(), run), Changes(
-            rows=(*_rows(run, facts.next_index), *accounts),
-            entries=(
-                run_entry(
-                    EntryKind.RUN_STARTED,
-                    run,
-                    attempt=1,
-                    policy=self.policy,
-                    lease=self.parent[-1].lease.lease_id if self.parent else "",
-                    detail={
-                        "purpose": run.purpose,
-                        "requester": run.requester_proof,
-                        "expires_at": run.expires_at,
-                        "budget": amounts_to_lines(limits),
-                    },
-                ),
-            ),
+            rows=(*_rows(run, facts.next_index), *accounts), entries=(self._entry(run, limits),)
+        )
+
+    def _timed(self, route: Route | None, epoch: int, now: Instant) -> Run:
+        """The run with its times, policy and epoch. On an unknown route, which is refused, it lasts a second."""
+        ttl = route.run_ttl_seconds if route is not None else 1
+        ends = [now.seconds + ttl, *(link.run.expires_at for link in self.parent)]
+        return msgspec.structs.replace(
+            self.run,
+            started_at=now.seconds,
+            expires_at=max(min(ends), now.seconds + 1),
+            policy=self.policy,
+            epoch=epoch,
+        )
+
+    def _entry(self, run: Run, limits: Mapping[str, int]) -> Entry:
+        return run_entry(
+            EntryKind.RUN_STARTED,
+            run,
+            attempt=1,
+            policy=self.policy,
+            lease=self.parent[-1].lease.lease_id if self.parent else "",
+            detail={
+                "purpose": run.purpose,
+                "requester": run.requester_proof,
+                "expires_at": run.expires_at,
+                "budget": amounts_to_lines(limits),
+            },
         )
 
     def _refuse(self, facts: Facts, now: Instant) -> Decision | None:
