@@ -14,6 +14,7 @@ from types import TracebackType
 from leasehold.assemble import open_authority
 from leasehold.authority.embedded import Authority
 from leasehold.authority.runs import ALL_DEPTH
+from leasehold.config import POLICY_NAME
 from leasehold.model.lease import HeldLease
 from leasehold.model.protocols import Door
 from leasehold.model.request import Request
@@ -24,7 +25,7 @@ __all__ = ["AsyncAuthority", "open"]
 
 
 async def open(  # noqa: A001 - `leasehold.aio.open` is the twin of `leasehold.open`
-    policy_path: Path | str = "leasehold.toml",
+    policy_path: Path | str = POLICY_NAME,
     *,
     state: Path | str | None = None,
     system: System | None = None,

@@ -12,8 +12,8 @@ from pathlib import Path
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
 from leasehold.authority.receipts import checkpoint_keys, sign_head
-from leasehold.config import Anchor as AnchorFile
 from leasehold.config import (
+    POLICY_NAME,
     StateFiles,
     advance_anchor,
     ensure_key_ring,
@@ -23,6 +23,7 @@ from leasehold.config import (
     read_sources,
     state_directory,
 )
+from leasehold.config import Anchor as AnchorFile
 from leasehold.errors import ConfigError
 from leasehold.ledger.checkpoint import open_checkpoint
 from leasehold.policy.document import Policy
@@ -87,7 +88,7 @@ def read_policy(path: Path) -> Policy:
 
 
 def open_authority(
-    policy_path: Path | str = "leasehold.toml",
+    policy_path: Path | str = POLICY_NAME,
     *,
     state: Path | str | None = None,
     system: System | None = None,
