@@ -36,6 +36,7 @@ def play(disk: Disk, path: Path) -> Played:
     played, anchor, total = Played(), MemoryAnchor(), 0
     for _ in range(2):
         with closing(open_at(path, anchor, disk.name)) as store:
+            played.anchored.append((len(disk.operations), anchor.heads[-1]))
             for _ in range(STEPS // 2):
                 total += 1
                 assert store.submit(spend()).result().value == total

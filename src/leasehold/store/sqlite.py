@@ -155,7 +155,7 @@ def open_sqlite(
     connection = connect(place, busy_seconds=settings.busy_seconds)
     try:
         with translated(place):
-            _prove(connection, place, control, anchored)
+            _prove(connection, place, control, anchored, is_anchored=anchor is not None)
     except BaseException:
         connection.close()
         raise
@@ -230,8 +230,10 @@ def _make_file(place: Place, control: ControlRow, anchored: TreeHead | None, set
         connection.close()
 
 
-def _prove(connection: apsw.Connection, place: Place, control: ControlRow, anchored: TreeHead | None) -> None:
-    """Everything that must hold before the first step runs."""
+def _prove(
+    connection: apsw.Connection, place: Place, control: ControlRow, anchored: TreeHead | None, *, is_anchored: bool
+) -> None:
+    """Everything that must hold before the first step runs. `is_anchored` says that something is to stand outside."""
     create(connection, place, control)
     upgrade(connection, place)
     if place.is_file:
@@ -239,6 +241,11 @@ def _prove(connection: apsw.Connection, place: Place, control: ControlRow, ancho
     found = check_state(connection, place)
     if anchored is not None:
         check_anchored(connection, place, found, anchored)
+    elif is_anchored and found.size:
+        raise StoreError(
+            f"{place}: the database has {found.size} ledger entries, but what was recorded outside is missing. "
+            "Put it back, or declare a restore with: leasehold db restore"
+        )
 
 
 def _empty_log(connection: apsw.Connection) -> None:
