@@ -18,10 +18,11 @@ A = TypeVar("A")
 class MeddledStore:
     """A real store. `lose` says of which kind of step the answer is lost next, and whether it was committed first;
     `after` is called once after the next step of a kind was answered; `is_fickle` has it answer every step that another
-    policy is active. Only the test's own thread submits."""
+    policy is active; `reading` is called once before something is read. Only the test's own thread submits."""
 
     def __init__(self, inner: Store) -> None:
         self.is_fickle = False
+        self.reading: Callable[[], object] | None = None
         self._inner = inner
         self._lost: dict[type, bool] = {}
         self._after: dict[type, Callable[[], object]] = {}
@@ -36,6 +37,9 @@ class MeddledStore:
 
     @property
     def queries(self) -> Queries:
+        act, self.reading = self.reading, None
+        if act is not None:
+            act()
         return self._inner.queries
 
     @property

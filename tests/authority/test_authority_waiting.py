@@ -91,6 +91,26 @@ def test_who_gave_up_waiting_draws_nothing(stage: Stage) -> None:
     assert len(stage.entries(EntryKind.LEASE_ISSUED)) == 1
 
 
+def test_who_gives_up_in_the_very_moment_of_the_answer_draws_nothing(stage: Stage) -> None:
+    request = _asked(stage)
+    stage.people.approve(request, BEN)
+    waiting: list[Future[HeldLease]] = []
+    is_waiting, gave_up = threading.Event(), threading.Event()
+
+    def give_up() -> None:
+        is_waiting.wait(10)
+        waiting[0].cancel()
+        gave_up.set()
+
+    store = stage.meddle()
+    store.reading = give_up
+    waiting.append(stage.authority.runs.submit_wait(request))
+    is_waiting.set()
+    assert gave_up.wait(10)
+    assert stage.authority.wait(request, 5).lease.request_id == request.request_id
+    assert len(stage.entries(EntryKind.LEASE_ISSUED)) == 1
+
+
 def test_who_waits_when_the_run_finishes_hears_that_nothing_will_come(stage: Stage) -> None:
     request = _asked(stage)
     waiting = stage.authority.runs.submit_wait(request)

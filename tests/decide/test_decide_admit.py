@@ -338,6 +338,18 @@ def test_a_sub_call_may_go_on_inside_the_request_that_its_parent_is_ending() -> 
     stage.close()
 
 
+@pytest.mark.requirement("C5", "B2")
+def test_a_sub_call_that_would_end_what_its_parent_is_ending_leaves_the_ending_to_the_parent() -> None:
+    stage = Stage(changed('ends_on = ["ticket.close"]', 'ends_on = ["ticket.notify", "mail.send"]'))
+    lease, parent = _notifying(stage)
+    sub = stage.admit(lease, "mail.send", key="m", parent=parent)
+    stage.settle(sub, OutcomeStatus.DONE, tool="mail")
+    assert stage.refusal(lease, "ticket.notify", key="n") is Reason.ENDING
+    stage.door().settle(parent.admission_id, Outcome(status=OutcomeStatus.NOT_STARTED))
+    stage.admit(lease, "ticket.notify", key="n")
+    stage.close()
+
+
 # The reasons
 
 

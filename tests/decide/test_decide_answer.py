@@ -6,10 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from leasehold.authority.desk import Signatory
+from leasehold.decide.approvals import answers_of, approvers_of, encode_answers
+from leasehold.decide.facts import Facts, Ref
+from leasehold.decide.rows import PersonRow
 from leasehold.errors import ApprovalNeeded, Denied, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import OutcomeStatus
 from leasehold.model.decision import Reason
+from leasehold.model.effect import Effect
 from leasehold.model.request import RequestState, Verdict
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token.keys import SigningKey
@@ -147,6 +151,25 @@ def test_a_person_with_a_new_key_may_say_again_what_the_old_key_said(stage: Stag
     again = stage.desk.answer(request, Verdict.APPROVE, Signatory(person=BEN, key=key))
     assert (again.state, again.approvals_missing) == (RequestState.PENDING, 1)
     assert stage.people.approve(request, EVA).state is RequestState.APPROVED
+
+
+@pytest.mark.case(80)
+def test_two_names_with_one_key_are_one_voice(stage: Stage) -> None:
+    """No store has them, since a key belongs to one person; nor would they count twice if one had."""
+    request = stage.ask(stage.lease(ERASE), "ticket.erase", key="a")
+    stage.people.approve(request, BEN)
+    engine = stage.authority.engine
+    row = stage.desk.request_row(stage.authority.find_request(request))
+    [said] = answers_of(row)
+    facts = Facts(engine.store.queries.control())
+    person = PersonRow(
+        tenant="", person=BEN, public_key=key_of_person(BEN).public().to_bytes(), state="active", recorded=0
+    )
+    for name in (BEN, EVA):
+        facts.load(Ref(PersonRow, ("", name)), replace(person, person=name))
+    row = replace(row, answers=encode_answers((said, replace(said, person=EVA))))
+    rule = {"route": "desk", "requested_by": ANA, "effect": Effect.DESTRUCTIVE}
+    assert approvers_of(facts, engine.active_policy(), row, **rule) == (BEN,)
 
 
 # Denials and time

@@ -55,7 +55,8 @@ class Waiters:
             look()
 
     def _main(self) -> None:
-        while self._changed.wait():
+        while True:
+            self._changed.wait()
             self._changed.clear()
             if self._closing:
                 return
