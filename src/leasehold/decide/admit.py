@@ -172,14 +172,22 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _refuse_life(self, facts: Facts, now: Instant) -> Decision | None:
         if facts.clock_behind:
             return CLOCK_BEHIND
-        actions = (self.call.action, *implied(self.policy_document, self.call.action))
         parent = self.call.parent
         ending = parent.admission_id if parent is not None else ""
         return (
-            refuse_chain(facts, self.chain, actions, now, ending)
+            refuse_chain(facts, self.chain, self._actions_at_work(facts), now, ending)
             or self._refuse_parent_call(facts, now)
             or self._refuse_not_fresh(now)
         )
+
+    def _actions_at_work(self, facts: Facts) -> tuple[str, ...]:
+        """The action in hand, that of the call on whose behalf it is made, and all they imply: what a stop may name."""
+        actions = [self.call.action]
+        parent = self.call.parent
+        row = facts.get(CallRow, self.tenant, parent.admission_id) if parent is not None else None
+        if row is not None:
+            actions.append(decode_admission(row.body).action)
+        return tuple(name for action in actions for name in (action, *implied(self.policy_document, action)))
 
     def _refuse_parent_call(self, facts: Facts, now: Instant) -> Decision | None:
         """A sub-call lives only while the call on whose behalf it is made is open, and does only what that declared."""
