@@ -139,6 +139,7 @@ class Facts:
         self.next_index = control.size
         self._rows: dict[tuple[type[Row], Key], Row | None] = {}
         self._buckets: dict[tuple[type[Index], Key], dict[Key, Row]] = {}
+        self._indexed: set[type[Index]] = set()  # of which indexes a bucket is held; seldom that of open calls
 
     def load(self, ref: Ref, row: Row | None) -> None:
         """Put a stored row, or the knowledge that there is none, into the working set. For stores."""
@@ -148,6 +149,7 @@ class Facts:
         """Put the stored rows of one bucket into the working set. For stores."""
         bucket = {key_of(row): row for row in rows}
         self._buckets[(type(index), index.bucket)] = bucket
+        self._indexed.add(type(index))
         for key, row in bucket.items():
             self._rows.setdefault((type(row), key), row)
 
@@ -185,7 +187,8 @@ class Facts:
             before = self._rows.get((row_type, key))
             self._rows[(row_type, key)] = row
             for index_type in _INDEXES_OF.get(row_type, ()):
-                self._move(index_type, key, before, row)
+                if index_type in self._indexed:
+                    self._move(index_type, key, before, row)
         self.next_index += len(changes.entries)
 
     def _move(self, index_type: type[Index], key: Key, before: Row | None, after: Row) -> None:
