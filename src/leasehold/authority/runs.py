@@ -67,12 +67,8 @@ class Runs:
         chain: Chain = ()
         if parent is not None:
             chain = self._engine.chain(parent.lease.tenant, parent.lease.lease_id)
-            above = chain[-1].run
             given = (route, tenant, environment, requested_by)
-            theirs = (above.route, above.tenant, above.environment, above.requested_by)
-            if any(one and one != other for one, other in zip(given, theirs, strict=True)):
-                raise InvalidError("a child run has its parent's route, tenant, environment and requester; name none")
-            route, tenant, environment, requested_by = theirs
+            route, tenant, environment, requested_by = _inherited(given, chain[-1].run)
         run = Run(
             run_id=RunId(self._engine.system.new_id("run")),
             tenant=tenant,
@@ -337,6 +333,14 @@ class Runs:
         else:
             decided.set_exception(Denied(refusal))
         return True
+
+
+def _inherited(given: tuple[str, str, str, str], parent: Run) -> tuple[str, str, str, str]:
+    """Route, tenant, environment and requester of a child run: its parent's, whether or not they were named."""
+    theirs = (parent.route, parent.tenant, parent.environment, parent.requested_by)
+    if any(one and one != other for one, other in zip(given, theirs, strict=True)):
+        raise InvalidError("a child run has its parent's route, tenant, environment and requester; name none")
+    return theirs
 
 
 def _ancestors(chain: Chain) -> tuple[Link, ...]:

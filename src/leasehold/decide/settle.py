@@ -234,16 +234,6 @@ def _entry(
     cost: Mapping[str, int] | None = None,
     overrun: tuple[str, ...] = (),
 ) -> Entry:
-    detail: dict[str, str | int | tuple[str, ...]] = {}
-    if reported is not None:
-        for name in ("touched", "files", "contacted", "result_digest", "error"):
-            if value := getattr(reported, name):
-                detail[name] = value
-        if reported.no_effect:
-            detail["no_effect"] = "the tool says that nothing changed"
-    if overrun:
-        detail["alarm"] = "overrun"
-        detail["overrun"] = overrun
     return Entry(
         kind=kind,
         tenant=admission.tenant,
@@ -268,5 +258,15 @@ def _entry(
         duration_micros=reported.duration_micros if reported is not None else 0,
         cost=dict(cost or {}),
         trace=admission.trace_id,
-        detail=detail,
+        detail={**_report(reported), **({"alarm": "overrun", "overrun": overrun} if overrun else {})},
     )
+
+
+def _report(outcome: Outcome | None) -> dict[str, str | tuple[str, ...]]:
+    """What the guard's own word was, as far as it said anything."""
+    if outcome is None:
+        return {}
+    said = {name: getattr(outcome, name) for name in ("touched", "files", "contacted", "result_digest", "error")}
+    if outcome.no_effect:
+        said["no_effect"] = "the tool says that nothing changed"
+    return {name: value for name, value in said.items() if value}
