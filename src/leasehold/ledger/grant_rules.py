@@ -74,7 +74,7 @@ def _lacks_people(entry: Entry, request: RequestPast) -> Iterator[str]:
 
 
 def answers_for_others(entry: Entry, past: Past) -> Iterator[str]:
-    """Nobody approves their own request, but where the route lets requesters confirm their writes, and nobody twice."""
+    """Nobody approves their own request, but where the route lets requesters confirm their writes, and no key twice."""
     if entry.decision == "deny" or detail.text(entry, "verdict") != Verdict.APPROVE:
         return
     request = past.requests.get((entry.tenant, entry.request))
@@ -83,7 +83,8 @@ def answers_for_others(entry: Entry, past: Past) -> Iterator[str]:
             yield f"{entry.person} approved their own request"
         elif request is not None and request.made.effect == Effect.DESTRUCTIVE:
             yield f"{entry.person} approved their own destructive request"
-    if request is not None and entry.person in request.answers:
+    earlier = request.answers.get(entry.person) if request is not None else None
+    if earlier is not None and detail.text(earlier, "key") == detail.text(entry, "key"):
         yield f"{entry.person} approved {entry.request} twice"
 
 
