@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.model.budget import CALLS, TOOL_SECONDS, USD
 from leasehold.model.effect import ApprovalMode, Effect
-from leasehold.model.grant import Grant, matches_action
+from leasehold.model.grant import Grant, matches_action, split_action
 from leasehold.policy.document import REQUESTER, ActionRule, Policy, Route
 from leasehold.policy.evaluate import implied, need_for_call
 from leasehold.policy.lines import KeyPath
@@ -107,6 +107,7 @@ def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
     yield from _unknown_actions(policy, (*keys, "approve"), route.approve)
     exact = [pattern for pattern in route.deny if not pattern.endswith("*")]
     yield from _unknown_actions(policy, (*keys, "deny"), exact)
+    yield from _mistyped_tools(policy, (*keys, "deny"), route.deny)
     yield from _not_offered(route, ("approve",), route.approve)
     yield from _not_offered(route, ("ends_on",), route.ends_on)
     yield from _not_offered(route, ("delegation", "actions"), route.delegation.actions)
@@ -116,6 +117,17 @@ def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
         yield from _of_costs(policy, route, action)
     yield from _of_budget(policy, keys, route.budget.keys() - policy.defaults.budget.keys())
     yield from _of_approvers(policy, route)
+
+
+def _mistyped_tools(policy: Policy, keys: KeyPath, patterns: Iterable[str]) -> Iterator[Problem]:
+    """A pattern may deny tools that nobody classified, but not one whose name is nearly that of a known tool."""
+    tools = sorted({split_action(name)[0] for name in policy.actions})
+    for pattern in patterns:
+        if any(matches_action(pattern, name) for name in policy.actions):
+            continue
+        near = get_close_matches(pattern.removesuffix(".*"), tools, n=1, cutoff=_LIKELY_TYPO)
+        if near:
+            yield Problem((*keys, pattern), f'"{pattern}" denies no action here; did you mean "{near[0]}.*"?')
 
 
 def _of_grant(policy: Policy, keys: KeyPath, grant: Grant) -> Iterator[Problem]:
