@@ -33,7 +33,8 @@ class Binding:
     """What a function takes from its caller, capability and `self` left out.
 
     `types` are the resolved annotations of the named parameters; `extra` is the name of the `**` parameter, empty if
-    there is none, and `extra_type` what its values are annotated as.
+    there is none, and `extra_type` what its values are annotated as. `left_out` are the names that only the guard
+    fills.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Binding:
     types: Mapping[str, object]
     extra: str
     extra_type: object
+    left_out: frozenset[str]
 
     @property
     def defaults(self) -> dict[str, object]:
@@ -62,6 +64,7 @@ class Binding:
         values = dict(bound.arguments)
         more: dict[str, object] = values.pop(self.extra, {})
         self._refuse(values.keys() & more.keys(), "is given twice")
+        self._refuse(more.keys() & self.left_out, "is not the caller's to give")
         members = {name: self.proven(name, value) for name, value in (values | more).items()}
         try:
             return canonical.encode(members)
@@ -80,6 +83,7 @@ class Binding:
         """
         if not self.extra:
             self._refuse(members.keys() - self.types.keys(), "is not one that it takes")
+        self._refuse(members.keys() & self.left_out, "is not the caller's to give")
         self._refuse(self.types.keys() - members.keys() - self.defaults.keys(), "is missing")
         values = {name: self._read(name, members[name]) for name in self.types if name in members}
         if self.extra:
@@ -129,7 +133,8 @@ def bind_function(function: Callable[..., object], *, without: int) -> Binding:
     """
     name = getattr(function, "__qualname__", type(function).__qualname__).rpartition(".")[2]
     signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())[without:]
+    all_of_them = list(signature.parameters.values())
+    left_out, parameters = all_of_them[:without], all_of_them[without:]
     resolved: dict[str, object] = {}
     extra = ""
     for parameter in parameters:
@@ -139,7 +144,8 @@ def bind_function(function: Callable[..., object], *, without: int) -> Binding:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             extra = parameter.name
     extra_type = resolved.pop(extra, Any)
-    binding = Binding(name, signature.replace(parameters=parameters), resolved, extra, extra_type)
+    own_names = frozenset(one.name for one in left_out if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    binding = Binding(name, signature.replace(parameters=parameters), resolved, extra, extra_type, own_names)
     for parameter_name, default in binding.defaults.items():
         binding.proven(parameter_name, default)
     return binding
