@@ -266,6 +266,8 @@ class Runs:
         tried: Sequence[str] = (),
     ) -> Request:
         """The request behind `escalate`: one action, one call, `seconds` long, not to be delegated."""
+        if seconds < 1:
+            raise InvalidError("an escalation lasts at least a second; 0 would be the route's whole ttl")
         return self.request(
             run,
             {action: attributes},
