@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from threading import Condition, Thread
+from threading import Condition, RLock, Thread
 
 from leasehold.errors import StoreError
 
@@ -28,6 +28,7 @@ class CommitWatch:
     def __init__(self, version: Callable[[], int] | None, *, pause_seconds: float) -> None:
         self._version = version
         self._pause_seconds = pause_seconds
+        self._waking = RLock()  # one thread wakes at a time, so that who failed is not woken again by the other
         self._state = Condition()  # guards the rest
         self._waiters: dict[object, Callable[[], None]] = {}
         self._is_closed = False
@@ -47,7 +48,9 @@ class CommitWatch:
 
     def wake_all(self) -> None:
         """Wake everyone who waits."""
-        if self._waiters:
+        if not self._waiters:
+            return
+        with self._waking:
             with self._state:
                 waiters = list(self._waiters.items())
             for token, wake in waiters:
