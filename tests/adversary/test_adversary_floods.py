@@ -1,0 +1,70 @@
+"""Too much of everything: denials, questions, sizes. The ledger stays small and people are left in peace."""
+
+from __future__ import annotations
+
+import pytest
+
+from leasehold.errors import InvalidError
+from leasehold.ledger.entry import EntryKind
+from leasehold.model.call import Call
+from leasehold.model.canonical import encode
+from leasehold.model.decision import Reason
+from stage import GET, UPDATE, Stage
+
+
+@pytest.mark.requirement("L11")
+@pytest.mark.case(73)
+def test_a_loop_of_ten_thousand_denials_keeps_the_ledger_small(stage: Stage) -> None:
+    lease = stage.lease()
+    door, token = stage.door(), lease.token_for("ticket")
+    call = stage.call("ticket.update", "X-1", key="a")
+    for _ in range(20):
+        asked = [door.submit_admit(token, call) for _ in range(500)]
+        assert {future.exception().decision.reason for future in asked} == {Reason.OUT_OF_RANGE}
+    assert stage.authority.engine.store.queries.control().size == 4 + 200 + 1
+    stage.authority.runs.end(stage.authority.run(lease.lease.run_id).run, "done")
+    assert stage.entries(EntryKind.RUN_FINISHED)[0].detail["denials"] == 10_000
+
+
+@pytest.mark.requirement("L11")
+def test_a_flood_of_forged_tokens_is_one_entry_a_minute(stage: Stage) -> None:
+    stage.start()
+    call = stage.call("ticket.get")
+    for _ in range(2000):
+        assert stage.door().submit_admit("forged", call).exception() is not None
+    stage.sweep()
+    assert [entry.detail["count"] for entry in stage.entries(EntryKind.FORGERIES_COUNTED)] == [2000]
+
+
+@pytest.mark.requirement("L9")
+@pytest.mark.case(17)
+def test_arguments_that_are_too_large_too_deep_or_too_many_are_refused_before_anything_is_charged(
+    stage: Stage,
+) -> None:
+    lease = stage.lease(GET | UPDATE)
+    deep: object = "T-1"
+    for _ in range(70):
+        deep = [deep]
+    for value in (deep, "x" * 2_000_000):
+        with pytest.raises(InvalidError):
+            encode({"ticket_id": value})
+    raw = b'{"ticket_id":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    for arguments in (raw, b'{"ticket_id":"' + b"x" * 2_000_000 + b'"}'):
+        call = Call(action="ticket.get", arguments=arguments, admission_id=stage.door().new_admission_id())
+        with pytest.raises(InvalidError):
+            stage.door().admit(lease.token_for("ticket"), call)
+    many = {f"k{number}": number for number in range(20_000)}
+    assert stage.admit(lease, "ticket.get", ticket_id="T-1", **many).reserved["calls"] == 1_000_000
+    assert stage.refusal(lease, "ticket.get", "T-" + "x" * 3000) is Reason.BAD_ATTRIBUTE
+
+
+@pytest.mark.case(43)
+def test_a_key_or_name_of_any_length_is_refused(stage: Stage) -> None:
+    for bad in ({"key": ""}, {"key": "x" * 201}, {"key": "a\u200b"}, {"key": " a"}):
+        with pytest.raises(InvalidError):
+            stage.call("ticket.update", **bad)
+    for action in ("", "ticket", "ticket.", ".get", "ticket.g.et ", "x" * 300 + ".get"):
+        with pytest.raises(InvalidError):
+            Call(action=action, arguments=b"{}", admission_id=stage.door().new_admission_id())
+    with pytest.raises(InvalidError):
+        Call(action="ticket.get", arguments=b"{}", admission_id="adm_1")
