@@ -311,3 +311,20 @@ def test_rotating_keys_keeps_old_evidence_verifiable(terminal: Terminal, tmp_pat
     assert after["issuer"] == before["issuer"]
     assert [len(after[name]["keys"]) for name in ("lease", "receipt")] == [2, 3]
     terminal.run("key", "rotate", "answer", code=2)
+
+
+@pytest.mark.requirement("B10")
+def test_a_receipt_is_amended_and_verified_with_what_became_known_later(terminal: Terminal, tmp_path: Path) -> None:
+    run = terminal.start()
+    lease = terminal.line("lease", "draw", terminal.ask(run, "ticket.get ticket=T-1"))
+    with terminal.authority() as authority:
+        held = authority.engine.held(authority.desk.lease_status(lease).chain[-1].lease)
+        with Guard("ticket", authority, environment="prod").call(held, "get", {"ticket_id": "T-1"}):
+            receipt = tmp_path / "receipt.json"
+            receipt.write_bytes(authority.finish(authority.run(run)))
+    _, keys = kept(terminal, tmp_path)
+    amendment = str(tmp_path / "amendment.json")
+    terminal.run("receipt", "amend", str(receipt), "-o", amendment)
+    verified = terminal.run("receipt", "verify", str(receipt), "--key", keys, "--amendment", amendment)
+    assert "amended: 1 later entries" in verified.stdout
+    terminal.run("receipt", "verify", str(receipt), "--key", keys, "--amendment", str(receipt), code=1)

@@ -192,7 +192,7 @@ class Desk:
         if scope.kind is ScopeKind.LEASE:
             source = self._stop(self._source_of(scope), kind, by, reason, tenant)
             self._stop_one(scope, kind, by, reason, tenant)
-            return Stopped(scope, source.in_flight)
+            return Stopped(scope, source.in_flight, source.unreadable)
         return self._stop_one(scope, kind, by, reason, tenant)
 
     def _source_of(self, lease: Scope) -> Scope:

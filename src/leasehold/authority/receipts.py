@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leasehold.authority.engine import Engine
+from leasehold.errors import InvalidError
+from leasehold.ledger.amendment import LATER_KINDS, build_amendment
 from leasehold.ledger.checkpoint import Checkpoint, sign
 from leasehold.ledger.checkpoint import parse as parse_checkpoint
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
@@ -15,8 +17,8 @@ from leasehold.ledger.export import write_export, write_part
 from leasehold.ledger.extract import STOPS, entries_of_run
 from leasehold.ledger.note import NoteKey
 from leasehold.ledger.note import parse as parse_note
-from leasehold.ledger.receipt import build_receipt, sign_statement
-from leasehold.ledger.tree import Frontier, inclusion_proof
+from leasehold.ledger.receipt import build_receipt, sign_statement, verify_receipt
+from leasehold.ledger.tree import Frontier, consistency_proof, inclusion_proof
 from leasehold.model.run import Run
 from leasehold.store.protocol import TreeHead
 from leasehold.store.queries import MAX_LISTED
@@ -74,6 +76,31 @@ class Receipts:
         note = self.head()
         entries, proofs = self._evidence(run, _size_of(note))
         return sign_statement(build_receipt(entries, note, proofs), [self._engine.identity.receipts.newest])
+
+    def amend(self, receipt: bytes) -> bytes:
+        """The signed amendment of one of this authority's receipts: how calls ended that it shows as in flight, and
+        what guards reported too late.
+
+        Raises:
+            InvalidError: nothing was recorded since that would change it.
+            VerificationError: it is no receipt of this authority.
+        """
+        identity, queries = self._engine.identity, self._engine.store.queries
+        keys = {key.keyid: key.public().public for key in identity.receipts.keys}
+        made = verify_receipt(receipt, keys, checkpoint_keys(identity.issuer, identity.checkpoints))
+        note = self.head()
+        before, size = made.checkpoint.checkpoint.size, _size_of(note)
+        admissions = {entry.admission for entry in made.entries if entry.kind is EntryKind.CALL_ADMITTED}
+        later = [
+            entry
+            for entry in map(decode_entry, self._bodies(before, size))
+            if entry.kind in LATER_KINDS and entry.admission in admissions
+        ]
+        if not later:
+            raise InvalidError(f"nothing became known of {made.run} since its receipt was made")
+        proofs = [inclusion_proof(queries, entry.index, size) for entry in later]
+        growth = consistency_proof(queries, before, size)
+        return sign_statement(build_amendment(made, later, note, proofs, growth), [identity.receipts.newest])
 
     def entries(self, run: Run) -> tuple[Entry, ...]:
         """What the ledger has of a run, of every run under it, and of the stops that reached them, oldest first."""

@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "person": ("leasehold.cli.person:person", "Add and remove the keys of people."),
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),
     "ledger": ("leasehold.cli.ledger:ledger", "Ask, export and verify the ledger."),
-    "receipt": ("leasehold.cli.receipt:receipt", "Read and verify receipts, offline."),
+    "receipt": ("leasehold.cli.receipt:receipt", "Read and verify receipts, offline, and amend them."),
     "keys": ("leasehold.cli.keys:keys", "Show the authority's public keys."),
     "key": ("leasehold.cli.keys:key", "Rotate the authority's signing keys."),
     "exec": ("leasehold.cli.command:exec_command", "Run a plain command under a lease."),

@@ -1,4 +1,4 @@
-"""`leasehold receipt`: read one, and verify one offline. The key never comes from the receipt."""
+"""`leasehold receipt`: read, verify and amend. Verifying is offline; the key never comes from the receipt."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from leasehold.cli.files import read_input, read_lines
+from leasehold.cli.files import read_input, read_lines, write_output
 from leasehold.cli.output import show_json
 from leasehold.cli.public_keys import read_public_keys
 from leasehold.cli.receipts import receipt_lines
+from leasehold.cli.session import Session, with_session
 from leasehold.errors import VerificationError
 from leasehold.ledger import dsse
+from leasehold.ledger.amendment import VerifiedAmendment, verify_amendment
 from leasehold.ledger.export import MAX_LINE_BYTES, verify_export
 from leasehold.ledger.receipt import (
     MAX_RECEIPT_BYTES,
@@ -31,7 +33,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Write data as JSON
 
 @click.group()
 def receipt() -> None:
-    """Read and verify receipts, offline."""
+    """Read and verify receipts, offline, and amend them."""
 
 
 @receipt.command("inspect")
@@ -59,11 +61,19 @@ def inspect(file: Path, key: Path | None, *, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="A whole export of the ledger: check as well that the receipt leaves nothing out.",
 )
+@click.option(
+    "--amendment",
+    "amendments",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="An amendment of this receipt: verify it too. May be given again.",
+)
 @_JSON
-def verify(file: Path, key: Path, ledger: Path | None, *, as_json: bool) -> None:
+def verify(file: Path, key: Path, ledger: Path | None, amendments: tuple[Path, ...], *, as_json: bool) -> None:
     """Verify a receipt: its signature, each entry's proof, and that its summary is what the entries say."""
     verified = _verified(read_input(file).rstrip(b"\n"), key)
     head = verified.checkpoint.checkpoint
+    amended = [_verified_amendment(path, verified, key) for path in amendments]
     if ledger is not None:
         keys = read_public_keys(read_input(key))
         check_complete(verified, verify_export(read_lines(ledger, MAX_LINE_BYTES + 1), keys.log))
@@ -75,6 +85,7 @@ def verify(file: Path, key: Path, ledger: Path | None, *, as_json: bool) -> None
         "ledger_root": head.root.hex(),
         "origin": head.origin,
         "is_complete": ledger is not None,
+        "amended_entries": sum(len(amendment.entries) for amendment in amended),
     }
     if as_json:
         show_json(value)
@@ -83,6 +94,25 @@ def verify(file: Path, key: Path, ledger: Path | None, *, as_json: bool) -> None
     click.echo(f"digest: sha256:{verified.digest}")
     click.echo(f"proven: {len(verified.entries)} entries in the ledger of {head.size} that {head.origin} signed")
     click.echo(f"complete: {'compared with the whole export' if ledger is not None else 'not compared (--ledger)'}")
+    for amendment in amended:
+        size = amendment.checkpoint.checkpoint.size
+        click.echo(f"amended: {len(amendment.entries)} later entries, in a ledger of {size} that extends it")
+
+
+@receipt.command("amend")
+@_FILE
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the amendment there, not to stdout.")
+@with_session
+def amend(session: Session, file: Path, output: Path | None) -> None:
+    """Sign what became known since a receipt: how calls ended that it shows as in flight, and late reports."""
+    with session.authority() as authority:
+        amendment = authority.receipts.amend(read_input(file).rstrip(b"\n"))
+    write_output(output, [amendment, b"\n"])
+
+
+def _verified_amendment(path: Path, made: VerifiedReceipt, key: Path) -> VerifiedAmendment:
+    keys = read_public_keys(read_input(key))
+    return verify_amendment(read_input(path).rstrip(b"\n"), made, keys.receipt_keys(), keys.log)
 
 
 def _verified(data: bytes, key: Path) -> VerifiedReceipt:

@@ -16,6 +16,7 @@ from leasehold.decide.documents import decode_admission
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, PersonRow, RequestRow, Row, RunRow, StopRow
+from leasehold.errors import StoreError
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -36,10 +37,14 @@ _KINDS = {StopKind.REVOKE: EntryKind.REVOKED, StopKind.HOLD: EntryKind.HELD}
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """What a stop answers: the calls in its scope that had been admitted and were not settled yet."""
+    """What a stop answers: the calls in its scope that had been admitted and were not settled yet.
+
+    `unreadable` are the ids of open calls whose stored admission is damaged: they may be in the scope or not.
+    """
 
     scope: Scope
     in_flight: tuple[Admission, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +74,24 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         row = self._row(facts, now)
         if row is None:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not in this ledger")), Changes()
-        open_calls = [
-            decode_admission(call.body) for call in facts.find(self._open_calls()) if isinstance(call, CallRow)
-        ]
-        in_flight = tuple(call for call in open_calls if covers(self.policy_document, self.scope, call))
-        entry = _stop_entry(_KINDS[self.kind], self.tenant, self.scope, self.by, self.reason, in_flight)
-        return StepAnswer(allow(), Stopped(self.scope, in_flight)), Changes(rows=(row,), entries=(entry,))
+        stopped = self._stopped(facts)
+        entry = _stop_entry(_KINDS[self.kind], self.tenant, self.scope, self.by, self.reason, stopped)
+        return StepAnswer(allow(), stopped), Changes(rows=(row,), entries=(entry,))
+
+    def _stopped(self, facts: Facts) -> Stopped:
+        """What is in flight. A damaged row keeps nobody from stopping; it is named instead."""
+        in_flight: list[Admission] = []
+        unreadable: list[str] = []
+        for row in facts.find(self._open_calls()):
+            if isinstance(row, CallRow):
+                try:
+                    call = decode_admission(row.body)
+                except StoreError:
+                    unreadable.append(row.admission_id)
+                    continue
+                if covers(self.policy_document, self.scope, call):
+                    in_flight.append(call)
+        return Stopped(self.scope, tuple(in_flight), tuple(unreadable))
 
     def _open_calls(self) -> Index:
         return OpenCalls((self.tenant,)) if self.tenant else AllOpenCalls(())
@@ -130,7 +147,7 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
             lifted = replace(row, held=0)
         else:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not held")), Changes()
-        entry = _stop_entry(EntryKind.LIFTED, self.tenant, self.scope, self.person, self.reason, ())
+        entry = _stop_entry(EntryKind.LIFTED, self.tenant, self.scope, self.person, self.reason, None)
         return StepAnswer(allow(), self.scope), Changes(rows=(lifted,), entries=(entry,))
 
     def _refuse_person(self, row: PersonRow | None) -> Decision | None:
@@ -205,12 +222,10 @@ def _target(tenant: str, scope: Scope, kind: StopKind) -> Ref:
     return Ref(StopRow, (tenant, str(scope), kind)) if narrow is None else Ref(narrow, (tenant, scope.value))
 
 
-def _stop_entry(
-    kind: EntryKind, tenant: str, scope: Scope, by: str, reason: str, in_flight: tuple[Admission, ...]
-) -> Entry:
+def _stop_entry(kind: EntryKind, tenant: str, scope: Scope, by: str, reason: str, stopped: Stopped | None) -> Entry:
     detail: dict[str, str | int | tuple[str, ...]] = {"reason": reason}
-    if kind is not EntryKind.LIFTED:
-        detail["in_flight"] = tuple(call.admission_id for call in in_flight)
+    if stopped is not None:
+        detail["in_flight"] = (*(call.admission_id for call in stopped.in_flight), *stopped.unreadable)
     return Entry(
         kind=kind,
         tenant=tenant,

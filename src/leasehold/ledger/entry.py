@@ -49,7 +49,6 @@ class EntryKind(StrEnum):
     LIFTED = "stop.lifted"
     CLOCK_CONFIRMED = "clock.confirmed"
     EPOCH_RAISED = "epoch.raised"
-    RECEIPT_AMENDED = "receipt.amended"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
