@@ -15,6 +15,7 @@ from leasehold.model.text import (
     check_identifier,
     check_scalar_text,
     check_text,
+    check_unicode,
     has_mixed_scripts,
     visible,
 )
@@ -139,3 +140,10 @@ def test_accepted_text_is_shown_as_it_is(text: str) -> None:
 )
 def test_a_word_of_two_scripts_is_noticed(text: str, mixed: bool) -> None:
     assert has_mixed_scripts(text) is mixed
+
+
+@pytest.mark.case(16)
+def test_a_lone_surrogate_is_refused_wherever_free_text_comes_in() -> None:
+    with pytest.raises(InvalidError, match="lone surrogate"):
+        check_unicode("a\ud800b", "purpose")
+    assert check_unicode("ä\n\u202e", "purpose") == "ä\n\u202e"

@@ -11,7 +11,7 @@ from leasehold.model.effect import Effect
 from leasehold.model.grant import Grant, check_action
 from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import Token
-from leasehold.model.text import check_text
+from leasehold.model.text import check_text, check_unicode
 
 __all__ = [
     "MAX_KEY",
@@ -76,7 +76,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         if self.key is not None:
             check_key(self.key)
         for name in ("call_id", "trace_id"):
-            if len(getattr(self, name)) > MAX_KEY:
+            if len(check_unicode(getattr(self, name), name)) > MAX_KEY:
                 raise InvalidError(f"{name} has more than {MAX_KEY} characters")
 
 

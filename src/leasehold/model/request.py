@@ -9,6 +9,7 @@ import msgspec
 from leasehold.errors import InvalidError
 from leasehold.model.grant import Grant
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
+from leasehold.model.text import check_unicode
 
 __all__ = ["Answer", "Request", "RequestKind", "RequestState", "Verdict"]
 
@@ -85,7 +86,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_id(self.request_id, "req")
         check_id(self.run_id, "run")
-        if len(self.reason) > 2000:
+        if len(check_unicode(self.reason, "reason")) > 2000:
             raise InvalidError("a reason has at most 2000 characters")
         if not self.allow:
             raise InvalidError("a request that asks for nothing is no request")

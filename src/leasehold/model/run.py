@@ -6,7 +6,7 @@ import msgspec
 
 from leasehold.errors import InvalidError
 from leasehold.model.ids import RequestId, RunId, check_id
-from leasehold.model.text import check_identifier
+from leasehold.model.text import check_identifier, check_unicode
 
 __all__ = ["Link", "Run", "RunAttempt"]
 
@@ -45,7 +45,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         check_id(self.run_id, "run")
         for what in ("tenant", "environment", "agent", "requested_by", "route"):
             check_identifier(getattr(self, what), what)
-        if not self.purpose.strip() or len(self.purpose) > 2000:
+        if not check_unicode(self.purpose, "purpose").strip() or len(self.purpose) > 2000:
             raise InvalidError("a run needs a purpose of 1 to 2000 characters: what it is for, in a person's words")
         if self.expires_at <= self.started_at:
             raise InvalidError("a run must expire after it starts")

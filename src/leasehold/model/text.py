@@ -16,6 +16,7 @@ __all__ = [
     "check_identifier",
     "check_scalar_text",
     "check_text",
+    "check_unicode",
     "has_mixed_scripts",
     "visible",
 ]
@@ -52,6 +53,19 @@ def check_identifier(text: str, what: str) -> str:
             "starting with a letter or digit"
         )
     _check_segments(text, what)
+    return text
+
+
+def check_unicode(text: str, what: str) -> str:
+    """Return `text` if every character of it can be written: no lone surrogate.
+
+    Raises:
+        InvalidError: one stands in it.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidError(f"{what} holds a lone surrogate, which is no Unicode text") from None
     return text
 
 
