@@ -7,12 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from leasehold.authority.desk import Signatory
+from leasehold.decide.facts import Facts, OpenCalls, Ref
+from leasehold.decide.rows import CallRow, StopRow
 from leasehold.decide.stop import Stop
 from leasehold.errors import InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
+from leasehold.model.call import CallState
 from leasehold.model.decision import Reason
+from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease
-from leasehold.model.scope import Scope, ScopeKind
+from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token.keys import SigningKey
 from stage import AUDIT, BEN, EVA, GET, KIM, UPDATE, Stage, changed, reason_of
@@ -348,3 +352,20 @@ def test_an_approved_request_that_is_revoked_is_used_no_more(stage: Stage) -> No
     stage.people.approve(second, BEN)
     admitted = stage.admit(lease, "ticket.audit")
     assert stage.revoke(f"request:{second}") == (admitted.admission_id,)
+
+
+@pytest.mark.case(61)
+def test_a_damaged_call_keeps_nobody_from_stopping(stage: Stage) -> None:
+    damaged = CallRow(
+        tenant="acme", admission_id="adm_x", run_id="run_x", state=CallState.ADMITTED, finish_by=10, body=b"{"
+    )
+    facts = Facts(stage.authority.engine.store.queries.control())
+    facts.load(Ref(StopRow, ("acme", "tool:ticket", "hold")), None)
+    facts.load_index(OpenCalls(("acme",)), [damaged])
+    policy = stage.authority.engine.active_policy()
+    scope = Scope.parse("tool:ticket")
+    step = Stop(policy_document=policy, tenant="acme", scope=scope, kind=StopKind.HOLD, by="op", reason="leak")
+    answer, changes = step.decide(facts, Instant(0))
+    assert answer.value is not None
+    assert (answer.value.in_flight, answer.value.unreadable) == ((), ("adm_x",))
+    assert changes.entries[0].detail["in_flight"] == ("adm_x",)
