@@ -336,6 +336,15 @@ def test_an_escalation_is_one_operation_dead_after_a_minute(stage: Stage) -> Non
     assert stage.entries(EntryKind.LEASE_ENDED)[0].outcome == "exhausted"
 
 
+@pytest.mark.requirement("C1")
+def test_an_escalation_that_nobody_answers_in_time_leaves_no_question_behind(stage: Stage) -> None:
+    run = stage.start()
+    with pytest.raises(TimeoutError):
+        stage.authority.escalate(run, "ticket.close", {"ticket": ["T-1"]}, reason="stuck", timeout=0.01)
+    assert stage.desk.pending() == ()
+    assert [entry.outcome for entry in stage.entries(EntryKind.REQUEST_WITHDRAWN)] == ["withdrawn"]
+
+
 @pytest.mark.requirement("C2")
 def test_a_critical_action_needs_a_lease_issued_just_now(stage: Stage) -> None:
     run = stage.start()

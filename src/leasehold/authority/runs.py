@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -251,9 +252,15 @@ class Runs:
 
         Raises:
             Denied: the route does not offer it, or people said no.
+            TimeoutError: nobody answered within `timeout` seconds; the question is withdrawn.
         """
         request = self.ask_escalation(run, action, attributes, reason=reason, seconds=seconds, tried=tried)
-        return self.wait(request, timeout)
+        try:
+            return self.wait(request, timeout)
+        except TimeoutError:
+            with suppress(Denied):  # they answered in this very moment; what they granted lapses with the run
+                self.withdraw(request)
+            raise
 
     def ask_escalation(
         self,
