@@ -9,6 +9,7 @@ import pytest
 
 import leasehold
 import lifecycle_diagrams
+import threats_page
 from leasehold.policy.cases import run_tests
 from leasehold.policy.load import Source, load_policy
 
@@ -34,6 +35,10 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
 
 def test_the_life_cycle_diagrams_are_drawn_from_the_tables() -> None:
     assert (ROOT / "docs/lifecycles.md").read_text() == lifecycle_diagrams.page()
+
+
+def test_the_page_of_threat_cases_is_drawn_from_the_list() -> None:
+    assert (ROOT / "docs/threats.md").read_text() == threats_page.page()
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
