@@ -28,7 +28,7 @@ test: $(STAMP) ## every test
 check: format lint types layers cover ## everything that must be green before a change lands
 
 cover: $(STAMP) ## every test, with the coverage that the conventions demand
-	@$(BIN)/python -m pytest --cov --cov-report= $(TESTS)
+	@$(BIN)/python -m coverage run -m pytest $(TESTS)
 	@$(BIN)/python -m coverage report --fail-under=95
 	@$(BIN)/python -m coverage report --include='$(STRICT)' --fail-under=100 --precision=2
 

@@ -82,15 +82,14 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         """What is in flight. A damaged row keeps nobody from stopping; it is named instead."""
         in_flight: list[Admission] = []
         unreadable: list[str] = []
-        for row in facts.find(self._open_calls()):
-            if isinstance(row, CallRow):
-                try:
-                    call = decode_admission(row.body)
-                except StoreError:
-                    unreadable.append(row.admission_id)
-                    continue
-                if covers(self.policy_document, self.scope, call):
-                    in_flight.append(call)
+        for row in [row for row in facts.find(self._open_calls()) if isinstance(row, CallRow)]:
+            try:
+                call = decode_admission(row.body)
+            except StoreError:
+                unreadable.append(row.admission_id)
+                continue
+            if covers(self.policy_document, self.scope, call):
+                in_flight.append(call)
         return Stopped(self.scope, tuple(in_flight), tuple(unreadable))
 
     def _open_calls(self) -> Index:
