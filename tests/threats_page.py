@@ -10,8 +10,8 @@ from adversary.cases import CASES, COVERED
 _INTRODUCTION = """# Threat cases
 
 Drawn from `tests/adversary/cases.py` by `tests/threats_page.py`; a test compares them. The source cites these numbers.
-A *covered* case has at least one test marked with its number (`grep -rn "mark.case" tests` leads there), a *planned* one
-has none, and a test holds the list to both. Numbers are never given away again.
+A *covered* case has at least one test marked with its number (`grep -rn mark.case tests`), a *planned* one has none; a
+test holds the list to both. Numbers are never given away again.
 
 {covered} of {total} cases are covered.
 """
