@@ -59,6 +59,38 @@ def test_the_policy_in_the_readme_loads_and_passes_its_own_tests() -> None:
     assert run_tests(policy) == []
 
 
+@pytest.mark.parametrize(
+    ("citation", "page", "entry"),
+    [
+        (r"DESIGN (§\d+(?: and §\d+)*)", "design", r"^## (\d+)\."),
+        (r"[Tt]hreat cases? (\d+(?:(?:, |-| and | to )\d+)*)", "threats", r"^\| (\d+) \|"),
+        (r"[Cc]onventions? (\d+(?:(?:, |-| and | to )\d+)*)", "conventions", r"^(\d+)\. "),
+        (r"[Ii]nvariants? ([IL]\d+(?:(?:, |-| and | to )[IL]\d+)*)", "design", r"^\| ([IL]\d+) \|"),
+    ],
+    ids=["sections", "cases", "conventions", "invariants"],
+)
+def test_every_number_that_the_source_cites_stands_in_its_page(citation: str, page: str, entry: str) -> None:
+    written = set(re.findall(entry, (ROOT / f"docs/{page}.md").read_text(), re.MULTILINE))
+    cited = {
+        (path.name, number)
+        for path in sorted((ROOT / "src").glob("**/*.py"))
+        for listed in re.findall(citation, " ".join(path.read_text().split()))
+        for number in re.findall(r"[IL]?\d+", listed)
+    }
+    assert cited
+    assert {(name, number) for name, number in cited if number not in written} == set()
+
+
+def test_the_source_cites_the_design_by_section() -> None:
+    for path in sorted((ROOT / "src").glob("**/*.py")):
+        assert re.findall(r"DESIGN(?! §\d)", " ".join(path.read_text().split())) == [], path.name
+
+
+def test_the_design_and_the_conventions_are_short_enough_to_be_read() -> None:
+    assert len((ROOT / "docs/design.md").read_text().splitlines()) <= 250
+    assert len((ROOT / "docs/conventions.md").read_text().splitlines()) <= 60
+
+
 def test_links_in_the_documents_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

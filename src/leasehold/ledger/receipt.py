@@ -1,4 +1,4 @@
-"""Receipts: the signed account of a run, verified offline with two public keys (DESIGN section 8, requirement B10).
+"""Receipts: the signed account of a run, verified offline with two public keys (DESIGN §8, requirement B10).
 
 A receipt is an in-toto Statement v1 in a DSSE envelope. It carries the entries of the run with proofs, and a summary
 that follows from them; the verifier works the summary out again, so a receipt cannot say other than its entries. Made

@@ -1,6 +1,6 @@
 """What stands after each entry of a ledger, worked out from the entries alone. For the history checker.
 
-Nothing here comes from `leasehold.decide`: it is a second, slower reading of DESIGN sections 3 and 4, so that a mistake
+Nothing here comes from `leasehold.decide`: it is a second, slower reading of DESIGN §3 and §4, so that a mistake
 in one is caught by the other. Everything is looked up by tenant and id (invariant I10).
 """
 

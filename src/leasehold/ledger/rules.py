@@ -19,7 +19,7 @@ __all__ = ["RULES", "Invariant", "Rule"]
 
 
 class Invariant(StrEnum):
-    """The invariants that a history can break; the words stand in DESIGN section 5."""
+    """The invariants that a history can break; the words stand in DESIGN §5."""
 
     I1 = "I1"
     I2 = "I2"

@@ -1,4 +1,4 @@
-"""What a receipt says of a run, worked out from its entries and from nothing else (DESIGN section 8, requirement B10).
+"""What a receipt says of a run, worked out from its entries and from nothing else (DESIGN §8, requirement B10).
 
 Whoever verifies a receipt works it out again from the entries inside; so a change here is a new predicate type.
 """
