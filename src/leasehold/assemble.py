@@ -24,8 +24,9 @@ from leasehold.config import (
     state_directory,
 )
 from leasehold.config import Anchor as AnchorFile
-from leasehold.errors import ConfigError
+from leasehold.errors import ConfigError, Denied
 from leasehold.ledger.checkpoint import open_checkpoint
+from leasehold.model.decision import Reason
 from leasehold.policy.document import Policy
 from leasehold.policy.load import load_policy
 from leasehold.store.protocol import TreeHead
@@ -214,7 +215,13 @@ def restore_state(directory: Path, *, by: str, reason: str, system: System | Non
 def _activate_first(authority: Authority, policy: Policy) -> None:
     active = authority.engine.store.queries.control().policy
     if not active:
-        authority.desk.accept_policy(policy, by="first policy of a fresh state")
+        try:
+            authority.desk.accept_policy(policy, by="first policy of a fresh state", replaces="")
+        except Denied as refusal:
+            if refusal.decision.reason is not Reason.CONFLICT:
+                raise
+            active = authority.engine.active_policy().hash  # another process was first
+    if not active:
         _LOG.warning("this state is new: the policy %s is active from here on", policy.hash)
     elif active != policy.hash:
         _LOG.warning("the policy file differs from the active policy; it does nothing until: leasehold policy accept")

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from leasehold.authority.desk import Signatory
+from leasehold.errors import Denied
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.request import Verdict
@@ -86,6 +87,19 @@ def test_somebody_under_the_authoritys_own_account_is_said_to_be(stage: Stage) -
 
 
 # Policies
+
+
+@pytest.mark.requirement("P7")
+def test_a_policy_is_not_accepted_over_one_that_nobody_compared_it_with(stage: Stage) -> None:
+    first = stage.authority.engine.active_policy()
+    second = policy(changed('deny = ["mail.purge"]', 'deny = ["ticket.update"]'))
+    third = policy(changed('deny = ["mail.purge"]', 'deny = ["ticket.get"]'))
+    stage.desk.accept_policy(second, by="user:op", replaces=first.hash)
+    for compared_with in (first.hash, ""):
+        with pytest.raises(Denied) as refused:
+            stage.desk.accept_policy(third, by="user:op", replaces=compared_with)
+        assert refused.value.decision.reason is Reason.CONFLICT
+    assert stage.authority.engine.active_policy().hash == second.hash
 
 
 @pytest.mark.requirement("P7", "P8")

@@ -252,9 +252,15 @@ class Desk:
         """
         return self._engine.ask(lambda _: RemovePerson(person=person, by=by))
 
-    def accept_policy(self, policy: Policy, *, by: str, widened: Sequence[str] = ()) -> str:
-        """Make a policy the active one, and answer its hash."""
-        step = AcceptPolicy(policy_document=policy, by=by, widened=tuple(widened))
+    def accept_policy(
+        self, policy: Policy, *, by: str, widened: Sequence[str] = (), replaces: str | None = None
+    ) -> str:
+        """Make a policy the active one, and answer its hash. `replaces` is the hash of the one it was compared with.
+
+        Raises:
+            Denied: another policy became active in between.
+        """
+        step = AcceptPolicy(policy_document=policy, by=by, widened=tuple(widened), replaces=replaces)
         # Not through `ask`, which builds steps under the active policy: a fresh state has none yet.
         reply = self._engine.store.submit(step).result()
         if not reply.decision.is_allowed or reply.value is None:

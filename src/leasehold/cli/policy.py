@@ -17,7 +17,7 @@ from leasehold.errors import ConfigError
 from leasehold.model.grant import check_attributes
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
-from leasehold.policy.document import Policy
+from leasehold.policy.document import Policy, RolePowers
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 
@@ -78,7 +78,8 @@ def test(session: Session) -> None:
 def explain(session: Session, route: str | None, action: str | None, pairs: Sequence[str]) -> None:
     """Say what a route comes to: each action, who has to agree, and the rule behind it.
 
-    Without a ROUTE all of them. With an ACTION and its attributes, what would become of that one call.
+    Without a ROUTE all of them, and what roles can do. With an ACTION and its attributes, what would become of that one
+    call.
     """
     found = read_policy(session.policy_path)
     if route is not None and action is not None:
@@ -87,7 +88,8 @@ def explain(session: Session, route: str | None, action: str | None, pairs: Sequ
         return
     names = [route] if route is not None else sorted(found.routes)
     tables = {name: explain_route(found, name) for name in names}
-    session.give(tables, (line for name, rows in tables.items() for line in _route_lines(found, name, rows)))
+    lines = [line for name, rows in tables.items() for line in _route_lines(found, name, rows)]
+    session.give(tables, lines if route is not None else [*lines, *map(_role_words, found.roles.values())])
 
 
 @policy.command("diff")
@@ -117,14 +119,15 @@ def accept(session: Session, digest: str | None) -> None:
     if mismatches := run_tests(new):
         raise ConfigError(f"its own tests fail: {_mismatch_words(mismatches[0])}", path=str(session.policy_path))
     with session.authority() as authority:
-        changes = diff(authority.engine.active_policy(), new)
+        old = authority.engine.active_policy()
+        changes = diff(old, new)
         widened = [change_words(change) for change in changes if change.widens]
         if changes:
             for line in _diff_lines(changes):
                 session.say(line)
             words = ["widen"] if widened else []
             confirm(session, "Make this policy the active one?", digest=new.hash, given=digest, words=words)
-        accepted = authority.desk.accept_policy(new, by=session.around.account, widened=widened)
+        accepted = authority.desk.accept_policy(new, by=session.around.account, widened=widened, replaces=old.hash)
     session.give({"active": accepted, "widened": widened}, [accepted])
 
 
@@ -173,6 +176,15 @@ def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str
         f"environments {', '.join(route.environments)}; lease {route.ttl_seconds} s, run {route.run_ttl_seconds} s"
     ]
     return [*lines, *(line for row in rows for line in _row_lines(row)), ""]
+
+
+def _role_words(role: RolePowers) -> str:
+    """What a role is needed for, and what it lists though nobody needs it for that."""
+    needed = ", ".join(power for power in role.can if power.is_enforced) or "nothing"
+    words = f"role {role.name}, tenants {', '.join(role.tenants)}: needed for {needed}"
+    if idle := ", ".join(power for power in role.can if not power.is_enforced):
+        words += f"; not enforced, open to whoever holds the state: {idle}"
+    return words
 
 
 def _row_lines(row: RouteRow) -> list[str]:

@@ -22,11 +22,16 @@ __all__ = ["AcceptPolicy", "AddPerson", "ConfirmClock", "CountForgeries", "Raise
 
 
 class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Make a policy the active one. `widened` lists what became reachable; a widening alarms."""
+    """Make a policy the active one. `widened` lists what became reachable; a widening alarms.
+
+    `replaces` is the hash of the policy that it was compared with, empty in a fresh state: where another became active
+    in between, nobody has seen what this one would change. None where nobody compared.
+    """
 
     policy_document: Policy
     by: str
     widened: tuple[str, ...] = ()
+    replaces: str | None = None
 
     policy: None = None
     needs_clock: bool = True
@@ -38,6 +43,8 @@ class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
         digest = self.policy_document.hash
         if facts.control.policy == digest:
             return StepAnswer(allow(), digest), Changes()
+        if self.replaces not in (None, facts.control.policy):
+            return StepAnswer(_POLICY_MOVED), Changes()
         entry = Entry(
             kind=EntryKind.POLICY_ACCEPTED,
             policy=digest,
@@ -182,3 +189,11 @@ class CountForgeries(msgspec.Struct, frozen=True, kw_only=True):
             detail={"tool": self.tool, "minute": self.minute, "count": self.count},
         )
         return StepAnswer(allow(), self.count), Changes(entries=(entry,))
+
+
+_POLICY_MOVED = deny(
+    Reason.CONFLICT,
+    "another policy became active in between",
+    check="the active policy is the one that this was compared with",
+    enough="look at what changes now: leasehold policy diff",
+)
