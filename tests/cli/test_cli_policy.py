@@ -71,6 +71,17 @@ def test_policy_explain_names_each_action_who_agrees_and_why(terminal: Terminal)
     assert 'did you mean "support"?' in terminal.run("policy", "explain", "suport", code=2).stderr
 
 
+def test_policy_explain_says_which_powers_of_a_role_are_not_enforced(terminal: Terminal) -> None:
+    more = 'auditor = { can = ["query"], tenants = ["acme"] }\nlifter = { can = ["lift"], tenants = ["*"] }\n'
+    change(terminal, ("[actions]", f"{more}[actions]"))
+    assert terminal.run("policy", "explain").stdout.splitlines()[-3:] == [
+        "role operator, tenants *: needed for lift; not enforced, open to whoever holds the state: hold, query, revoke",
+        "role auditor, tenants acme: needed for nothing; not enforced, open to whoever holds the state: query",
+        "role lifter, tenants *: needed for lift",
+    ]
+    assert "role " not in terminal.run("policy", "explain", "support").stdout
+
+
 def test_policy_explain_shows_what_a_deny_list_takes_out(terminal: Terminal) -> None:
     change(terminal, ('approvers = ["lead"]\nbudget', 'deny = ["ticket.tag"]\napprovers = ["lead"]\nbudget'))
     change(terminal, ('allows = ["ticket.get", "ticket.tag"]', 'allows = ["ticket.get"]'))

@@ -22,6 +22,16 @@ def test_a_hold_stops_what_would_start_until_a_person_lifts_it(terminal: Termina
     terminal.run("lift", "all", "--reason", "over", "--as", "user:eva", code=3)
 
 
+def test_a_role_is_needed_to_lift_and_for_no_other_power(terminal: Terminal) -> None:
+    terminal.policy.write_text(terminal.policy.read_text().replace('["revoke", "hold", "lift", "query"]', "[]"))
+    terminal.people()
+    terminal.start()
+    terminal.run("hold", "agent:bot", "--reason", "x")
+    terminal.run("revoke", "agent:bot", "--reason", "x")
+    assert "run.started" in terminal.run("ledger", "query", "--json").stdout
+    assert "not_entitled" in terminal.run("lift", "agent:bot", "--reason", "x", "--as", "user:eva", code=3).stderr
+
+
 @pytest.mark.requirement("P15")
 def test_a_revoke_of_a_scope_ends_its_runs_for_good(terminal: Terminal) -> None:
     run = terminal.start()

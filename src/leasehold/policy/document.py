@@ -43,12 +43,20 @@ REQUESTER = "requester"
 
 
 class Power(StrEnum):
-    """What a role may do at the Desk. Answering requests is no power: the approvers of a route do that."""
+    """What a role may do at the Desk. Answering requests is no power: the approvers of a route do that.
+
+    Embedded, only lifting asks for its power: whoever holds the open state may stop, and can read all there is.
+    """
 
     REVOKE = "revoke"
     HOLD = "hold"
     LIFT = "lift"
     QUERY = "query"
+
+    @property
+    def is_enforced(self) -> bool:
+        """Whether anything is refused to those who lack it."""
+        return self is Power.LIFT
 
 
 class ActionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
