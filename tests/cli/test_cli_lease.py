@@ -112,3 +112,10 @@ def test_a_lease_that_is_not_here_exits_1_and_a_name_that_is_no_id_exits_2(termi
     terminal.start()
     terminal.run("lease", "inspect", "lease_01JZ8Q5X0M3V7K2N9B4C6D8E0F", code=1)
     assert "no lease id" in terminal.run("lease", "revoke", "nonsense", "--reason", "x", code=2).stderr
+
+
+def test_the_id_of_something_else_is_no_lease_and_not_a_damaged_one(terminal: Terminal) -> None:
+    run_id = terminal.start()
+    for words in (("lease", "inspect", run_id), ("lease", "renew", run_id)):
+        assert "no lease id" in terminal.run(*words, code=2).stderr
+    assert "no lease id" in terminal.run("exec", "--lease", run_id, "ticket.get", "--", "true", code=2).stderr

@@ -23,6 +23,7 @@ from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.card import Card
 from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.ids import check_id
 from leasehold.model.request import Answer, Request, Verdict
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy
@@ -290,8 +291,10 @@ class Desk:
         """A lease as every door would judge it now.
 
         Raises:
+            InvalidError: this is no id of a lease.
             NotFoundError: there is no such lease.
         """
+        check_id(lease_id, "lease")
         queries = self._engine.store.queries
         chain = self._engine.chain(self._engine.locate(lease_id), lease_id)
         lease, now = chain[-1].lease, self._engine.system.now()
