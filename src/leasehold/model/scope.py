@@ -66,9 +66,8 @@ class Scope(msgspec.Struct, frozen=True, order=True):
         """
         kind, colon, value = text.partition(":")
         if kind not in list(ScopeKind) or (colon and not value):
-            raise InvalidError(
-                f"{text!r} is no scope; write all, or one of {', '.join(ScopeKind)} followed by ':' and a name"
-            )
+            kinds = ", ".join(known for known in ScopeKind if known is not ScopeKind.ALL)
+            raise InvalidError(f"{text!r} is no scope; write all, or one of these, ':' and a name: {kinds}")
         return cls(ScopeKind(kind), value)
 
     def __str__(self) -> str:
