@@ -13,7 +13,9 @@ from terminal import WHERE, Terminal
 def test_a_hold_stops_what_would_start_until_a_person_lifts_it(terminal: Terminal) -> None:
     terminal.people()
     lease = terminal.lease()
-    assert terminal.run("hold", "all", "--reason", "incident 7").stdout.startswith("status: held\nreason: incident 7\n")
+    held = terminal.run("hold", "all", "--reason", "incident 7")
+    assert held.stdout.startswith("status: held\nreason: incident 7\n")
+    assert held.stderr == "to end this: leasehold lift all --as PERSON --reason ...\n"
     terminal.run("run", "start", "--route", "support", "--environment", "prod", *WHERE, code=3)
     assert terminal.json("lease", "inspect", lease)["status"] == "held"
     assert "not_entitled" in terminal.run("lift", "all", "--reason", "over", "--as", "user:ben", code=3).stderr

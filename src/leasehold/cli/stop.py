@@ -45,6 +45,8 @@ def hold(session: Session, scope: str, reason: str, tenant: str) -> None:
     with session.authority_for_stops() as authority:
         stopped = authority.desk.hold(parsed, by=session.around.account, reason=reason, tenant=tenant)
     give_stopped(session, stopped, status="held", reason=reason)
+    only = f" --tenant {tenant}" if tenant else ""
+    session.say(f"to end this: leasehold lift {escape(scope)}{only} --as PERSON --reason ...")
 
 
 @click.command("lift")
