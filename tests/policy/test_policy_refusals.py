@@ -12,8 +12,8 @@ from leasehold.policy.load import Source, load_policy
 REPLACED = {
     "top key": ("[people]", "[peopel]", "[peopel]", 'unknown key "peopel" in the policy; did you mean "people"?'),
     "later key": ("[people]", "[credentials]\n[people]", "[credentials]", "not enforced by this version"),
-    "version": ("version = 1", "version = 2", "version = 2", "version must be a whole number from 1 to 1"),
-    "version as text": ("version = 1", 'version = "1"', "version", "must be a whole number"),
+    "version": ("version = 1", "version = 2", "version = 2", "version must be the whole number 1"),
+    "version as text": ("version = 1", 'version = "1"', "version", "must be the whole number 1"),
     "version as flag": ("version = 1", "version = true", "version", "not true or false"),
     "no authority": ('authority = "acme-desk"\n', "", "version", 'the policy needs "authority"'),
     "authority": ('"acme-desk"', '"acme desk"', "authority", "is not a name"),

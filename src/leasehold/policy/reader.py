@@ -200,7 +200,7 @@ class Table:
         """An integer between two bounds."""
         value = self.value.get(key)
         if type(value) is not int or not low <= value <= high:
-            raise self._wrong(key, f"a whole number from {low} to {high}")
+            raise self._wrong(key, f"the whole number {low}" if low == high else f"a whole number from {low} to {high}")
         return value
 
     def flag(self, key: str) -> bool:
