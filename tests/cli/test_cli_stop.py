@@ -24,6 +24,14 @@ def test_a_hold_stops_what_would_start_until_a_person_lifts_it(terminal: Termina
     terminal.run("lift", "all", "--reason", "over", "--as", "user:eva", code=3)
 
 
+def test_a_stop_of_a_name_that_the_policy_does_not_know_says_so(terminal: Terminal) -> None:
+    for words in ("hold", "revoke"):
+        said = terminal.run(words, "tool:tickets", "--reason", "incident").stderr
+        assert said.startswith('the active policy has no tool tickets; did you mean "ticket"?')
+    assert "has no" not in terminal.run("hold", "tool:ticket", "--reason", "incident").stderr
+    assert "has no" not in terminal.run("revoke", "agent:unheard-of", "--reason", "incident").stderr
+
+
 def test_a_role_is_needed_to_lift_and_for_no_other_power(terminal: Terminal) -> None:
     terminal.policy.write_text(terminal.policy.read_text().replace('["revoke", "hold", "lift", "query"]', "[]"))
     terminal.people()

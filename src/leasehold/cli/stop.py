@@ -10,7 +10,10 @@ from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
 from leasehold.decide.stop import Stopped
 from leasehold.model.call import Admission
-from leasehold.model.scope import Scope
+from leasehold.model.grant import split_action
+from leasehold.model.scope import Scope, ScopeKind
+from leasehold.policy.document import Policy
+from leasehold.policy.reader import suggest
 
 __all__ = ["give_stopped", "hold", "lift", "revoke"]
 
@@ -31,7 +34,10 @@ def revoke(session: Session, scope: str, reason: str, tenant: str) -> None:
     parsed = Scope.parse(scope)
     with session.authority_for_stops() as authority:
         stopped = authority.desk.revoke(parsed, by=session.around.account, reason=reason, tenant=tenant)
+        doubt = _unknown_name(authority.engine.active_policy(), parsed)
     give_stopped(session, stopped, status="revoked", reason=reason)
+    if doubt:
+        session.say(doubt)
 
 
 @click.command("hold")
@@ -44,7 +50,10 @@ def hold(session: Session, scope: str, reason: str, tenant: str) -> None:
     parsed = Scope.parse(scope)
     with session.authority_for_stops() as authority:
         stopped = authority.desk.hold(parsed, by=session.around.account, reason=reason, tenant=tenant)
+        doubt = _unknown_name(authority.engine.active_policy(), parsed)
     give_stopped(session, stopped, status="held", reason=reason)
+    if doubt:
+        session.say(doubt)
     only = f" --tenant {tenant}" if tenant else ""
     session.say(f"to end this: leasehold lift {escape(scope)}{only} --as PERSON --reason ...")
 
@@ -78,6 +87,21 @@ def give_stopped(session: Session, stopped: Stopped, *, status: str, reason: str
     }
     lines = [f"status: {status}", f"reason: {escape(reason)}", *map(_in_flight, stopped.in_flight)]
     session.give(value, lines if stopped.in_flight else [*lines, "in-flight: none"])
+
+
+def _unknown_name(policy: Policy, scope: Scope) -> str:
+    """A doubt about a scope that names no tool, action or route of the active policy; empty if there is none.
+
+    It is stopped all the same: a policy that is accepted later may know the name.
+    """
+    known = {
+        ScopeKind.TOOL: {split_action(action)[0] for action in policy.actions},
+        ScopeKind.ACTION: set(policy.actions),
+        ScopeKind.ROUTE: set(policy.routes),
+    }.get(scope.kind, {scope.value})
+    if scope.value in known:
+        return ""
+    return escape(f"the active policy has no {scope.kind} {scope.value}{suggest(scope.value, known)}")
 
 
 def _in_flight(call: Admission) -> str:
