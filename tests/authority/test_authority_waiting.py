@@ -160,13 +160,20 @@ def test_looks_are_repeated_after_commits_until_they_are_done() -> None:
     first.result(10)
     changes.wake_all()
     looked.result(10)
+    changes.wake_all()
+    assert next(answers, "nobody asked again") == "nobody asked again"
     waiters.close()
     waiters.close()  # twice is harmless
     changes.close()
 
 
 def test_nothing_waits_and_nothing_runs_where_nobody_asked() -> None:
-    Waiters(CommitWatch(None, pause_seconds=1)).close()
+    changes = CommitWatch(None, pause_seconds=1)
+    running = threading.active_count()
+    waiters = Waiters(changes)
+    assert threading.active_count() == running
+    waiters.close()
+    assert threading.active_count() == running
 
 
 def test_sixty_four_threads_wait_without_a_poll(stage: Stage) -> None:
