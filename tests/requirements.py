@@ -66,7 +66,11 @@ REQUIREMENTS: dict[str, Requirement] = {
     "P16": Requirement("break-glass: human only, minutes, loud", PLANNED),
     "P17": Requirement("credentials are scoped, short-lived, revoked at the source", PLANNED),
     "P18": Requirement("secrets never enter context, prompts, logs, errors or receipts", PLANNED),
-    "P19": Requirement("every entry has request id, tenant, tool, args hash, approval, key, result, duration", COVERED),
+    "P19": Requirement(
+        "every entry has request id, tenant, tool, args hash, credential scope (tenant and environment), approval, "
+        "key, result, duration",
+        COVERED,
+    ),
     "C1": Requirement("a 60-second, one-operation escalation is one line", COVERED),
     "C2": Requirement("critical actions demand a fresh lease", COVERED),
     "C3": Requirement("tools are functions of input and capability; nothing ambient grants", COVERED),

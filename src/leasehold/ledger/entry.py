@@ -81,7 +81,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     key: str = ""
     approval: str = ""
     approvals: tuple[str, ...] = ()
-    credential_scope: str = ""
     decision: str = ""
     reason: str = ""
     outcome: str = ""
