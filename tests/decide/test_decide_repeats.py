@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import OutcomeStatus
 from leasehold.model.decision import Reason
 from stage import CLOSE, UPDATE, Stage
@@ -99,6 +100,7 @@ def test_keys_of_different_actions_and_runs_are_different_keys(stage: Stage) -> 
     stage.use(lease, "ticket.update", key="a")
     stage.use(lease, "ticket.tag", key="a")
     stage.use(stage.lease(), "ticket.update", key="a")
+    assert [entry.key for entry in stage.entries(EntryKind.CALL_ADMITTED)] == ["a", "a", "a"]
 
 
 def test_a_resent_admission_id_answers_the_same_admission_and_charges_once(stage: Stage) -> None:
