@@ -14,7 +14,13 @@ from leasehold.model.lease import HeldLease
 from stage import AUDIT, BEN, CLOSE, GET, UPDATE, Stage, changed
 
 TO_THE_DESK = {Reason.NOT_PENDING, Reason.NOT_ENTITLED, Reason.OWN_REQUEST, Reason.BAD_SIGNATURE, Reason.CARD_CHANGED}
-TO_WHO_ASKS = {Reason.UNKNOWN_ROUTE, Reason.WIDER_THAN_PARENT, Reason.TTL_TOO_LONG, Reason.APPROVAL_EXPIRED}
+TO_WHO_ASKS = {
+    Reason.UNKNOWN_ROUTE,
+    Reason.WIDER_THAN_PARENT,
+    Reason.TTL_TOO_LONG,
+    Reason.TOO_LARGE,
+    Reason.APPROVAL_EXPIRED,
+}
 BEFORE_THE_STEP = {Reason.BAD_TOKEN, Reason.WRONG_ENVIRONMENT}
 BY_THE_GUARD = {Reason.NOT_STARTED_IN_TIME, Reason.ENDED}
 MUCH = GET | UPDATE | AUDIT | CLOSE | {"ticket.unlock": {"ticket": ["T-*"]}, "mail.send": {"ticket": ["T-*"]}}

@@ -14,6 +14,7 @@ from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_run,
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lease_document import APPROVED_BY_POLICY, Drawing, compose_lease, refuse_large
 from leasehold.decide.lifecycles import REQUEST_TABLE, LeaseState, RequestEvent, advance
 from leasehold.decide.request import lease_need, refuse_undelegated
 from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, Row
@@ -29,9 +30,7 @@ from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import ApprovalNeed, check_grants
 from leasehold.token.digest import sha256_digest
 
-__all__ = ["APPROVED_BY_POLICY", "DrawLease", "capability_digest", "refuse_draw"]
-
-APPROVED_BY_POLICY = "policy"
+__all__ = ["DrawLease", "capability_digest", "refuse_draw"]
 
 
 class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +60,17 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
         need = lease_need(self.policy_document, self.run.route, self.request.allow)
         refusal = self._refuse(facts, row, need, now)
         if refusal is not None or row is None:
-            refusal = refusal or deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger")
-            entry = request_entry(EntryKind.LEASE_DENIED, self.request, self.run, decision=refusal, policy=self.policy)
-            return StepAnswer(refusal), Changes(entries=(entry,))
+            return self._denied(refusal or deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger"))
         lease = self._lease(facts, row, need, now)
+        if refusal := refuse_large(lease, facts.control.issuer):
+            return self._denied(refusal)
         state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.USE)
         rows = (msgspec.structs.replace(row, state=state), *_lease_rows(lease, facts.next_index))
         return StepAnswer(allow(), lease), Changes(rows=rows, entries=(self._entry(lease, need),))
+
+    def _denied(self, refusal: Decision) -> tuple[StepAnswer[Lease], Changes]:
+        entry = request_entry(EntryKind.LEASE_DENIED, self.request, self.run, decision=refusal, policy=self.policy)
+        return StepAnswer(refusal), Changes(entries=(entry,))
 
     def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or refuse_draw(row, self.request)
@@ -110,29 +113,17 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
             requested_by=self.run.requested_by,
             effect=need.effect,
         )
-        return Lease(
+        drawing = Drawing(
             lease_id=self.lease_id,
-            run_id=self.run.run_id,
-            attempt=self.request.attempt,
-            request_id=self.request.request_id,
-            agent=self.run.agent,
-            requested_by=self.run.requested_by,
             approved_by=approvers or (APPROVED_BY_POLICY,),
-            tenant=self.run.tenant,
-            environment=self.run.environment,
-            route=self.run.route,
-            allow=self.request.allow,
-            deny=self.request.deny,
-            budget=self.request.budget,
-            ends_on=self.request.ends_on,
-            delegation_depth=min([self.request.delegation_depth, *depths]),
             parents=tuple(link.lease.lease_id for link in self.parent),
+            delegation_depth=min([self.request.delegation_depth, *depths]),
             issued_at=now.seconds,
             expires_at=min(ends),
-            reason=self.request.reason,
             policy=self.policy,
             epoch=facts.control.epoch,
         )
+        return compose_lease(self.run, self.request, drawing)
 
     def _entry(self, lease: Lease, need: ApprovalNeed) -> Entry:
         return request_entry(

@@ -17,6 +17,7 @@ from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
 from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.budget import amounts_to_lines
@@ -68,11 +69,12 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         route = self.policy_document.route(self.run.route)
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or self._refuse(route)
         if refusal is not None or route is None:
-            refusal = refusal or deny(Reason.UNKNOWN_ROUTE, f"{self.run.route} is not in the active policy")
-            entry = request_entry(EntryKind.REQUEST_DENIED, self.request, self.run, decision=refusal)
-            return StepAnswer(refusal), Changes(entries=(entry,))
+            return self._denied(refusal or deny(Reason.UNKNOWN_ROUTE, f"{self.run.route} is not in the active policy"))
         need = lease_need(self.policy_document, self.run.route, self.request.allow)
         request, card = self._complete(route, need, now)
+        drawing = largest_drawing(self.policy_document, self.run, request, need, facts.control.epoch)
+        if refusal := refuse_large(compose_lease(self.run, request, drawing), facts.control.issuer):
+            return self._denied(refusal)
         state = RequestState.APPROVED if need.mode is ApprovalMode.NONE else RequestState.PENDING
         rows = request_rows(request, card, state=state, recorded=facts.next_index, use_by=self.run.expires_at)
         entry = request_entry(
@@ -93,6 +95,10 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         )
         accounts = open_accounts(self.run.tenant, request.request_id, request.budget)
         return StepAnswer(allow(), Asked(request, state)), Changes(rows=(*rows, *accounts), entries=(entry,))
+
+    def _denied(self, refusal: Decision) -> tuple[StepAnswer[Asked], Changes]:
+        entry = request_entry(EntryKind.REQUEST_DENIED, self.request, self.run, decision=refusal)
+        return StepAnswer(refusal), Changes(entries=(entry,))
 
     def _refuse(self, route: Route | None) -> Decision | None:
         if route is None:

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     WIDER_THAN_PARENT = "wider_than_parent"
     NO_DELEGATION = "no_delegation"
     TTL_TOO_LONG = "ttl_too_long"
+    TOO_LARGE = "too_large"
     # people
     KEY_NEEDED = "key_needed"
     APPROVAL_NEEDED = "approval_needed"

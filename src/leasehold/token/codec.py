@@ -30,6 +30,7 @@ __all__ = [
     "lease_to_claims",
     "parse_claims",
     "sign_lease",
+    "token_characters",
 ]
 
 GRANT_TYPE = "urn:leasehold:grant:1"
@@ -159,6 +160,21 @@ def sign_lease(lease: Lease, audience: str, issuer: str, ring: KeyRing, holder: 
             f"the token for {audience} takes {len(token)} characters of {MAX_TOKEN_CHARACTERS}; grant less"
         )
     return Token(token)
+
+
+def token_characters(lease: Lease, audience: str, issuer: str, holder: str | None = None) -> int:
+    """How long the token of a lease for one tool will be; of every key of every ring the same.
+
+    Raises:
+        InvalidError: the lease grants nothing there.
+    """
+    payload = base64url.encode(canonical.encode(lease_to_claims(lease, audience, issuer, holder)))
+    return len(f"{_ANY_HEADER}.{payload}.{_ANY_SIGNATURE}")
+
+
+# A key id is a thumbprint and a signature 64 bytes, so these are as long as all others.
+_ANY_HEADER = write_header("k" * len(base64url.encode(bytes(32))))
+_ANY_SIGNATURE = base64url.encode(bytes(64))
 
 
 def parse_claims(payload: bytes) -> Claims:
