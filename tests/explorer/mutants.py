@@ -35,7 +35,7 @@ from explorer.worlds import (
     TENANTS,
     TREE,
 )
-from leasehold.decide import accounts, admit, answer, approvals, batch, chain, issue, settle, stop
+from leasehold.decide import accounts, admit, answer, approvals, batch, call_request, chain, issue, settle, stop
 from leasehold.decide.admit import Admit
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts
 from leasehold.decide.issue import DrawLease
@@ -176,12 +176,12 @@ def _always_idempotent(patch: pytest.MonkeyPatch) -> None:
 
 
 def _loose_digest(patch: pytest.MonkeyPatch) -> None:
-    original = admit.call_digest
+    original = call_request.call_digest
 
     def loose(digester: Any, links: Any, action: str, effect: Any, arguments_digest: str, key: str | None) -> str:
         return original(digester, links, action, effect, "sha256:" + "0" * 64, None)
 
-    patch.setattr(admit, "call_digest", loose)
+    patch.setattr(call_request, "call_digest", loose)
 
 
 def _stays_approved(row: Any) -> Any:

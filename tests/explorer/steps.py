@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from explorer.scenario import Script, ident, key_of_person
 from explorer.world import World
-from leasehold.decide import admit as admit_module
+from leasehold.decide import call_request
 from leasehold.decide.admit import Admit
 from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.chain import Chain, ChainLink
@@ -246,5 +246,5 @@ def _admit(policy: Policy, chain: Chain, call: Call, new_request: RequestId) -> 
         key=key,
         new_request=new_request,
         arguments_digest=digest,
-        call_digest=admit_module.call_digest(DIGESTER, chain, call.action, rule.effect, digest, key),
+        call_digest=call_request.call_digest(DIGESTER, chain, call.action, rule.effect, digest, key),
     )

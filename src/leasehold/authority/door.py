@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, refusal_error, then
 from leasehold.authority.looking import look_at_chain
-from leasehold.decide.admit import Admit, call_digest
+from leasehold.decide.admit import Admit
+from leasehold.decide.call_request import call_digest
 from leasehold.decide.chain import Chain
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.rows import CallRow

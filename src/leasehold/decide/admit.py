@@ -15,27 +15,26 @@ from msgspec.structs import replace
 from leasehold.decide.accounts import account_needs, reserve
 from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
 from leasehold.decide.batch import CLOCK_BEHIND
-from leasehold.decide.cards import build_card
+from leasehold.decide.call_request import ProposedCall, approval_needed, exact_grant
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
-from leasehold.decide.entries import chain_entry, describe_grants, request_entry
+from leasehold.decide.entries import chain_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
-from leasehold.decide.request import lease_need, refuse_undelegated, request_rows
+from leasehold.decide.request import lease_need, refuse_undelegated
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import MICROS, TOOL_SECONDS, amounts_to_lines
 from leasehold.model.call import Admission, Call, CallState
-from leasehold.model.canonical import Json, encode
-from leasehold.model.card import Card, card_bytes
+from leasehold.model.canonical import Json
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode, Effect
-from leasehold.model.grant import Attributes, Grant, OneOf
+from leasehold.model.grant import Attributes
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
-from leasehold.model.request import Request, RequestKind, RequestState
-from leasehold.policy.document import ActionRule, Policy, Route
+from leasehold.model.request import RequestState
+from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import (
     ApprovalNeed,
     check_call,
@@ -47,7 +46,7 @@ from leasehold.policy.evaluate import (
 )
 from leasehold.token.digest import Digester
 
-__all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit", "call_digest", "exact_grant"]
+__all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit"]
 
 START_WITHIN_MS = 5000
 FINISH_GRACE_SECONDS = 2
@@ -268,7 +267,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             if row.state == RequestState.DENIED:
                 return _approval_denied(row)
             if row.state == RequestState.PENDING and not now.reached(row.answer_by):
-                return replace(_approval_needed(row.request_id), request_id=row.request_id)
+                return approval_needed(row.request_id)
             if row.state == RequestState.APPROVED and not now.reached(row.use_by) and self._counts(facts, row, need):
                 return Approval(need, self._approvers(facts, row, need), row)
         return None
@@ -310,72 +309,25 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         route = self.policy_document.route(run.route)
         if run_row is None or run_row.denials >= DENIALS_LISTED or route is None:
             return self._denied(facts, _too_many_denials(run.run_id))
-        request, card = self._call_request(route, now)
-        rows = request_rows(
-            request,
-            card,
-            state=RequestState.PENDING,
-            recorded=facts.next_index,
-            use_by=run.expires_at,
-            call_digest=self.call_digest,
-        )
-        refusal = replace(_approval_needed(request.request_id), request_id=request.request_id)
-        changed: tuple[Row, ...] = (*rows, replace(run_row, denials=run_row.denials + 1))
-        return StepAnswer(refusal), Changes(rows=changed, entries=(self._request_entry(request),))
+        made = self._proposed_call.ask(route, facts.next_index, now)
+        rows = (*made.rows, replace(run_row, denials=run_row.denials + 1))
+        return StepAnswer(approval_needed(self.new_request)), Changes(rows=rows, entries=made.entries)
 
-    def _call_request(self, route: Route, now: Instant) -> tuple[Request, Card]:
-        """The request for exactly this call, and its card."""
-        leaf = self.chain[-1]
-        request = Request(
-            request_id=self.new_request,
-            kind=RequestKind.CALL,
-            tenant=self.tenant,
-            run_id=leaf.run.run_id,
-            attempt=leaf.lease.attempt,
-            reason=leaf.lease.reason,
-            made_at=now.seconds,
-            answer_by=min(now.seconds + route.answer_within_seconds, leaf.run.expires_at),
-            policy=self.policy,
-            card_digest="",
-            allow={self.call.action: exact_grant(self.call.action, self.attributes)},
-            deny=leaf.lease.deny,
-            key=self.key,
-            lease_request=leaf.lease.request_id,
-            lease_id=leaf.lease.lease_id,
-        )
-        card = build_card(
-            self.policy_document,
-            leaf.run,
-            request,
-            self._need,
-            arguments=self.arguments,
-            arguments_digest=self.arguments_digest,
-        )
-        return replace(request, card_digest=self.digester.digest("card", card_bytes(card))), card
-
-    def _request_entry(self, request: Request) -> Entry:
-        leaf = self.chain[-1]
-        return request_entry(
-            EntryKind.REQUEST_MADE,
-            request,
-            leaf.run,
-            policy=self.policy,
-            outcome=RequestState.PENDING,
-            lease=leaf.lease.lease_id,
+    @property
+    def _proposed_call(self) -> ProposedCall:
+        """The call as people are asked about it."""
+        return ProposedCall(
+            policy_document=self.policy_document,
+            digester=self.digester,
+            chain=self.chain,
             action=self.call.action,
-            effect=self.rule.effect,
-            attributes=dict(self.attributes),
+            attributes=self.attributes,
+            arguments=self.arguments,
+            key=self.key,
+            need=self._need,
+            request_id=self.new_request,
             arguments_digest=self.arguments_digest,
-            key=self.key or "",
-            detail={
-                "kind": request.kind,
-                "card": request.card_digest,
-                "call": self.call_digest,
-                "lease_request": leaf.lease.request_id,
-                "reason": request.reason,
-                "allow": describe_grants(request.allow),
-                "approval": ApprovalMode.CALL,
-            },
+            call_digest=self.call_digest,
         )
 
     # 7: budgets
@@ -536,20 +488,6 @@ def _with_time_left(admission: Admission, now: Instant) -> Admission:
     return replace(admission, start_within_ms=max(0, admission.start_within_ms - passed), finish_within_ms=left)
 
 
-def exact_grant(action: str, attributes: Attributes) -> Grant:
-    """The grant that covers exactly one call."""
-    return Grant(action, {name: OneOf(values=tuple(dict.fromkeys(values))) for name, values in attributes.items()})
-
-
-def _approval_needed(request_id: str) -> Decision:
-    return deny(
-        Reason.APPROVAL_NEEDED,
-        f"people have to approve this exact call first: {request_id}",
-        check="an approved request for this call",
-        enough=f"wait on {request_id}, then make the same call again",
-    )
-
-
 def _approval_denied(row: RequestRow) -> Decision:
     return deny(
         Reason.APPROVAL_DENIED,
@@ -565,21 +503,3 @@ def _too_many_denials(run_id: str) -> Decision:
         check=f"refused calls < {DENIALS_LISTED}",
         enough="a new run",
     )
-
-
-def call_digest(
-    digester: Digester, chain: Chain, action: str, effect: Effect, arguments_digest: str, key: str | None
-) -> str:
-    """What an approval of one call is bound to: everything that matters, nothing cosmetic (DESIGN §1)."""
-    leaf = chain[-1]
-    bound: dict[str, object] = {
-        "tenant": leaf.run.tenant,
-        "run": leaf.run.run_id,
-        "attempt": leaf.lease.attempt,
-        "lease_request": leaf.lease.request_id,
-        "action": action,
-        "effect": str(effect),
-        "key": key,
-        "arguments": arguments_digest,
-    }
-    return digester.digest("call", encode(bound))
