@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import click
 
-from leasehold.cli.plain import escape, hidden_words, script_words, wrap
-from leasehold.cli.times import show_duration, show_time
 from leasehold.model.card import Card, CardLine
 from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.plain import escape, hidden_words, script_words, wrap
 from leasehold.model.request import RequestKind
 from leasehold.model.text import has_mixed_scripts
+from leasehold.model.times import show_duration, show_time
 
 __all__ = ["DIGEST_DIGITS", "render_card", "short_digest"]
 

@@ -10,10 +10,10 @@ import click
 from leasehold.assemble import restore_state
 from leasehold.cli.asking import confirm
 from leasehold.cli.exits import ExitCode, Failure
-from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles
 from leasehold.errors import ConfigError
+from leasehold.model.plain import escape
 from leasehold.store.sqlite_copies import back_up, check_database
 
 __all__ = ["db"]

@@ -21,12 +21,12 @@ from leasehold.cli.checkup import (
     check_policy_file,
 )
 from leasehold.cli.exits import ExitCode, Failure
-from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow
 from leasehold.errors import ConfigError, LeaseholdError
+from leasehold.model.plain import escape
 from leasehold.policy.document import Policy
 from leasehold.store.sqlite import open_read_only
 

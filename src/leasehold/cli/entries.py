@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from leasehold.cli.times import show_time
 from leasehold.ledger.entry import Entry
+from leasehold.model.times import show_time
 
 __all__ = ["TITLES", "entry_cells"]
 

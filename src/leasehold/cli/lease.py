@@ -12,7 +12,6 @@ from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.spending import account_values, show_accounts
 from leasehold.cli.stop import give_stopped
-from leasehold.cli.times import show_countdown, show_time
 from leasehold.decide.cards import describe_constraint
 from leasehold.decide.lifecycles import LeaseState
 from leasehold.decide.rows import LeaseRow
@@ -23,6 +22,7 @@ from leasehold.model.grant import Grants, OneOf, grants_to_json, split_action
 from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease, Lease
 from leasehold.model.scope import Scope, ScopeKind
+from leasehold.model.times import show_countdown, show_time
 
 __all__ = ["lease"]
 

@@ -15,12 +15,12 @@ from leasehold.cli.files import read_input, read_lines, write_output
 from leasehold.cli.pairs import parse_scalar
 from leasehold.cli.public_keys import PublicKeyFile, public_keys_of, read_public_keys
 from leasehold.cli.session import Session, with_session
-from leasehold.cli.times import parse_time
 from leasehold.errors import InvalidError
 from leasehold.ledger.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from leasehold.ledger.entry import Entry
 from leasehold.ledger.export import MAX_LINE_BYTES, PART_FORMAT, verify_export, verify_part
 from leasehold.ledger.history import check_history
+from leasehold.model.times import parse_time
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
 
 __all__ = ["ledger"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from leasehold.cli.plain import escape
+from leasehold.model.plain import escape
 
 __all__ = ["show_json", "show_table"]
 

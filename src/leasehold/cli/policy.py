@@ -11,10 +11,10 @@ from leasehold.assemble import read_policy
 from leasehold.cli.asking import confirm
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.pairs import parse_attributes
-from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
 from leasehold.errors import ConfigError
 from leasehold.model.grant import check_attributes
+from leasehold.model.plain import escape
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
 from leasehold.policy.document import Policy, RolePowers

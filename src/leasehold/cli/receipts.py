@@ -3,141 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
-from leasehold.cli.plain import escape
-from leasehold.errors import VerificationError
+from leasehold.ledger.reading import (
+    AmountTold,
+    AnswerTold,
+    AskedTold,
+    CallTold,
+    DenialTold,
+    GrantedTold,
+    GrantTable,
+    SpendTold,
+    StopTold,
+    StoryTold,
+    read_summary,
+)
 from leasehold.model.canonical import Json
+from leasehold.model.plain import escape
 
 __all__ = ["receipt_lines"]
-
-_Grants = dict[str, dict[str, Any]]
-
-
-class _Member(msgspec.Struct, frozen=True, rename="camel"):
-    """A member of the summary: only what is shown of it."""
-
-
-class _Amount(_Member, frozen=True):
-    amount: str
-    unit: str
-
-
-class _Run(_Member, frozen=True):
-    agent: str
-    attempts: int
-    environment: str
-    policy: str
-    purpose: str
-    requested_by: str
-    requester_proof: str
-    route: str
-    run: str
-    started_at: str
-    tenant: str
-
-
-class _End(_Member, frozen=True):
-    at: str
-    why: str
-
-
-class _Answer(_Member, frozen=True):
-    person: str
-    verdict: str
-    same_account: bool
-    own_request: bool
-    words: str
-
-
-class _Asked(_Member, frozen=True):
-    allow: _Grants
-    answers: list[_Answer]
-    kind: str
-    reason: str
-    request: str
-    state: str
-
-
-class _Granted(_Member, frozen=True):
-    allow: _Grants
-    approved_by: list[str]
-    ended: _End
-    expires_at: str
-    lease: str
-
-
-class _Call(_Member, frozen=True):
-    action: str
-    admission: str
-    approved_by: list[str]
-    at: str
-    attributes: dict[str, list[str | int | bool]]
-    charged: list[_Amount]
-    error: str
-    outcome: str
-    overrun: list[str]
-    tool_authority: bool
-
-
-class _Denial(_Member, frozen=True):
-    action: str
-    at: str
-    check: str
-    kind: str
-    message: str
-    reason: str
-
-
-class _Denied(_Member, frozen=True):
-    listed: list[_Denial]
-    more: int
-
-
-class _Spend(_Member, frozen=True):
-    charged: str
-    uncertain: str
-    unit: str
-    budget: str = ""
-
-
-class _Narrower(_Member, frozen=True):
-    allow: _Grants
-    budget: list[_Amount]
-
-
-class _Stop(_Member, frozen=True):
-    at: str
-    by: str
-    in_flight: list[str]
-    kind: str
-    reason: str
-    scope: str
-
-
-class _Story(_Member, frozen=True):
-    asked: list[_Asked]
-    contacted: list[str]
-    denied: _Denied
-    ended: _End
-    files: list[str]
-    granted: list[_Granted]
-    in_flight: list[str]
-    narrower: _Narrower
-    never_used: list[str]
-    resources: list[str]
-    run: _Run
-    spend: list[_Spend]
-    unknown: list[str]
-    used: list[_Call]
-
-
-class _Summary(_Story, frozen=True):
-    asserted_by: dict[str, str]
-    children: list[_Story]
-    stops: list[_Stop]
 
 
 def receipt_lines(predicate: Mapping[str, Json]) -> list[str]:
@@ -146,10 +31,7 @@ def receipt_lines(predicate: Mapping[str, Json]) -> list[str]:
     Raises:
         VerificationError: it is no summary of this version.
     """
-    try:
-        summary = msgspec.convert(predicate, _Summary)
-    except msgspec.ValidationError as error:
-        raise VerificationError(f"this receipt's summary cannot be read: {error}") from None
+    summary = read_summary(predicate)
     lines = [*_story(summary), *_stops(summary.stops)]
     for child in summary.children:
         lines += ["", "sub-agent", *_story(child)]
@@ -163,7 +45,7 @@ def _escape_line(line: str) -> str:
     return " " * (len(line) - len(text)) + escape(text)
 
 
-def _story(story: _Story) -> Iterator[str]:
+def _story(story: StoryTold) -> Iterator[str]:
     run = story.run
     yield f"run: {run.run}, {run.attempts} attempt(s)"
     yield f"agent: {run.agent} for {run.requested_by} ({run.requester_proof})"
@@ -192,7 +74,7 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
         yield from (f"  {line}" for line in listed)
 
 
-def _grants(allow: _Grants) -> list[str]:
+def _grants(allow: GrantTable) -> list[str]:
     return [f"{action} {_attributes(attributes)}".rstrip() for action, attributes in sorted(allow.items())]
 
 
@@ -206,16 +88,16 @@ def _compact(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _amounts(amounts: Iterable[_Amount]) -> str:
+def _amounts(amounts: Iterable[AmountTold]) -> str:
     return ", ".join(f"{entry.unit} {entry.amount}" for entry in amounts) or "nothing"
 
 
-def _asked(asked: _Asked) -> str:
+def _asked(asked: AskedTold) -> str:
     answers = "".join(f"; {_answer(answer)}" for answer in asked.answers)
     return f"{asked.kind} {', '.join(_grants(asked.allow))}: {asked.state}{answers} ({asked.reason})"
 
 
-def _answer(answer: _Answer) -> str:
+def _answer(answer: AnswerTold) -> str:
     marks = [
         mark for mark, holds in (("same account", answer.same_account), ("own request", answer.own_request)) if holds
     ]
@@ -223,12 +105,12 @@ def _answer(answer: _Answer) -> str:
     return f"{answer.verdict} by {answer.person}" + (f" [{', '.join((*marks, *words))}]" if marks or words else "")
 
 
-def _granted(granted: _Granted) -> str:
+def _granted(granted: GrantedTold) -> str:
     end = f"{granted.ended.why} at {granted.ended.at}" if granted.ended.why else f"until {granted.expires_at}"
     return f"{granted.lease} {', '.join(_grants(granted.allow))} by {', '.join(granted.approved_by)}; {end}"
 
 
-def _used(call: _Call) -> str:
+def _used(call: CallTold) -> str:
     marks = [f"approved by {', '.join(call.approved_by)}"]
     marks += ["tool holds its own authority"] if call.tool_authority else []
     marks += [f"over its budget in {', '.join(call.overrun)}"] if call.overrun else []
@@ -237,18 +119,18 @@ def _used(call: _Call) -> str:
     return f"{call.at} {call.action} {_attributes(call.attributes)}: {call.outcome}, {_amounts(call.charged)}{detail}"
 
 
-def _denial(denial: _Denial) -> str:
+def _denial(denial: DenialTold) -> str:
     check = f" [{denial.check}]" if denial.check else ""
     return f"{denial.at} {denial.action or denial.kind}: {denial.reason}, {denial.message}{check}"
 
 
-def _spend(spend: _Spend) -> str:
+def _spend(spend: SpendTold) -> str:
     of = f" of {spend.budget}" if spend.budget else ""
     uncertain = f", of which uncertain {spend.uncertain}" if spend.uncertain != "0" else ""
     return f"{spend.unit} {spend.charged}{of}{uncertain}"
 
 
-def _stops(stops: Iterable[_Stop]) -> Iterator[str]:
+def _stops(stops: Iterable[StopTold]) -> Iterator[str]:
     yield from _section(
         "stopped",
         (

@@ -12,9 +12,7 @@ from leasehold.authority import Authority
 from leasehold.cli.asking import confirm
 from leasehold.cli.cards import render_card, short_digest
 from leasehold.cli.pairs import parse_attributes, parse_grant
-from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
-from leasehold.cli.times import show_countdown, show_time
 from leasehold.decide.answer import Answered
 from leasehold.decide.approvals import answers_of
 from leasehold.decide.rows import RequestRow
@@ -22,7 +20,9 @@ from leasehold.errors import InvalidError
 from leasehold.model.card import Card
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
+from leasehold.model.plain import escape
 from leasehold.model.request import Answer, Request, RequestState, Verdict
+from leasehold.model.times import show_countdown, show_time
 
 __all__ = ["request"]
 

@@ -12,12 +12,12 @@ from leasehold.authority import Authority
 from leasehold.cli.files import write_output
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.spending import account_values, show_accounts
-from leasehold.cli.times import show_time
 from leasehold.decide.facts import Ref
 from leasehold.decide.lifecycles import RunState
 from leasehold.decide.rows import RunRow
 from leasehold.model.instant import Instant
 from leasehold.model.run import RunAttempt
+from leasehold.model.times import show_time
 
 __all__ = ["run"]
 

@@ -14,10 +14,10 @@ from leasehold.assemble import open_authority, open_existing, read_policy
 from leasehold.authority import Authority
 from leasehold.authority.desk import Signatory
 from leasehold.cli.output import show_json, show_table
-from leasehold.cli.plain import escape
 from leasehold.cli.surroundings import Surroundings
 from leasehold.config import POLICY_NAME, StateFiles, open_state, read_key_ring, state_directory
 from leasehold.errors import ConfigError
+from leasehold.model.plain import escape
 from leasehold.model.text import check_identifier
 from leasehold.token.keys import DocumentType
 

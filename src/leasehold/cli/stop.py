@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from leasehold.cli.plain import escape
 from leasehold.cli.session import Session, with_session
 from leasehold.decide.stop import Stopped
 from leasehold.model.call import Admission
 from leasehold.model.grant import split_action
+from leasehold.model.plain import escape
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import Policy
 from leasehold.policy.reader import suggest

@@ -1,4 +1,4 @@
-"""Text from strangers made plain for a terminal: escaped, counted, wrapped, never shortened. Called by every renderer.
+"""Text from strangers made plain: escaped, counted, wrapped, never shortened. Called by every surface for people.
 
 A run of the same hidden character, or of spaces that could push text out of sight, is written once with its count, so
 nothing is lost and nothing can flood or move what stands around it (threat cases 82 to 85).
