@@ -1,0 +1,76 @@
+"""What a browser may do with our pages: next to nothing. The outermost layer, so that error pages have it too.
+
+Scripts, styles and images come from this server alone, forms go to it alone, and nobody may frame a page (threat cases
+113 and 115). A response cannot loosen any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from leasehold.system import System
+
+__all__ = ["STRICT_HEADERS", "StrictHeaders"]
+
+_CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types leasehold",
+    )
+)
+
+STRICT_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Origin-Agent-Cluster": "?1",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""What stands on every response, whatever its handler says."""
+
+_REQUEST_ID_BYTES = 8
+
+
+class StrictHeaders:
+    """Gives each request an id and each response the strict headers.
+
+    Only static files, which say so themselves, may be kept by a browser, and even they are asked for again each time.
+    """
+
+    def __init__(self, app: ASGIApp, system: System) -> None:
+        self._app = app
+        self._system = system
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = self._system.random_bytes(_REQUEST_ID_BYTES).hex()
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_strictly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in STRICT_HEADERS.items():
+                    headers[name] = value
+                if headers.get("Cache-Control") != "no-cache":
+                    headers["Cache-Control"] = "no-store"
+                headers["X-Request-Id"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_strictly)
