@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
+from leasehold.authority.desk import Signatory
+from leasehold.config import read_key_ring
+from leasehold.model.request import Verdict
+from leasehold.token.keys import DocumentType
+
 
 def codes(terminal: Terminal) -> dict[str, str]:
     """What was found, by code."""
@@ -154,3 +159,32 @@ def test_before_a_first_run_only_the_policy_is_looked_at(terminal: Terminal, tmp
     assert not terminal.state.exists()
     terminal.state.mkdir(mode=0o700)
     assert set(codes(terminal)) == {"lax-rule", "same-account"}
+
+
+@pytest.mark.requirement("F2")
+def test_a_rule_that_is_approved_out_of_habit_is_listed(healthy: Terminal) -> None:
+    key = read_key_ring(healthy.state / "people" / "user:ben.keys.json", DocumentType.ANSWER).newest
+    with healthy.authority() as authority:
+        for number in range(20):
+            run = authority.start(
+                agent="bot", route="support", tenant="acme", environment="prod", requested_by="user:ana", purpose="x"
+            )
+            request = authority.request(run, {"ticket.update": {"ticket": [f"T-{number}"]}}, reason="asked")
+            authority.desk.answer(request, Verdict.APPROVE, Signatory(person="user:ben", key=key))
+    (found,) = [entry for entry in healthy.json("doctor")["findings"] if entry["code"] == "rubber-stamp"]
+    assert found["what"] == "support: ticket.update (lease): 20 of 20 approved, half of them within 0.0 s"
+    assert "make it a policy" in found["remedy"]
+    shown = healthy.run("request", "load")
+    assert shown.stdout.splitlines()[0].split("\t")[1:] == [
+        "whose",
+        "asked",
+        "approved",
+        "denied",
+        "open",
+        "share",
+        "median",
+    ]
+    assert "approved out of habit: support: ticket.update (lease)" in shown.stderr
+    total, rule, ben = healthy.json("request", "load", "--since", "today")
+    assert (total["asked"], rule["is_rubber_stamp"], ben["subject"]) == (20, True, "user:ben")
+    assert healthy.json("request", "load", "--since", "2030-01-01")[0]["asked"] == 0

@@ -16,6 +16,7 @@ from leasehold.cli.policy import lax_words
 from leasehold.config import Anchor, StateFiles, read_key_ring, weak_modes
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import ConfigError
+from leasehold.ledger.load import Load
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.instant import Instant
 from leasehold.policy.cases import run_tests
@@ -31,6 +32,7 @@ __all__ = [
     "check_approvers",
     "check_clock",
     "check_keys",
+    "check_load",
     "check_modes",
     "check_policy",
     "check_policy_file",
@@ -195,4 +197,18 @@ def check_approvers(policy: Policy, with_keys: Collection[str]) -> Iterator[Find
                 what=f"{name} needs {needed} approvers and {len(ready)} of those it names have a key here",
                 why="its requests can only expire",
                 remedy="leasehold person add, for people with one of the roles " + ", ".join(route.approvers),
+            )
+
+
+def check_load(load: Load) -> Iterator[Finding]:
+    """Rules that people approve without reading, as far as their answers tell (requirement F2)."""
+    for rule in load.rules:
+        if rule.is_rubber_stamp and rule.median_ms is not None:
+            yield Finding(
+                code="rubber-stamp",
+                severity=Severity.WARNING,
+                what=f"{rule.subject}: {rule.approved} of {rule.decided} approved, "
+                f"half of them within {rule.median_ms / 1000:.1f} s",
+                why="nobody reads what is always approved; the one that matters will be approved unread as well",
+                remedy='make it a policy (approve = "none", or "lease"), or remove it from the route',
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from leasehold.assemble import read_policy
+from leasehold.authority.load import read_load
 from leasehold.cli.checkup import (
     Finding,
     Severity,
@@ -16,6 +17,7 @@ from leasehold.cli.checkup import (
     check_approvers,
     check_clock,
     check_keys,
+    check_load,
     check_modes,
     check_policy,
     check_policy_file,
@@ -26,11 +28,15 @@ from leasehold.config import StateFiles, read_anchor
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow
 from leasehold.errors import ConfigError, LeaseholdError
+from leasehold.ledger.load import Load
+from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
 from leasehold.policy.document import Policy
 from leasehold.store.sqlite import open_read_only
 
 __all__ = ["doctor"]
+
+_LOAD_WINDOW_MS = 7 * 86_400_000
 
 
 @click.command("doctor")
@@ -63,9 +69,11 @@ def _examine(session: Session) -> Iterator[Finding]:
             yield from check_account(directory)
             if files.database.exists():
                 yield from check_keys(files)
-                control, with_keys = _look(files)
+                now = session.around.system.now()
+                control, with_keys, load = _look(files, now)
                 yield from check_anchor(read_anchor(files.anchor), control)
-                yield from check_clock(control, session.around.system.now())
+                yield from check_clock(control, now)
+                yield from check_load(load)
         except (LeaseholdError, OSError) as error:
             yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
     if policy is not None:
@@ -78,12 +86,14 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
     return session.directory() if session.state is not None or policy is not None else None
 
 
-def _look(files: StateFiles) -> tuple[ControlRow, frozenset[str]]:
-    """The log's row, and who has a key; from a database that may be in use."""
+def _look(files: StateFiles, now: Instant) -> tuple[ControlRow, frozenset[str], Load]:
+    """The log's row, who has a key, and what people were asked of late; from a database that may be in use."""
     reader = open_read_only(files.database)
     try:
-        people = reader.queries.people([AUTHORITY_WIDE])
-        return reader.queries.control(), frozenset(row.person for row in people if row.state == PersonState.ACTIVE)
+        queries = reader.queries
+        with_keys = frozenset(row.person for row in queries.people([AUTHORITY_WIDE]) if row.state == PersonState.ACTIVE)
+        load = read_load(queries, since=Instant(max(0, int(now) - _LOAD_WINDOW_MS)), until=now)
+        return queries.control(), with_keys, load
     finally:
         reader.close()
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from leasehold.authority import Authority
+from leasehold.authority.load import read_load
 from leasehold.cli.asking import confirm
 from leasehold.cli.cards import render_card, short_digest
 from leasehold.cli.pairs import parse_attributes, parse_grant
@@ -17,12 +18,13 @@ from leasehold.decide.answer import Answered
 from leasehold.decide.approvals import answers_of
 from leasehold.decide.rows import RequestRow
 from leasehold.errors import InvalidError
+from leasehold.ledger.load import Tally
 from leasehold.model.card import Card
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
 from leasehold.model.request import Answer, Request, RequestState, Verdict
-from leasehold.model.times import show_countdown, show_time
+from leasehold.model.times import parse_time, show_countdown, show_time
 
 __all__ = ["request"]
 
@@ -155,6 +157,31 @@ def deny(session: Session, request_id: str, person: str, key: Path | None, diges
     _give_answer(session, asked, answered, person)
 
 
+@request.command("load")
+@with_session
+@click.option("--since", default="7d", show_default=True, help="today, yesterday, 2h, 7d, 2026-05-06; days are UTC.")
+def load(session: Session, since: str) -> None:
+    """Show how much people are asked and how they answer: by rule, then by person.
+
+    A rule that is approved nearly always and within seconds is noise: make it a policy, or remove it.
+    """
+    now = session.around.system.now()
+    with session.authority() as authority:
+        found = read_load(authority.engine.store.queries, since=parse_time(since, now), until=now)
+    value = {"since_ms": found.since_ms, "until_ms": found.until_ms, "per_hour": round(found.per_hour, 3)}
+    groups = [("total", (found.total,)), ("rule", found.rules), ("person", found.approvers)]
+    tallies = [(group, tally) for group, members in groups for tally in members]
+    session.give_table(
+        [{**value, "group": group, **_tally_value(tally)} for group, tally in tallies],
+        ("", "whose", "asked", "approved", "denied", "open", "share", "median"),
+        [_tally_cells(group, tally) for group, tally in tallies],
+    )
+    session.say(f"{found.per_hour:.1f} requests an hour waited for people")
+    for tally in found.rules:
+        if tally.is_rubber_stamp:
+            session.say(f"approved out of habit: {escape(tally.subject)}; make it a policy, or remove it")
+
+
 @request.command("withdraw")
 @with_session
 @click.argument("request_id", metavar="REQUEST")
@@ -231,6 +258,18 @@ def _value(asked: Request, row: RequestRow, now: Instant) -> dict[str, object]:
         "card_digest": asked.card_digest,
         "answer_by": row.answer_by,
     }
+
+
+def _tally_value(tally: Tally) -> dict[str, object]:
+    value: dict[str, object] = msgspec.to_builtins(tally)
+    return {**value, "approved_percent": tally.approved_percent, "is_rubber_stamp": tally.is_rubber_stamp}
+
+
+def _tally_cells(group: str, tally: Tally) -> tuple[str, ...]:
+    counts = (tally.asked, tally.approved, tally.denied, tally.open)
+    share = "-" if tally.approved_percent is None else f"{tally.approved_percent} %"
+    wait = "-" if tally.median_ms is None else f"{tally.median_ms / 1000:.1f} s"
+    return (group, tally.subject, *map(str, counts), share, wait)
 
 
 def _answer_line(answer: Answer) -> str:
