@@ -46,7 +46,13 @@ def test_lease_revoke_says_status_reason_and_what_was_in_flight(terminal: Termin
 def test_a_revoke_without_calls_in_flight_says_so(terminal: Terminal) -> None:
     lease = terminal.lease()
     found = terminal.json("lease", "revoke", lease, "--reason", "over")
-    assert found == {"scope": f"lease:{lease}", "status": "revoked", "reason": "over", "in_flight": []}
+    assert found == {
+        "scope": f"lease:{lease}",
+        "status": "revoked",
+        "reason": "over",
+        "in_flight": [],
+        "unreadable": [],
+    }
     again = terminal.run("lease", "revoke", lease, "--reason", "again")
     assert again.stdout.endswith("in-flight: none\n")
     assert "leasehold revoke request:req_" in again.stderr

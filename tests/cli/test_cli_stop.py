@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 from terminal import WHERE, Terminal
 
+from leasehold.authority.door import EmbeddedDoor
+from leasehold.errors import Denied
+from leasehold.model.call import Call, Outcome, OutcomeStatus
+from leasehold.model.canonical import encode
+from leasehold.model.decision import Reason
+from leasehold.model.scope import ScopeKind
+
+PROD = ("--environment", "prod")
+
 
 @pytest.mark.requirement("P15", "L6")
 def test_a_hold_stops_what_would_start_until_a_person_lifts_it(terminal: Terminal) -> None:
@@ -111,12 +120,85 @@ def test_a_removed_persons_word_counts_no_more_and_their_key_file_is_gone(termin
 
 @pytest.mark.requirement("B4")
 def test_offboarding_is_one_command(terminal: Terminal) -> None:
-    terminal.run("person", "add", "user:ana")
+    key = Path(terminal.json("person", "add", "user:ana")["file"])
     run = terminal.start()
     left = terminal.run("person", "offboard", "user:ana", "--reason", "left the company")
-    assert left.stdout.splitlines() == ["status: offboarded", "reason: left the company", "in-flight: none"]
+    *said, entry, in_flight = left.stdout.splitlines()
+    assert said == ["status: offboarded", "reason: left the company", "key: removed"]
+    assert (entry.partition(":")[0], in_flight) == ("entry", "in-flight: none")
     assert "the policy still names user:ana (oncall)" in left.stderr
     assert terminal.json("run", "inspect", run)["state"] == "finished"
-    assert [entry["state"] for entry in terminal.json("person", "list")] == ["removed"]
-    again = terminal.run("person", "offboard", "user:kim", "--reason", "never was here")
-    assert "still names" not in again.stderr
+    assert [entry["state"] for entry in terminal.json("person", "list")] == ["left"]
+    assert not key.exists()
+    assert "was let go" in terminal.run("run", "start", "--route", "support", *PROD, *WHERE, code=5).stderr
+
+
+@pytest.mark.requirement("B4")
+def test_offboarding_again_says_that_it_was_done(terminal: Terminal) -> None:
+    first = terminal.json("person", "offboard", "user:kim", "--reason", "left")
+    assert (first["status"], first["key"], first["roles"], first["in_flight"]) == ("offboarded", "none", [], [])
+    again = terminal.run("person", "offboard", "user:kim", "--reason", "left")
+    assert again.stdout.startswith("status: offboarded before\n")
+    assert f"entry: {first['entry']}\n" in again.stdout
+    assert again.stderr == ""
+    assert "user:kim\tleft\tnone\tnone" in terminal.run("person", "list").stdout
+
+
+@pytest.mark.requirement("B4", "F3")
+def test_offboarding_says_what_nobody_else_can_approve_or_do(terminal: Terminal) -> None:
+    terminal.people()
+    left = terminal.run("person", "offboard", "user:eva", "--reason", "left")
+    assert "db/drop needs 2 approvers with keys and 1 are left" in left.stderr
+    assert "nobody else whom the policy names can hold, lift, query, revoke" in left.stderr
+    assert "support needs" not in left.stderr
+    value = terminal.json("person", "offboard", "user:eva", "--reason", "left")
+    assert [(short["route"], short["ready"]) for short in value["short"]] == [("db/drop", ["user:ben"])]
+    assert value["powers"] == ["hold", "lift", "query", "revoke"]
+
+
+SCOPES = {
+    "lease": lambda held: f"lease:{held.lease_id}",
+    "request": lambda held: f"request:{held.request_id}",
+    "run": lambda held: f"run:{held.run_id}",
+    "person": lambda held: "person:user:ana",
+    "agent": lambda held: "agent:bot",
+    "tool": lambda held: "tool:ticket",
+    "action": lambda held: "action:ticket.tag",
+    "tenant": lambda held: "tenant:acme",
+    "environment": lambda held: "environment:prod",
+    "route": lambda held: "route:support",
+    "all": lambda held: "all",
+}
+
+
+@pytest.mark.requirement("P15", "L6", "L13")
+@pytest.mark.invariant("I1")
+@pytest.mark.case(53, 63)
+@pytest.mark.parametrize("words", ["hold", "revoke"])
+@pytest.mark.parametrize("kind", ScopeKind)
+def test_every_scope_can_be_stopped_from_a_terminal(terminal: Terminal, kind: ScopeKind, words: str) -> None:
+    terminal.people()
+    lease_id = terminal.lease("ticket.tag ticket=T-1 level:=1")
+    with terminal.authority() as authority:
+        chain = authority.desk.lease_status(lease_id).chain
+        held, door = authority.engine.held(chain[-1].lease), authority.door("ticket", "prod")
+        token = held.token_for("ticket")
+        under_way = door.admit(token, tag(door, "first"))
+        scope = SCOPES[kind](held.lease)
+        stopped = terminal.json(words, scope, "--reason", "incident 7")
+        assert [call["admission"] for call in stopped["in_flight"]] == [under_way.admission_id]
+        with pytest.raises(Denied) as refused:
+            door.admit(token, tag(door, "second"))
+        assert refused.value.decision.reason == {"hold": Reason.HELD, "revoke": Reason.REVOKED}[words]
+        door.settle(under_way.admission_id, Outcome(status=OutcomeStatus.DONE))
+        if words == "hold":
+            terminal.run("lift", scope, "--reason", "over", "--as", "user:eva")
+            door.admit(token, tag(door, "second"))
+        else:
+            terminal.run("lift", scope, "--reason", "over", "--as", "user:eva", code=3)
+
+
+def tag(door: EmbeddedDoor, key: str) -> Call:
+    """A fresh try of one write."""
+    arguments = encode({"ticket_id": "T-1", "level": 1})
+    return Call(action="ticket.tag", arguments=arguments, admission_id=door.new_admission_id(), key=key)

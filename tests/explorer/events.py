@@ -13,6 +13,7 @@ from leasehold.decide.facts import Step
 from leasehold.decide.finish import EndLease, FinishRun, RetireStop
 from leasehold.decide.govern import AcceptPolicy, ConfirmClock, RemovePerson
 from leasehold.decide.issue import DrawLease
+from leasehold.decide.offboard import Offboard
 from leasehold.decide.retry import Retry
 from leasehold.decide.rows import RunRow
 from leasehold.decide.settle import Settle
@@ -152,6 +153,14 @@ def removes(person: str) -> Event:
     return Event(f"remove {person[5:]}", lambda world, rules: RemovePerson(person=person, by="operator"))
 
 
+def offboards(person: str) -> Event:
+    """A person is let go."""
+    return Event(
+        f"offboard {person[5:]}",
+        lambda world, rules: Offboard(policy_document=rules, person=person, by="operator", reason=""),
+    )
+
+
 def stops_abroad(scope: str) -> Event:
     """Another tenant's operator tries to stop something here."""
     return Event(f"globex: revoke {scope}", stops("revoke", scope, "globex").build, is_foreign=True)
@@ -187,12 +196,12 @@ def draws_abroad() -> Event:
     return Event("globex: draw", build, is_foreign=True)
 
 
-def retires(scope: str) -> Event:
+def retires(scope: str, *, tenant: str = "acme", after: str = "") -> Event:
     """The sweep takes a revoke out of the list that admissions read, once nothing older is open."""
 
     def build(world: World, rules: Policy) -> Step[object]:
         open_runs = [row.recorded for row in world.rows.values() if isinstance(row, RunRow) and row.state == "open"]
         oldest = min(open_runs, default=world.control.size)
-        return RetireStop(tenant="acme", scope=scope, oldest_open=oldest)
+        return RetireStop(tenant=tenant, scope=scope, oldest_open=oldest)
 
-    return Event("retire", build, after=(f"revoke {scope}",))
+    return Event("retire", build, after=(after or f"revoke {scope}",))

@@ -22,6 +22,7 @@ from explorer.worlds import (
     ENDING,
     KEYS,
     LEASE_APPROVAL,
+    LEAVER,
     NARROWED,
     OVERRUN,
     RACE,
@@ -39,7 +40,9 @@ from leasehold.decide import accounts, admit, answer, approvals, batch, call_req
 from leasehold.decide.admit import Admit
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts
 from leasehold.decide.issue import DrawLease
+from leasehold.decide.offboard import Offboard
 from leasehold.decide.rows import KeyRow, RequestRow, StopRow
+from leasehold.decide.start import Start
 from leasehold.decide.stop import Stop
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import CallState
@@ -305,6 +308,13 @@ MUTANTS = (
     Mutant("a stop counts from one entry too early", _rows(Stop, _early_stop), ANEW, ("I1",)),
     Mutant("a stop is answered under an older policy", _unnumbered_policy, (REIMPLIED,), ("I1",)),
     Mutant("a stop lists other tenants' calls", _foreign_calls, (TENANTS,), ("I10",)),
+    Mutant("a person who left begins anew", _gone(Start, "_refuse_leaver"), (LEAVER,), ("I1",)),
+    Mutant(
+        "a person who leaves leaves their runs",
+        _rows(Offboard, lambda row: None if isinstance(row, StopRow) else row),
+        (LEAVER,),
+        ("I1",),
+    ),
     Mutant(
         "an ending is not marked", lambda patch: patch.setattr(Admit, "_ending", lambda self: ()), (ENDING,), ("I8",)
     ),

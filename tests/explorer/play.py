@@ -31,14 +31,17 @@ from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.finish import FinishRun, RetireStop
 from leasehold.decide.govern import ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.issue import DrawLease
+from leasehold.decide.offboard import Offboard, Offboarded
 from leasehold.decide.retry import Retry
 from leasehold.decide.rows import CallRow, RequestRow, RunRow
 from leasehold.decide.settle import ConcludeUnknown, Settle
+from leasehold.decide.start import Start
 from leasehold.decide.stop import Lift, Stop, Stopped
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Admission, CallState, Outcome, OutcomeStatus, Settlement
 from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
+from leasehold.model.scope import StopKind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,6 +256,22 @@ def _observe(scenario: Scenario, before: World, after: World, move: Move, answer
         case RaiseEpoch() | ConfirmClock():
             runs = {row.run_id for row in after.rows.values() if isinstance(row, RunRow)}
             return after.with_ghosts(over=ghosts.over | runs)
+        case Start() if is_allowed and not step.parent:
+            left = step.run.requested_by in ghosts.left
+            demand(not left, "I1", f"{step.run.run_id} starts for {step.run.requested_by}, who was let go")
+        case Offboard() if isinstance(answer.value, Offboarded):
+            stopped = answer.value.stopped
+            revoke = Stop(
+                policy_document=step.policy_document,
+                tenant="",
+                scope=stopped.scope,
+                kind=StopKind.REVOKE,
+                by=step.by,
+                reason=step.reason,
+            )
+            after = _observe_stopped(before, after, revoke, stopped)
+            gone = frozenset({step.person})
+            return after.with_ghosts(removed=ghosts.removed | gone, left=ghosts.left | gone)
         case RemovePerson() if is_allowed:
             return after.with_ghosts(removed=ghosts.removed | {step.person})
     return after

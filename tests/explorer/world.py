@@ -90,7 +90,7 @@ class Ghosts(msgspec.Struct, frozen=True):
     `intents` are (admission, action, arguments digest) of committed ledger entries; `words` the accepted (request,
     person, verdict); `shown` what call each call request was made for; `over` what was answered to be at an end:
     run, request and attempt names; `endings` which request an admission ends; `overruns` the (account, unit) pairs
-    whose overrun was reported; `removed` the people whose key was taken away.
+    whose overrun was reported; `removed` the people whose key was taken away; `left` those who were let go.
     """
 
     intents: frozenset[tuple[str, str, str]] = frozenset()
@@ -102,6 +102,7 @@ class Ghosts(msgspec.Struct, frozen=True):
     endings: frozenset[tuple[str, str]] = frozenset()
     overruns: frozenset[tuple[str, str]] = frozenset()
     removed: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
 
 
 class World(msgspec.Struct, frozen=True):

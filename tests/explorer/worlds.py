@@ -19,6 +19,7 @@ from explorer.events import (
     ends_lease,
     finishes,
     lifts,
+    offboards,
     removes,
     retires,
     retries,
@@ -381,6 +382,25 @@ TENANTS = Scenario(
 )
 
 
+LEAVER = Scenario(
+    name="a person leaves",
+    policies=(policy(FREE),),
+    people=(ANA,),
+    setup=set_up(),
+    scripts=(Script("A", key="a"), Script("N", key="n", lease=OTHER_LEASE)),
+    events=(
+        offboards(ANA),
+        starts(OTHER),
+        asks(run=OTHER, request=OTHER_REQUEST),
+        draws(OTHER_REQUEST, OTHER_LEASE),
+        retires(f"person:{ANA}", tenant="", after="offboard ana"),
+    ),
+    pairs=True,
+    goals=frozenset({"offboard ana: ok", "start 3: revoked", "start 3: ok", "admit A: revoked", "admit N: revoked"}),
+    states=300,
+)
+
+
 # One world for every scope, stopped and lifted at every moment of the root's call and of a child's
 
 
@@ -467,6 +487,7 @@ WORLDS = (
     REIMPLIED,
     SUBCALL,
     TENANTS,
+    LEAVER,
     *ANEW,
     *STOPS,
 )

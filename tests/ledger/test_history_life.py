@@ -85,6 +85,17 @@ def test_stop_must_name_every_open_call_that_it_reaches() -> None:
     assert broken(story) == [("I1", 9)]
 
 
+@pytest.mark.invariant("I1")
+@pytest.mark.requirement("B4")
+def test_run_for_somebody_who_was_let_go_is_a_violation_until_they_are_back() -> None:
+    story = Story()
+    story.event(EntryKind.PERSON_OFFBOARDED, person="user:ana")
+    story.start()
+    story.event(EntryKind.PERSON_ADDED, person="user:ana")
+    story.start("run_2")
+    assert broken(story) == [("I1", 1)]
+
+
 @pytest.mark.invariant("I5")
 @pytest.mark.requirement("L3")
 @pytest.mark.case(50)

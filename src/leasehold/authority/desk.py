@@ -17,6 +17,7 @@ from leasehold.decide.answer import Answered, AnswerRequest
 from leasehold.decide.chain import Chain
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.offboard import Offboard, Offboarded
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.errors import Denied, NotFoundError
@@ -156,8 +157,7 @@ class Desk:
             NotFoundError: there is no such lease, request or run.
         """
         stopped = self._stop(scope, StopKind.REVOKE, by, reason, tenant)
-        for row in self._runs_in(scope, tenant):
-            self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked")
+        self._end_runs(scope, tenant)
         return stopped
 
     def hold(self, scope: Scope, *, by: str, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
@@ -218,6 +218,10 @@ class Desk:
             raise NotFoundError(f"{scope.value} is not in this ledger")
         return found
 
+    def _end_runs(self, scope: Scope, tenant: str) -> None:
+        for row in self._runs_in(scope, tenant):
+            self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked")
+
     def _runs_in(self, scope: Scope, tenant: str) -> Iterable[RunRow]:
         """Open runs that a revoke has ended: whole runs only, a revoked tool or action leaves the rest alive.
 
@@ -252,6 +256,16 @@ class Desk:
             Denied: they have none.
         """
         return self._engine.ask(lambda _: RemovePerson(person=person, by=by))
+
+    def offboard(self, person: str, *, by: str, reason: str) -> Offboarded:
+        """Let a person go: everything of theirs ends in every tenant, and their word counts no more.
+
+        Their runs are closed one by one after it; where that was cut short, doing it again goes on, and so does the
+        sweep. Adding them again lets runs be started for them again.
+        """
+        done = self._engine.ask(lambda policy: Offboard(policy_document=policy, person=person, by=by, reason=reason))
+        self._end_runs(done.stopped.scope, AUTHORITY_WIDE)
+        return done
 
     def accept_policy(
         self, policy: Policy, *, by: str, widened: Sequence[str] = (), replaces: str | None = None

@@ -17,11 +17,11 @@ from leasehold.config import Anchor, StateFiles, read_key_ring, weak_modes
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import ConfigError
 from leasehold.ledger.load import Load
-from leasehold.model.effect import ApprovalMode
 from leasehold.model.instant import Instant
 from leasehold.policy.cases import run_tests
 from leasehold.policy.document import REQUESTER, Policy
-from leasehold.policy.explain import explain_route, laxer_rules
+from leasehold.policy.explain import laxer_rules
+from leasehold.policy.shortage import routes_short_of_approvers
 from leasehold.token.keys import DocumentType
 
 __all__ = [
@@ -183,21 +183,15 @@ def check_approvers(policy: Policy, with_keys: Collection[str]) -> Iterator[Find
             why="what it alone may approve or do cannot be approved or done",
             remedy="name somebody under [people], or take the role out",
         )
-    for name, route in sorted(policy.routes.items()):
-        if REQUESTER in route.approvers:
-            continue
-        rows = (row for row in explain_route(policy, name) if row.mode is not ApprovalMode.NONE)
-        needed = max((row.quorum for row in rows), default=0)
-        able = [person for person, roles in policy.people.items() if set(roles) & set(route.approvers)]
-        ready = sorted(person for person in able if person in with_keys)
-        if len(ready) < needed:
-            yield Finding(
-                code="too-few-approvers",
-                severity=Severity.WARNING,
-                what=f"{name} needs {needed} approvers and {len(ready)} of those it names have a key here",
-                why="its requests can only expire",
-                remedy="leasehold person add, for people with one of the roles " + ", ".join(route.approvers),
-            )
+    for short in routes_short_of_approvers(policy, with_keys):
+        yield Finding(
+            code="too-few-approvers",
+            severity=Severity.WARNING,
+            what=f"{short.route} needs {short.needed} approvers and {len(short.ready)} of those it names "
+            "have a key here",
+            why="its requests can only expire",
+            remedy="leasehold person add, for people with one of the roles " + ", ".join(short.roles),
+        )
 
 
 def check_load(load: Load) -> Iterator[Finding]:

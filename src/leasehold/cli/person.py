@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 
 from leasehold.authority import Authority
 from leasehold.cli.session import Session, with_session
-from leasehold.cli.stop import give_stopped
+from leasehold.cli.stop import in_flight_lines, stopped_value
 from leasehold.config import ensure_key_ring, open_state
 from leasehold.decide.lifecycles import PersonState
-from leasehold.model.scope import Scope, ScopeKind
+from leasehold.decide.rows import PersonRow
+from leasehold.model.plain import escape
 from leasehold.model.text import check_identifier
+from leasehold.policy.document import Power
+from leasehold.policy.shortage import Shortage, powers_only_of, routes_short_of_approvers
 from leasehold.token.keys import DocumentType, PublicKey, SigningKey
 
 __all__ = ["person"]
@@ -58,16 +63,17 @@ def list_people(session: Session) -> None:
     """List the people whose keys are known here, with the roles that the active policy gives them."""
     with session.authority() as authority:
         policy, rows = authority.engine.active_policy(), authority.desk.people()
-    found = [
-        (row.person, row.state, PublicKey.from_bytes(row.public_key).kid, policy.people.get(row.person, ()))
-        for row in rows
-    ]
+    found = [(row.person, row.state, _key_id(row), policy.people.get(row.person, ())) for row in rows]
     values = [{"person": who, "state": state, "key": kid, "roles": list(roles)} for who, state, kid, roles in found]
     session.give_table(
         values,
         ("person", "state", "roles", "key"),
         [(who, state, ", ".join(roles) or "none", kid) for who, state, kid, roles in found],
     )
+
+
+def _key_id(row: PersonRow) -> str:
+    return PublicKey.from_bytes(row.public_key).kid if row.public_key else "none"
 
 
 @person.command("remove")
@@ -86,21 +92,55 @@ def remove(session: Session, name: str) -> None:
 @click.argument("name", metavar="PERSON")
 @click.option("--reason", required=True, help="Words for the record.")
 def offboard(session: Session, name: str, reason: str) -> None:
-    """Let a person go: remove their key, and revoke everything that was started for them."""
-    scope = Scope(ScopeKind.PERSON, check_identifier(name, "person"))
+    """Let a person go: end what runs for them in every tenant, take their key, and say where they are still named.
+
+    Nothing can be started for them any more until they are added again. If it was cut short, do it again.
+    """
+    check_identifier(name, "person")
     with session.authority_for_stops() as authority:
-        stopped = authority.desk.revoke(scope, by=session.around.account, reason=reason)
-        if _has_key(authority, name):
-            authority.desk.remove_person(name, by=session.around.account)
-            _drop_file(session, name)
-        roles = authority.engine.active_policy().people.get(name, ())
-    give_stopped(session, stopped, status="offboarded", reason=reason)
-    if roles:
-        session.say(f"the policy still names {name} ({', '.join(roles)}); take that line out and accept the policy")
+        done = authority.desk.offboard(name, by=session.around.account, reason=reason)
+        _drop_file(session, name)
+        left = _still_named(authority, name)
+    status = "offboarded before" if done.is_repeat else "offboarded"
+    key = "removed" if done.had_key else "none"
+    value = {
+        **stopped_value(done.stopped, status=status, reason=reason),
+        "person": name,
+        "entry": done.entry,
+        "key": key,
+    }
+    lines = [f"status: {status}", f"reason: {escape(reason)}", f"key: {key}", f"entry: {done.entry}"]
+    session.give({**value, **msgspec.to_builtins(left)}, [*lines, *in_flight_lines(done.stopped)])
+    for words in _advice(name, left):
+        session.say(words)
 
 
-def _has_key(authority: Authority, name: str) -> bool:
-    return any(row.person == name and row.state == PersonState.ACTIVE for row in authority.desk.people())
+class _StillNamed(msgspec.Struct, frozen=True):
+    """What the active policy still says of somebody who left: roles, routes now short of approvers, lost powers."""
+
+    roles: tuple[str, ...]
+    short: tuple[Shortage, ...]
+    powers: tuple[Power, ...]
+
+
+def _still_named(authority: Authority, name: str) -> _StillNamed:
+    policy = authority.engine.active_policy()
+    roles = policy.people.get(name, ())
+    people = {row.person for row in authority.desk.people() if row.state == PersonState.ACTIVE} - {name}
+    short = (each for each in routes_short_of_approvers(policy, people) if set(roles) & set(each.roles))
+    return _StillNamed(roles, tuple(short), powers_only_of(policy, name))
+
+
+def _advice(name: str, left: _StillNamed) -> Iterator[str]:
+    if left.roles:
+        yield f"the policy still names {name} ({', '.join(left.roles)}); take that line out and accept the policy"
+    for short in left.short:
+        yield (
+            f"{short.route} needs {short.needed} approvers with keys and {len(short.ready)} are left: "
+            f"its requests can only expire; give somebody one of the roles {', '.join(short.roles)}"
+        )
+    if left.powers:
+        yield f"nobody else whom the policy names can {', '.join(left.powers)}"
 
 
 def _drop_file(session: Session, name: str) -> None:

@@ -15,7 +15,7 @@ from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import Policy
 from leasehold.policy.reader import suggest
 
-__all__ = ["give_stopped", "hold", "lift", "revoke"]
+__all__ = ["give_stopped", "hold", "in_flight_lines", "lift", "revoke", "stopped_value"]
 
 _TENANT = click.option("--tenant", default="", help="In one tenant only; by default in every one.")
 _REASON = click.option("--reason", required=True, help="Words for the record.")
@@ -76,7 +76,13 @@ def lift(session: Session, scope: str, reason: str, tenant: str, person: str, ke
 
 def give_stopped(session: Session, stopped: Stopped, *, status: str, reason: str) -> None:
     """What a stop did: its status, its reason, and the calls that had been admitted and were not settled."""
-    value = {
+    lines = [f"status: {status}", f"reason: {escape(reason)}", *in_flight_lines(stopped)]
+    session.give(stopped_value(stopped, status=status, reason=reason), lines)
+
+
+def stopped_value(stopped: Stopped, *, status: str, reason: str) -> dict[str, object]:
+    """The same as data. `unreadable` are open calls whose stored form is damaged: in the scope or not."""
+    return {
         "scope": str(stopped.scope),
         "status": status,
         "reason": reason,
@@ -84,9 +90,14 @@ def give_stopped(session: Session, stopped: Stopped, *, status: str, reason: str
             {"admission": call.admission_id, "action": call.action, "run": call.run_id, "lease": call.lease_id}
             for call in stopped.in_flight
         ],
+        "unreadable": list(stopped.unreadable),
     }
-    lines = [f"status: {status}", f"reason: {escape(reason)}", *map(_in_flight, stopped.in_flight)]
-    session.give(value, lines if stopped.in_flight else [*lines, "in-flight: none"])
+
+
+def in_flight_lines(stopped: Stopped) -> list[str]:
+    """A line for each call in flight, or one that says that there is none."""
+    lines = [*map(_in_flight, stopped.in_flight), *(f"in-flight: {name}, damaged" for name in stopped.unreadable)]
+    return lines or ["in-flight: none"]
 
 
 def _unknown_name(policy: Policy, scope: Scope) -> str:

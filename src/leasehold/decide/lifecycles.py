@@ -30,10 +30,14 @@ __all__ = [
 
 
 class PersonState(StrEnum):
-    """Where a person's key stands. `key` marks the row that says whose a key was, so that nobody else can bring it."""
+    """Where a person's key stands. `key` marks the row that says whose a key was, so that nobody else can bring it.
+
+    `left` is who was let go: nothing starts for them until they are added again.
+    """
 
     ACTIVE = "active"
     REMOVED = "removed"
+    LEFT = "left"
     KEY = "key"
 
 

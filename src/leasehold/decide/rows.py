@@ -216,7 +216,7 @@ class StopRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The public half of a person's key."""
+    """The public half of a person's key; empty where somebody left who never had one."""
 
     TABLE: ClassVar[str] = "people"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "person")

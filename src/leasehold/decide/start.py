@@ -14,9 +14,9 @@ from leasehold.decide.accounts import account_needs, open_accounts, refuse_overs
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_new_run, stop_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import run_entry
-from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
-from leasehold.decide.lifecycles import RunState
-from leasehold.decide.rows import AccountRow, DocumentRow, Row, RunRow
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import PersonState, RunState
+from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, DocumentRow, PersonRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import CHILDREN, MICROS, amounts_to_lines
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -48,7 +48,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     def keys(self) -> Sequence[Need]:
         if not self.parent:
-            return stop_needs(self.run.tenant)
+            return [*stop_needs(self.run.tenant), Ref(PersonRow, (AUTHORITY_WIDE, self.run.requested_by))]
         root = self.parent[0].run.run_id
         return [*chain_needs(self.parent), *account_needs(self.run.tenant, [root], [CHILDREN])]
 
@@ -108,7 +108,22 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
             tenant=self.run.tenant,
             environment=self.run.environment,
         )
-        return refuse_new_run(facts, self.run) if verdict.is_allowed else verdict
+        if not verdict.is_allowed:
+            return verdict
+        return refuse_new_run(facts, self.run) or self._refuse_leaver(facts)
+
+    def _refuse_leaver(self, facts: Facts) -> Decision | None:
+        """Nothing starts for a person who was let go; what ran for them was revoked when they were (requirement B4)."""
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.run.requested_by)
+        if row is None or row.state != PersonState.LEFT:
+            return None
+        return deny(
+            Reason.REVOKED,
+            f"{self.run.requested_by} was let go",
+            rule=f"offboard {self.run.requested_by}",
+            check="the requester has not left",
+            enough="another requester, or adding them again: leasehold person add",
+        )
 
     def _refuse_child(self, facts: Facts, now: Instant) -> Decision | None:
         lease = self.parent[-1].lease

@@ -74,11 +74,11 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         row = self._row(facts, now)
         if row is None:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not in this ledger")), Changes()
-        stopped = self._stopped(facts)
+        stopped = self.stopped(facts)
         entry = _stop_entry(_KINDS[self.kind], self.tenant, self.scope, self.by, self.reason, stopped)
         return StepAnswer(allow(), stopped), Changes(rows=(row,), entries=(entry,))
 
-    def _stopped(self, facts: Facts) -> Stopped:
+    def stopped(self, facts: Facts) -> Stopped:
         """What is in flight. A damaged row keeps nobody from stopping; it is named instead."""
         in_flight: list[Admission] = []
         unreadable: list[str] = []

@@ -10,6 +10,7 @@ lease.issued       allow, deny; expires_at; reason; approval (mode now in force)
 call.admitted      reserved; approval and quorum; implies, ending; idempotent, tool_authority, parent_call, call_id
 call.settled       touched, files, contacted, overrun; result_digest, error, no_effect; late evidence has the same
 stop.*             reason; in_flight (admission ids of the open calls that it reaches)
+person.offboarded  by, reason; in_flight; revoked_at (index of the revoke); key (removed, or none); roles of the policy
 clock.confirmed    confirmed_ms
 any denial         message, check, rule
 """

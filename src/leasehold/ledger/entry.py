@@ -23,6 +23,7 @@ class EntryKind(StrEnum):
     POLICY_ACCEPTED = "policy.accepted"
     PERSON_ADDED = "person.added"
     PERSON_REMOVED = "person.removed"
+    PERSON_OFFBOARDED = "person.offboarded"
     RUN_STARTED = "run.started"
     RUN_RETRIED = "run.retried"
     RUN_FINISHED = "run.finished"

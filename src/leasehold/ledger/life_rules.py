@@ -24,6 +24,7 @@ __all__ = [
     "is_of_the_newest_attempt",
     "lists_what_is_in_flight",
     "moves_a_request_on",
+    "starts_for_nobody_who_left",
     "starts_in_open_runs",
     "starts_under_no_stop",
     "starts_under_open_leases",
@@ -39,6 +40,12 @@ def starts_under_no_stop(entry: Entry, past: Past) -> Iterator[str]:
     """Nothing above what starts is revoked or held."""
     for stop in past.stops_over(entry):
         yield f"it starts although {stop}"
+
+
+def starts_for_nobody_who_left(entry: Entry, past: Past) -> Iterator[str]:
+    """No run of its own starts for a person who was let go and not added again."""
+    if entry.requested_by in past.left:
+        yield f"it starts for {entry.requested_by}, who was let go"
 
 
 def lists_what_is_in_flight(entry: Entry, past: Past) -> Iterator[str]:

@@ -39,6 +39,7 @@ class Past:
         self._accounts: dict[tuple[str, str, str], Account] = {}
         self._revoked: dict[Id, int] = {}
         self._held: set[Id] = set()
+        self.left: set[str] = set()
 
     def account(self, tenant: str, account: str, unit: str) -> Account:
         """One account; without an entry that gave it a budget, its limit is zero."""
@@ -207,6 +208,12 @@ class Past:
     def _lift(self, entry: Entry) -> None:
         self._held.discard((entry.tenant, entry.scope))
 
+    def _let_go(self, entry: Entry) -> None:
+        self.left.add(entry.person)
+
+    def _add_person(self, entry: Entry) -> None:
+        self.left.discard(entry.person)
+
     def _raise_epoch(self, entry: Entry) -> None:
         self.leases_void_before = self.all_void_before = entry.index
 
@@ -239,6 +246,8 @@ _CLOSED = {
     EntryKind.REQUEST_COMPLETED: RequestState.COMPLETED,
 }
 _STEPS = {
+    EntryKind.PERSON_ADDED: Past._add_person,
+    EntryKind.PERSON_OFFBOARDED: Past._let_go,
     EntryKind.RUN_STARTED: Past._start_run,
     EntryKind.RUN_RETRIED: Past._retry_run,
     EntryKind.RUN_FINISHED: Past._finish_run,

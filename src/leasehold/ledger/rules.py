@@ -37,6 +37,7 @@ Rule: TypeAlias = Callable[[Entry, Past], Iterator[str]]
 RULES: Mapping[EntryKind, tuple[tuple[Invariant, Rule], ...]] = {
     EntryKind.RUN_STARTED: (
         (Invariant.I1, life.starts_under_no_stop),
+        (Invariant.I1, life.starts_for_nobody_who_left),
         (Invariant.I2, spend.counts_children),
         (Invariant.I5, life.is_in_time),
         (Invariant.I5, life.expires_with_all_above),
