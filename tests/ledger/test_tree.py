@@ -16,6 +16,7 @@ from leasehold.ledger.tree import (
     MAX_SIZE,
     Frontier,
     NodeTable,
+    Place,
     TreeBuilder,
     consistency_proof,
     frontier_at,
@@ -99,9 +100,9 @@ class EqualLeaves:
         for _ in range(63):
             self.levels.append(node_hash(self.levels[-1], self.levels[-1]))
 
-    def node(self, level: int, position: int) -> bytes:
-        self.reads += 1
-        return self.levels[level]
+    def nodes(self, places: Sequence[Place]) -> list[bytes]:
+        self.reads += len(places)
+        return [self.levels[level] for level, _ in places]
 
 
 def flipped(value: bytes, bit: int) -> bytes:
@@ -166,7 +167,7 @@ def test_nodes_kept_from_batches_serve_every_proof_that_the_whole_tree_serves(ba
         kept.update(((level, position), digest) for level, position, digest in builder.completed)
     assert frontier.root() == ROOTS[frontier.size]
     whole = NodeTable(LEAVES[: frontier.size])
-    assert all(whole.node(level, position) == digest for (level, position), digest in kept.items())
+    assert all(whole.nodes([place]) == [digest] for place, digest in kept.items())
     assert len(kept) == 2 * frontier.size - frontier.size.bit_count()
 
 
@@ -354,9 +355,9 @@ def test_proof_for_more_leaves_than_the_reader_has_is_refused() -> None:
     with pytest.raises(VerificationError, match="no complete subtree"):
         inclusion_proof(NODES, 0, len(LEAVES) + 1)
     with pytest.raises(VerificationError, match="no complete subtree"):
-        NODES.node(-1, 0)
+        NODES.nodes([(-1, 0)])
     with pytest.raises(VerificationError, match="no complete subtree"):
-        NODES.node(99, 0)
+        NODES.nodes([(99, 0)])
 
 
 @pytest.mark.case(96)

@@ -7,9 +7,10 @@ any reader of those nodes; offline verification needs only the two `verify_` fun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from itertools import chain, islice
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -23,6 +24,7 @@ __all__ = [
     "Node",
     "NodeTable",
     "Nodes",
+    "Place",
     "TreeBuilder",
     "consistency_proof",
     "frontier_at",
@@ -48,6 +50,10 @@ def leaf_hash(body: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of two neighbours: SHA-256 of 0x01, the left and the right hash."""
     return sha256(b"\x01" + left + right).digest()
+
+
+Place: TypeAlias = tuple[int, int]
+"""Where a complete subtree stands: its level and its position."""
 
 
 class Node(NamedTuple):
@@ -110,7 +116,7 @@ class TreeBuilder:
 
     Attributes:
         completed: every subtree completed since the start, leaves included, in the order of completion. A store that
-            keeps them can answer `Nodes.node` for each size the tree ever had.
+            keeps them can answer `Nodes.nodes` for each size the tree ever had.
     """
 
     __slots__ = ("_edge", "_size", "completed")
@@ -145,8 +151,8 @@ class TreeBuilder:
 class Nodes(Protocol):
     """Where proofs read complete subtrees from: a table of the store, an export, memory."""
 
-    def node(self, level: int, position: int) -> bytes:
-        """Return the 32-byte hash of one complete subtree.
+    def nodes(self, places: Sequence[Place]) -> Sequence[bytes]:
+        """Return the 32-byte hash of each of these complete subtrees, in the same order.
 
         Raises:
             VerificationError: this tree has no such subtree.
@@ -168,8 +174,11 @@ class NodeTable:
             self._levels.append(row)
             row = [node_hash(left, right) for left, right in zip(row[::2], row[1::2], strict=False)]
 
-    def node(self, level: int, position: int) -> bytes:
-        """Return the hash of one complete subtree. See `Nodes.node`."""
+    def nodes(self, places: Sequence[Place]) -> list[bytes]:
+        """Return the hashes of complete subtrees. See `Nodes.nodes`."""
+        return [self._node(level, position) for level, position in places]
+
+    def _node(self, level: int, position: int) -> bytes:
         if 0 <= level < len(self._levels) and 0 <= position < len(self._levels[level]):
             return self._levels[level][position]
         raise VerificationError(f"a tree of {self.size} leaves has no complete subtree {position} of height {level}")
@@ -178,36 +187,37 @@ class NodeTable:
 def frontier_at(nodes: Nodes, size: int) -> Frontier:
     """Return the frontier, and with it the root, that the tree had at `size` leaves. Reads at most log2(size) nodes."""
     _check_size(size)
-    return Frontier(size=size, edge=tuple(_complete(nodes, 0, size)))
+    return Frontier(size=size, edge=tuple(nodes.nodes(_complete(0, size))))
 
 
 def inclusion_proof(nodes: Nodes, index: int, size: int) -> tuple[bytes, ...]:
     """Return the audit path of leaf `index` in the tree of the first `size` leaves, lowest first (RFC 9162 2.1.3.1).
 
-    Reads about twice log2(size) nodes.
+    Reads about twice log2(size) nodes, all at once.
 
     Raises:
         VerificationError: that tree has no such leaf.
     """
     _check_size(size)
     _check_index(index, size)
-    proof = []
+    beside = []
     begin, end = 0, size
     while end - begin > 1:
         split = _split(begin, end)
         if index < split:
-            proof.append(_fold(_complete(nodes, split, end)))
+            beside.append((split, end))
             end = split
         else:
-            proof.append(_fold(_complete(nodes, begin, split)))
+            beside.append((begin, split))
             begin = split
-    return tuple(reversed(proof))
+    return _roots(nodes, beside[::-1])
 
 
 def consistency_proof(nodes: Nodes, old: int, new: int) -> tuple[bytes, ...]:
     """Return the proof that the tree of `new` leaves begins with the one of `old` leaves (RFC 9162 2.1.4.1).
 
-    Empty when `old` is 0 or `new`: there is nothing to prove. Reads about twice log2(new) nodes.
+    Empty when `old` is 0 or `new`: there is nothing to prove. Reads about twice log2(new) nodes, all
+    at once.
 
     Raises:
         VerificationError: `old` is larger than `new`, or either is not a size.
@@ -215,19 +225,19 @@ def consistency_proof(nodes: Nodes, old: int, new: int) -> tuple[bytes, ...]:
     _check_sizes(old, new)
     if old in {0, new}:
         return ()
-    proof = []
+    beside = []
     begin, end = 0, new
     while end != old:
         split = _split(begin, end)
         if old <= split:
-            proof.append(_fold(_complete(nodes, split, end)))
+            beside.append((split, end))
             end = split
         else:
-            proof.append(_fold(_complete(nodes, begin, split)))
+            beside.append((begin, split))
             begin = split
     if begin:
-        proof.append(_fold(_complete(nodes, begin, end)))
-    return tuple(reversed(proof))
+        beside.append((begin, end))
+    return _roots(nodes, beside[::-1])
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -311,12 +321,21 @@ def _split(begin: int, end: int) -> int:
     return begin + (1 << ((end - begin - 1).bit_length() - 1))
 
 
-def _complete(nodes: Nodes, begin: int, end: int) -> Iterator[bytes]:
+def _complete(begin: int, end: int) -> list[Place]:
     """The complete subtrees that fill a range, the largest first; `begin` is a multiple of the largest."""
+    places = []
     while begin < end:
         level = (end - begin).bit_length() - 1
-        yield nodes.node(level, begin >> level)
+        places.append((level, begin >> level))
         begin += 1 << level
+    return places
+
+
+def _roots(nodes: Nodes, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, ...]:
+    """The root over the leaves of each range. A database is asked once for all of them: most of its cost is to ask."""
+    places = [_complete(begin, end) for begin, end in ranges]
+    found = iter(nodes.nodes(list(chain.from_iterable(places))))
+    return tuple(_fold(islice(found, len(one))) for one in places)
 
 
 def _fold(hashes: Iterable[bytes]) -> bytes:

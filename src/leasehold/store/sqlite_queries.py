@@ -23,6 +23,7 @@ from leasehold.decide.rows import (
     RunRow,
     StopRow,
 )
+from leasehold.ledger.tree import Place
 from leasehold.model.call import CallState
 from leasehold.model.instant import Instant
 from leasehold.store.columns import SHAPES
@@ -184,10 +185,10 @@ class SqliteQueries:
             lines = {line.index: line for line in read_some(connection, found)}
         return tuple(lines[index] for index in found)
 
-    def node(self, level: int, position: int) -> bytes:
-        """The hash of one complete subtree. See `leasehold.ledger.tree.Nodes`."""
+    def nodes(self, places: Sequence[Place]) -> list[bytes]:
+        """The hashes of complete subtrees. See `leasehold.ledger.tree.Nodes`."""
         with self._readers.borrow() as connection:
-            return LedgerNodes(connection).node(level, position)
+            return LedgerNodes(connection).nodes(places)
 
     def _newest(self, row_type: type[R], tenants: Collection[str], before: int | None, limit: int) -> tuple[R, ...]:
         """The newest of each tenant, in the order of its index, put together."""

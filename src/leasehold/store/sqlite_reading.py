@@ -17,6 +17,7 @@ import msgspec
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, UnavailableError, VerificationError
 from leasehold.ledger.tree import HASH_SIZE
+from leasehold.ledger.tree import Place as NodePlace
 from leasehold.store.columns import SHAPES
 from leasehold.store.queries import LedgerLine
 from leasehold.store.sqlite_connection import Place, translated
@@ -30,7 +31,13 @@ _LINES = (
 )
 _RANGE = _LINES.format("idx >= ? AND idx < ?")
 _SOME = _LINES.format("idx IN (SELECT value FROM json_each(?))")
+_NODES = (
+    "WITH named (idx, start) AS (VALUES {})"
+    " SELECT json_group_array(hex(substr(ledger.hashes, named.start, 32)))"
+    " FROM named LEFT JOIN ledger ON ledger.idx = named.idx"
+)
 _CONTROL = select_all(SHAPES[ControlRow], "1")
+_nodes_decoder = msgspec.json.Decoder(list[str])
 _lines_decoder = msgspec.json.Decoder(list[tuple[int, str, str]])
 
 
@@ -114,15 +121,27 @@ class LedgerNodes:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def node(self, level: int, position: int) -> bytes:
-        """The hash of one complete subtree: it stands with the last entry that it covers. See `Nodes.node`."""
-        last = ((position + 1) << level) - 1
-        found = self._connection.execute(
-            "SELECT substr(hashes, ?, ?) FROM ledger WHERE idx = ?", (level * HASH_SIZE + 1, HASH_SIZE, last)
-        ).get
-        if found is None or len(found) != HASH_SIZE:
-            raise VerificationError(f"the ledger has no complete subtree {position} of height {level}", index=last)
-        return bytes(found)
+    def nodes(self, places: Sequence[NodePlace]) -> list[bytes]:
+        """The hashes of complete subtrees: each stands with the last entry that it covers. See `Nodes.nodes`."""
+        if not places:
+            return []
+        bound: list[int] = []
+        for level, position in places:
+            bound += (_last_under(level, position), level * HASH_SIZE + 1)
+        sql = _NODES.format(", ".join(["(?, ?)"] * len(places)))
+        found = _nodes_decoder.decode(self._connection.execute(sql, bound).get)
+        for digest, (level, position) in zip(found, places, strict=True):
+            if len(digest) != 2 * HASH_SIZE:
+                raise VerificationError(
+                    f"the ledger has no complete subtree {position} of height {level}",
+                    index=_last_under(level, position),
+                )
+        return [bytes.fromhex(digest) for digest in found]
+
+
+def _last_under(level: int, position: int) -> int:
+    """The last entry that a subtree covers."""
+    return ((position + 1) << level) - 1
 
 
 @contextmanager

@@ -223,10 +223,11 @@ def test_ledger_is_read_by_range_as_far_as_it_goes(store: Store) -> None:
 
 def test_tree_has_no_node_that_is_not_complete(store: Store) -> None:
     store.submit(write(entries=5)).result()
-    assert len(store.queries.node(2, 0)) == 32
+    assert [len(digest) for digest in store.queries.nodes([(2, 0), (0, 4), (1, 1)])] == [32, 32, 32]
+    assert store.queries.nodes([(1, 1), (1, 0)]) == store.queries.nodes([(1, 0), (1, 1)])[::-1]
     for level, position in ((0, 5), (1, 2), (2, 1), (3, 0)):
         with pytest.raises(VerificationError):
-            store.queries.node(level, position)
+            store.queries.nodes([(0, 0), (level, position)])
 
 
 _WORDS = {
