@@ -14,7 +14,7 @@ from leasehold.ledger.checkpoint import Checkpoint, sign
 from leasehold.ledger.checkpoint import parse as parse_checkpoint
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.ledger.export import write_export, write_part
-from leasehold.ledger.extract import STOPS, entries_of_run
+from leasehold.ledger.extract import entries_of_run
 from leasehold.ledger.note import NoteKey
 from leasehold.ledger.note import parse as parse_note
 from leasehold.ledger.receipt import build_receipt, sign_statement, verify_receipt
@@ -25,8 +25,6 @@ from leasehold.store.queries import MAX_LISTED
 from leasehold.token.keys import KeyRing
 
 __all__ = ["Receipts", "checkpoint_keys", "sign_head"]
-
-_STOPS = tuple(f'"kind":"{kind}"'.encode() for kind in STOPS)
 
 
 def checkpoint_keys(origin: str, ring: KeyRing) -> tuple[NoteKey, ...]:
@@ -112,21 +110,8 @@ class Receipts:
 
     def _entries(self, run: Run, size: int) -> tuple[Entry, ...]:
         row = self._engine.run_row(run.tenant, run.run_id)
-        return entries_of_run(self._telling(run.run_id, row.recorded, size), run.tenant, run.run_id)
-
-    def _telling(self, run_id: str, begin: int, size: int) -> Iterator[Entry]:
-        """The entries that can tell of a run: those that name it or a run below it, and every stop.
-
-        Most entries tell of others: looking for the name in their bytes costs a tenth of decoding them.
-        """
-        named = [run_id.encode()]
-        for body in self._bodies(begin, size):
-            if not any(part in body for part in (*named, *_STOPS)):
-                continue
-            entry = decode_entry(body)
-            if entry.kind is EntryKind.RUN_STARTED and entry.run != run_id:
-                named.append(entry.run.encode())
-            yield entry
+        lines = self._engine.store.queries.telling(run.tenant, run.run_id, row.recorded, size)
+        return entries_of_run((decode_entry(line.body) for line in lines), run.tenant, run.run_id)
 
     def _bodies(self, begin: int, size: int) -> Iterator[bytes]:
         """The canonical bytes of the entries from `begin` up to `size`, read in slices."""

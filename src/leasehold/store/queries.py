@@ -6,7 +6,7 @@ pass the tenants that the asking person may see; nothing of another tenant is ev
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -160,6 +160,14 @@ class Queries(Nodes, Protocol):
 
     def ledger(self, begin: int, end: int) -> tuple[LedgerLine, ...]:
         """Entries `begin` up to, not including, `end`, as far as they exist; read a long ledger in slices."""
+        ...
+
+    def telling(self, tenant: str, run_id: str, begin: int, end: int) -> Iterator[LedgerLine]:
+        """The entries from `begin` up to `end` that can tell of a run, in the order of the ledger.
+
+        Those that name it or a run below it, starts that were refused under them, and every stop over its tenant or all
+        tenants. They are found by the index, as in `search`, and read from the ledger.
+        """
         ...
 
     def search(self, query: LedgerQuery) -> tuple[LedgerLine, ...]:

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TypeVar, cast
 
 import apsw
+import msgspec
 
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, VerificationError
@@ -23,14 +24,15 @@ from leasehold.store.queries import LedgerLine, LedgerQuery
 from leasehold.store.sqlite_connection import Place, connect, create_file, transaction, translated
 from leasehold.store.sqlite_reading import Readers, read_control, read_lines
 from leasehold.store.sqlite_rows import insert
-from leasehold.store.sqlite_search import attribute_text, search_statement
+from leasehold.store.sqlite_search import TELLING, attribute_text, search_statement
 
 __all__ = ["EntryIndex"]
 
 T = TypeVar("T")
 
-_VERSION = 1
+_VERSION = 2
 _SLICE = 1000
+_indexes = msgspec.json.Decoder(list[int])
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
 
 
@@ -61,6 +63,15 @@ class EntryIndex:
         if query.tenants is not None and not query.tenants:
             return []
         return self._use(lambda connection: _found(connection, query))
+
+    def telling(self, tenant: str, run_id: str, begin: int, end: int) -> list[int]:
+        """The indexes of the entries from `begin` up to `end` that can tell of a run, in the order of the ledger.
+
+        Raises:
+            StoreError: the index cannot be read or written.
+        """
+        bound = {"tenant": tenant, "run": run_id, "begin": begin, "end": end}
+        return self._use(lambda connection: _indexes.decode(connection.execute(TELLING, bound).get))
 
     def close(self) -> None:
         """Close the index."""
@@ -172,10 +183,12 @@ def _row(index: int, entry: Entry) -> tuple[object, ...]:
     return (
         index,
         entry.time_ms,
+        entry.kind,
         entry.tenant,
         entry.requested_by,
         entry.agent,
         entry.run,
+        entry.parent_run,
         entry.lease,
         entry.capability,
         entry.action,

@@ -12,10 +12,12 @@ CREATE TABLE projected (
 CREATE TABLE entries (
   idx INTEGER NOT NULL PRIMARY KEY,
   time_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
   tenant TEXT NOT NULL,
   person TEXT NOT NULL,
   agent TEXT NOT NULL,
   run TEXT NOT NULL,
+  parent_run TEXT NOT NULL,
   lease TEXT NOT NULL,
   capability TEXT NOT NULL,
   action TEXT NOT NULL,
@@ -33,6 +35,10 @@ CREATE INDEX entries_by_capability ON entries (capability, time_ms) WHERE capabi
 CREATE INDEX entries_by_action ON entries (action, time_ms) WHERE action <> '';
 CREATE INDEX entries_by_key ON entries ("key", time_ms) WHERE "key" <> '';
 CREATE INDEX entries_by_admission ON entries (admission, time_ms) WHERE admission <> '';
+
+-- What a receipt asks for beside the entries that name a run: the runs started, or refused, under it, and the stops.
+CREATE INDEX entries_by_parent ON entries (parent_run) WHERE parent_run <> '' AND kind IN ('run.started', 'run.denied');
+CREATE INDEX entries_by_stop ON entries (tenant) WHERE kind IN ('stop.revoked', 'stop.held', 'stop.lifted');
 
 -- One row for each value that a call gave an attribute; `value` is its JSON text, so that 1, "1" and true differ.
 CREATE TABLE attributes (

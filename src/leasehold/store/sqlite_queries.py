@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 from typing import TypeVar, cast
 
@@ -177,6 +177,14 @@ class SqliteQueries:
         """Entries of a range. See `Queries.ledger`."""
         with self._readers.borrow() as connection:
             return tuple(read_lines(connection, begin, end))
+
+    def telling(self, tenant: str, run_id: str, begin: int, end: int) -> Iterator[LedgerLine]:
+        """Entries that can tell of a run. See `Queries.telling`."""
+        found = self._index.telling(tenant, run_id, begin, end)
+        for start in range(0, len(found), MAX_LISTED):
+            with self._readers.borrow() as connection:
+                lines = read_some(connection, found[start : start + MAX_LISTED])
+            yield from lines
 
     def search(self, query: LedgerQuery) -> tuple[LedgerLine, ...]:
         """Entries that meet a query. See `Queries.search`."""

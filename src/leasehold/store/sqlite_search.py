@@ -1,4 +1,4 @@
-"""A ledger query as one statement over the entry index: one index drives it, the other conditions filter.
+"""What is asked of the entry index, each as one statement. Of a query one index drives it, the other conditions filter.
 
 Called by `sqlite_index`. SQLite does not know how selective each column is, so the choice is made here.
 """
@@ -9,7 +9,28 @@ import msgspec
 
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
 
-__all__ = ["attribute_text", "search_statement"]
+__all__ = ["TELLING", "attribute_text", "search_statement"]
+
+TELLING = """
+WITH RECURSIVE below (run) AS (
+  VALUES (:run)
+  UNION
+  SELECT e.run FROM below CROSS JOIN entries AS e INDEXED BY entries_by_parent ON e.parent_run = below.run
+  WHERE e.parent_run <> '' AND e.kind IN ('run.started', 'run.denied') AND e.kind = 'run.started'
+    AND e.tenant = :tenant
+), telling (idx) AS (
+  SELECT e.idx FROM below CROSS JOIN entries AS e INDEXED BY entries_by_run ON e.run = below.run
+  WHERE e.run <> '' AND e.tenant = :tenant
+  UNION
+  SELECT e.idx FROM below CROSS JOIN entries AS e INDEXED BY entries_by_parent ON e.parent_run = below.run
+  WHERE e.parent_run <> '' AND e.kind IN ('run.started', 'run.denied') AND e.tenant = :tenant
+  UNION
+  SELECT idx FROM entries INDEXED BY entries_by_stop
+  WHERE kind IN ('stop.revoked', 'stop.held', 'stop.lifted') AND tenant IN ('', :tenant) AND idx >= :begin
+)
+SELECT json_group_array(idx) FROM (SELECT idx FROM telling WHERE idx >= :begin AND idx < :end ORDER BY idx)
+"""
+"""What can tell of a run: its entries, those of every run below it, starts refused under them, and all stops since."""
 
 _COLUMNS = ("admission", "key", "lease", "run", "capability", "person", "agent", "action")
 _DRIVERS = ("admission", "key", "lease", "run", "capability", "attribute", "person", "agent", "action")

@@ -15,6 +15,7 @@ from leasehold.decide.facts import Changes, Facts, Ref, StepAnswer, key_of
 from leasehold.decide.rows import TABLES, CardRow, ControlRow, DocumentRow, PersonRow, Row, StopRow
 from leasehold.errors import VerificationError
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
+from leasehold.ledger.extract import STOPS, entries_of_run
 from leasehold.model.call import CallState
 from leasehold.model.decision import allow
 from leasehold.model.instant import Instant
@@ -309,3 +310,31 @@ def _meets(entry: Entry, query: LedgerQuery) -> bool:
         and (query.since is None or entry.time_ms >= query.since)
         and (query.until is None or entry.time_ms < query.until)
     )
+
+
+_KINDS = (EntryKind.RUN_STARTED, EntryKind.START_DENIED, EntryKind.CALL_ADMITTED, EntryKind.RUN_FINISHED, *STOPS)
+_RUNS = ("", "run_1", "run_2", "run_3")
+_SCOPES = ("", "all", "run:run_1", "run:run_2", "agent:bot")
+_told = st.builds(
+    Entry,
+    kind=st.sampled_from(_KINDS),
+    tenant=st.sampled_from(_TENANTS),
+    run=st.sampled_from(_RUNS),
+    parent_run=st.sampled_from(_RUNS),
+    agent=st.sampled_from(("", "bot")),
+    scope=st.sampled_from(_SCOPES),
+)
+
+
+@pytest.mark.requirement("L12")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=80)
+@given(entries=st.lists(_told, max_size=12))
+def test_account_of_a_run_lacks_nothing_that_the_whole_ledger_tells(store: Store, entries: list[Entry]) -> None:
+    begin = store.queries.control().size
+    store.submit(ScriptedStep([], lambda _, __: (StepAnswer(allow()), Changes((), tuple(entries))))).result()
+    end = store.queries.control().size
+    whole = [decode_entry(line.body) for line in store.queries.ledger(begin, end)]
+    for run_id in _RUNS[1:]:
+        told = [decode_entry(line.body) for line in store.queries.telling(TENANT, run_id, begin, end)]
+        assert entries_of_run(told, TENANT, run_id) == entries_of_run(whole, TENANT, run_id)
+        assert [entry.index for entry in told] == sorted({entry.index for entry in told})
