@@ -9,12 +9,12 @@ from leasehold.authority.desk import Signatory
 from leasehold.errors import Denied
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
-from leasehold.model.request import Verdict
+from leasehold.model.request import RequestState, Verdict
 from leasehold.store.queries import LedgerQuery
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token.keys import SigningKey
 from leasehold.token.person import AnswerStatement
-from stage import ANA, AUDIT, BEN, EVA, Stage, changed, policy, reason_of
+from stage import ANA, AUDIT, BEN, ERASE, EVA, Stage, changed, policy, reason_of
 
 # People
 
@@ -168,3 +168,16 @@ def test_tenants_share_nothing_but_the_policy(stage: Stage) -> None:
     assert queries.locate(acme.lease.lease_id, ["globex"]) is None
     assert queries.accounts("globex", acme.lease.request_id) == ()
     assert {entry.tenant for entry in stage.desk.search(LedgerQuery(tenants=["globex"]))} == {"globex"}
+
+
+@pytest.mark.requirement("L10", "P12")
+def test_a_footer_says_who_has_approved_and_who_may_without_the_requester(stage: Stage) -> None:
+    request = stage.authority.find_request(stage.ask(stage.lease(ERASE), "ticket.erase", key="a", ticket_id="T-1"))
+    before = stage.desk.footer(request)
+    assert (before.state, before.quorum, before.approved_by) == (RequestState.PENDING, 2, ())
+    assert before.may_approve == (BEN, EVA)  # Ana has the role as well, but it is her request
+    assert before.card_digest == request.card_digest
+    stage.people.approve(request, EVA)
+    assert stage.desk.footer(request).approved_by == (EVA,)
+    stage.pass_time(request.answer_by - stage.system.now().seconds)
+    assert stage.desk.footer(request).state is RequestState.EXPIRED

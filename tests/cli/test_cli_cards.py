@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from leasehold.cli.cards import render_card
-from leasehold.model.card import Card, CardLine
+from leasehold.model.card import Card, CardLine, Footer
+from leasehold.model.request import RequestState
 
 LINE = CardLine(
     action="ticket.close",
@@ -58,7 +59,14 @@ CALL = replace(
     arguments={"note": "fixed", "password": "(redacted by policy)", "ticket_id": "T-18421"},
     arguments_digest="hmac-sha256:9fd0ad2b1d084ec4",
 )
-DIGEST = "hmac-sha256:1a2b3c4d5e6f7081"
+FOOTER = Footer(
+    state=RequestState.PENDING,
+    answer_by=CARD.answer_by,
+    card_digest="hmac-sha256:1a2b3c4d5e6f7081",
+    quorum=2,
+    approved_by=("user:ben",),
+    may_approve=("user:ben", "user:eva"),
+)
 HOSTILE = {
     "\x1b": "ESC", "\x9b": "C1", "\u202e": "bidi", "\u2066": "isolate", "\u200b": "zero width",
     "\U000e0041": "tag", "\u3164": "filler", "\u2800": "blank", "\n": "newline", "\r": "return", "\u00a0": "space",
@@ -73,12 +81,14 @@ def unwrapped(text: str) -> str:
 @pytest.mark.requirement("L10", "B6", "P10")
 def test_a_lease_card_says_all_that_a_person_needs_in_one_order() -> None:
     assert (
-        render_card(CARD, width=80, digest=DIGEST, approved_by=["user:ben"])
+        render_card(CARD, width=80, footer=FOOTER)
         == """\
 ────────────────────────────────────────────────────────────────────────────────
 Close ticket T-18421 - acme / prod
 Asked for     a lease; 1 write
 ────────────────────────────────────────────────────────────────────────────────
+Objects       not known beforehand: whatever fits what is allowed
+Where         acme / prod
 ticket.close  WRITE
   ticket      T-18421
   undo        ticket.reopen within 24 h
@@ -92,9 +102,10 @@ Sub-agents    up to 2 sub-agents, 1 deep, only ticket.update
 Receipt       signed, when the run ends
 ────────────────────────────────────────────────────────────────────────────────
 Agent         support-bot, run_01JZ8Q5X0M3V7K2N9B4C6D8E0F, attempt 2
-For           user:ana (asserted), acme / prod
+For           user:ana (asserted)
 Route         support/close
 Approvers     support-lead, dba: 1 of 2 so far (user:ben)
+May approve   user:ben, user:eva
 Rule          routes."support/close".approve."ticket.close"
 Policy        ed57d520
 Answer by     2026-05-06 12:10:00 UTC
@@ -218,7 +229,7 @@ def test_a_value_longer_than_the_screen_is_wrapped_and_never_shortened() -> None
 
 
 def test_the_words_of_agents_stand_behind_everything_else() -> None:
-    text = render_card(replace(CARD, reason="REASON", purpose="PURPOSE", tried=("TRIED",)), digest=DIGEST)
+    text = render_card(replace(CARD, reason="REASON", purpose="PURPOSE", tried=("TRIED",)), footer=FOOTER)
     facts, _, words = text.partition("written by the agent, not checked:")
     assert not any(word in facts for word in ("REASON", "PURPOSE", "TRIED"))
     assert all(line.startswith("  | ") for line in words.strip("\n").splitlines())

@@ -13,7 +13,8 @@ import msgspec
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
-from leasehold.decide.answer import Answered, AnswerRequest
+from leasehold.decide.answer import Answered, AnswerRequest, request_need
+from leasehold.decide.approvals import answers_of, people_who_may
 from leasehold.decide.chain import Chain
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.lifecycles import PersonState
@@ -22,10 +23,10 @@ from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, Request
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
-from leasehold.model.card import Card
+from leasehold.model.card import Card, Footer
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.ids import check_id
-from leasehold.model.request import Answer, Request, Verdict
+from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy
 from leasehold.store.queries import LedgerQuery
@@ -75,6 +76,27 @@ class Desk:
         if body is None:
             raise NotFoundError(f"the card of {request.request_id} is not kept any more; nobody can approve unseen")
         return _CARD.decode(body)
+
+    def footer(self, request: Request) -> Footer:
+        """How it stands with a request's card now: who has approved, how many have to, who may.
+
+        Raises:
+            NotFoundError: there is no such request.
+        """
+        stored = self._engine.request(request.tenant, request.request_id)
+        run = self._engine.run(stored.tenant, stored.run_id)
+        row = self._engine.request_row(stored.tenant, stored.request_id)
+        policy = self._engine.active_policy()
+        need = request_need(policy, run, stored)
+        is_late = row.state == RequestState.PENDING and self._engine.system.now().reached(row.answer_by)
+        return Footer(
+            state=RequestState.EXPIRED if is_late else RequestState(row.state),
+            answer_by=row.answer_by,
+            card_digest=row.card_digest,
+            quorum=need.quorum,
+            approved_by=tuple(answer.person for answer in answers_of(row) if answer.verdict is Verdict.APPROVE),
+            may_approve=people_who_may(policy, route=run.route, requested_by=run.requested_by, effect=need.effect),
+        )
 
     def answer(self, request: Request, verdict: Verdict, signatory: Signatory, *, reason: str = "") -> Answered:
         """Sign and record one person's answer to a request's card.

@@ -19,7 +19,7 @@ from leasehold.decide.approvals import answers_of
 from leasehold.decide.rows import RequestRow
 from leasehold.errors import InvalidError
 from leasehold.ledger.load import Tally
-from leasehold.model.card import Card
+from leasehold.model.card import Card, Footer, card_json
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
@@ -103,9 +103,10 @@ def inspect(session: Session, request_id: str) -> None:
     with session.authority() as authority:
         asked = authority.find_request(request_id)
         row, card = authority.desk.request_row(asked), authority.desk.card(asked)
+        footer = authority.desk.footer(asked)
     now, answers = session.around.system.now(), answers_of(row)
-    value = {**_value(asked, row, now), "card": msgspec.to_builtins(card), "answers": list(answers)}
-    lines = _render(session, card, asked, answers).splitlines()
+    value = {**_value(asked, row, now), "card": card_json(card), "footer": footer, "answers": list(answers)}
+    lines = _render(session, card, footer).splitlines()
     lines += [f"state: {_state(row, now)}", *map(_answer_line, answers)]
     session.give(value, lines)
 
@@ -206,19 +207,12 @@ def _headline(authority: Authority, asked: Request) -> str:
 
 def _show_card(session: Session, authority: Authority, asked: Request) -> Card:
     card = authority.desk.card(asked)
-    answers = answers_of(authority.desk.request_row(asked))
-    session.say(_render(session, card, asked, answers).rstrip("\n"))
+    session.say(_render(session, card, authority.desk.footer(asked)).rstrip("\n"))
     return card
 
 
-def _render(session: Session, card: Card, asked: Request, answers: Sequence[Answer]) -> str:
-    return render_card(
-        card,
-        width=session.around.width,
-        colour=session.around.has_colour,
-        digest=asked.card_digest,
-        approved_by=[answer.person for answer in answers if answer.verdict is Verdict.APPROVE],
-    )
+def _render(session: Session, card: Card, footer: Footer) -> str:
+    return render_card(card, width=session.around.width, colour=session.around.has_colour, footer=footer)
 
 
 def _give_answer(session: Session, asked: Request, answered: Answered, person: str) -> None:

@@ -18,7 +18,15 @@ from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.evaluate import ApprovalNeed, is_entitled
 from leasehold.token.keys import raw_thumbprint
 
-__all__ = ["answers_of", "approver_needs", "approvers_of", "encode_answers", "is_approved", "refuse_person"]
+__all__ = [
+    "answers_of",
+    "approver_needs",
+    "approvers_of",
+    "encode_answers",
+    "is_approved",
+    "people_who_may",
+    "refuse_person",
+]
 
 _DECODER = msgspec.json.Decoder(tuple[Answer, ...])
 
@@ -75,6 +83,15 @@ def approvers_of(
         if _has_key(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.key_id):
             counted.setdefault(answer.person, answer.key_id)
     return tuple(counted)
+
+
+def people_who_may(policy: Policy, *, route: str, requested_by: str, effect: Effect) -> tuple[str, ...]:
+    """The people, by name, whose word would count for this requester on this route."""
+    return tuple(
+        person
+        for person in sorted({*policy.people, requested_by})
+        if refuse_person(policy, person, route=route, requested_by=requested_by, effect=effect) is None
+    )
 
 
 def _has_key(person: PersonRow | None, key_id: str) -> bool:

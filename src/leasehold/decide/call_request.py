@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from leasehold.decide.cards import build_card
+from leasehold.decide.cards import CallShown, build_card
 from leasehold.decide.chain import Chain
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes
@@ -87,8 +87,9 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True):
             leaf.run,
             request,
             self.need,
-            arguments=self.arguments,
-            arguments_digest=self.arguments_digest,
+            call=CallShown(
+                arguments=self.arguments, arguments_digest=self.arguments_digest, call_digest=self.call_digest
+            ),
         )
         return replace(request, card_digest=self.digester.digest("card", card_bytes(card))), card
 

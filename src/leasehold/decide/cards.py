@@ -5,18 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Formatter
 
-from leasehold.model.budget import format_amount
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.model.budget import CALLS, format_amount
 from leasehold.model.canonical import Json, encode
-from leasehold.model.card import Card, CardLine
-from leasehold.model.grant import Constraint, Grant, Grants, OneOf
+from leasehold.model.card import Card, CardLine, Change
+from leasehold.model.grant import Constraint, Grant, Grants, OneOf, split_action
+from leasehold.model.preview import Preview, shown_changes
 from leasehold.model.request import Request, RequestKind
 from leasehold.model.run import Run
 from leasehold.policy.document import REQUESTER, Policy, Route
-from leasehold.policy.evaluate import ApprovalNeed, need_for_grants
+from leasehold.policy.evaluate import ApprovalNeed, need_for_grants, reservation
 
-__all__ = ["build_card", "describe_constraint"]
+__all__ = ["CallShown", "build_card", "describe_constraint"]
 
 REDACTED = "(redacted by policy)"
+
+
+class CallShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card shows of one exact call, besides its request.
+
+    `tool_schema` is the digest of the tool's function where the guard gave one; `preview` what the tool says that the
+    call would change, with its digest; `moved` how that differs from what was approved before.
+    """
+
+    arguments: Mapping[str, Json]
+    arguments_digest: str
+    call_digest: str
+    tool_schema: str = ""
+    preview: Preview | None = None
+    preview_digest: str = ""
+    moved: tuple[Change, ...] = ()
 
 
 def build_card(
@@ -25,13 +45,17 @@ def build_card(
     request: Request,
     need: ApprovalNeed,
     *,
-    arguments: Mapping[str, Json] | None = None,
-    arguments_digest: str = "",
+    call: CallShown | None = None,
+    edits: tuple[Change, ...] = (),
+    facts: tuple[str, ...] = (),
 ) -> Card:
-    """What a person is shown for this request. `arguments` are those of a call request."""
+    """What a person is shown for this request.
+
+    `call` is there for a call request; `edits` are how a person changed it; `facts` what the ledger says of the run.
+    """
     route = policy.route(run.route)
-    return Card(
-        headline=_headline(policy, run, request, arguments or {}),
+    card = Card(
+        headline=_headline(policy, run, request, call.arguments if call is not None else {}),
         kind=request.kind,
         request_id=request.request_id,
         run_id=run.run_id,
@@ -51,8 +75,8 @@ def build_card(
         delegation=_delegation(route, request.delegation_depth),
         ends_on=request.ends_on,
         key=request.key or "",
-        arguments=_shown_arguments(policy, request, arguments or {}),
-        arguments_digest=arguments_digest,
+        arguments={},
+        arguments_digest="",
         approvers=need.approvers,
         quorum=need.quorum,
         requester_may_approve=need.approvers == (REQUESTER,),
@@ -60,9 +84,71 @@ def build_card(
         policy=request.policy,
         made_at=request.made_at,
         answer_by=request.answer_by,
+        objects=_objects(request.allow),
+        edits=edits,
+        edited_from=request.edited_from or "",
+        editors=request.editors,
+        facts=facts,
         tried=request.tried,
         reason=request.reason,
     )
+    return card if call is None else _with_call(card, policy, request, call)
+
+
+def _with_call(card: Card, policy: Policy, request: Request, call: CallShown) -> Card:
+    """The card with what it shows of one exact call."""
+    action = next(iter(request.allow))
+    rule = policy.action(action)
+    is_redacted = any(name in rule.redact for name in call.arguments)
+    card = replace(
+        card,
+        arguments={
+            name: REDACTED if name in rule.redact else _text(value) for name, value in sorted(call.arguments.items())
+        },
+        arguments_digest=call.arguments_digest,
+        exact_arguments="" if is_redacted else encode(dict(call.arguments)).decode(),
+        tool=split_action(action)[0],
+        tool_schema=call.tool_schema,
+        lease_request=request.lease_request or "",
+        call=call.call_digest,
+        uses=1,
+        cost=_cost(policy, action),
+    )
+    if call.preview is None:
+        return card
+    changes, hidden = shown_changes(call.preview)
+    return replace(
+        card,
+        changes=changes,
+        unchanged_hidden=hidden,
+        objects=call.preview.objects,
+        external=call.preview.external,
+        preview_undo=call.preview.undo,
+        preview=call.preview_digest,
+        moved=call.moved,
+    )
+
+
+def _objects(allow: Grants) -> int:
+    """How many objects exact grants reach at most, 0 where one is a pattern or a bound, or names nothing."""
+    reached = 0
+    for grant in allow.values():
+        product = 1 if grant.attributes else 0
+        for entry in grant.attributes.values():
+            product *= len(entry.values) if isinstance(entry, OneOf) and entry.is_exact else 0
+        if not product:
+            return 0
+        reached = max(reached, product)
+    return reached
+
+
+def _cost(policy: Policy, action: str) -> dict[str, str]:
+    """The most that one call can cost, by unit; that it counts as one call goes without saying."""
+    return {
+        unit: "all that is left" if amount is None else format_amount(amount)
+        for unit, amount in sorted(reservation(policy, action).items())
+        if unit != CALLS
+    }
 
 
 def describe_constraint(constraint: Constraint) -> str:
@@ -128,13 +214,6 @@ def _fill(template: str, arguments: Mapping[str, Json], redact: tuple[str, ...])
         if name is not None:
             parts.append(REDACTED if name in redact else _text(arguments.get(name)))
     return "".join(parts)
-
-
-def _shown_arguments(policy: Policy, request: Request, arguments: Mapping[str, Json]) -> dict[str, str]:
-    if request.kind is RequestKind.LEASE:
-        return {}
-    redact = policy.action(next(iter(request.allow))).redact
-    return {name: REDACTED if name in redact else _text(value) for name, value in sorted(arguments.items())}
 
 
 def _text(value: Json) -> str:

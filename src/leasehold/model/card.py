@@ -1,7 +1,8 @@
-"""Exactly what a person is shown before they answer. Built by decide, rendered by the terminal and later the console.
+"""Exactly what a person is shown before they answer. Built by decide; terminal, console, chat and JSON draw it.
 
 The digest of a card is what approvals name (requirements L10, B6, P10). Everything here is data; agent-written text is
-kept apart in `reason` and `tried`, so that every renderer can label it.
+kept apart in `reason`, `purpose` and `tried`, tool-written text in what comes from a preview, so that every renderer
+can label it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import msgspec
 
 from leasehold.model.canonical import encode
+from leasehold.model.request import RequestState
 
-__all__ = ["Card", "CardLine", "card_bytes"]
+__all__ = ["UNCHANGED_SHOWN", "Card", "CardLine", "Change", "Footer", "card_bytes", "card_json"]
+
+UNCHANGED_SHOWN = 7
+"""So many rows that stay as they are stand on a card; of more it says how many there are."""
 
 
 class CardLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,11 +28,33 @@ class CardLine(msgspec.Struct, frozen=True, kw_only=True):
     undo: str = ""
 
 
+class Change(msgspec.Struct, frozen=True):
+    """One named value before and after: of what a call changes, of what moved, of what a person edited."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def is_change(self) -> bool:
+        """Whether the two differ."""
+        return self.before != self.after
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, by whom, where, for how long, what it costs, what stays forbidden. Times are Unix seconds.
 
     `headline` comes from the action's own template, never from an agent. `arguments` are the call's own, as text, with
-    redacted ones named but not shown. `requester_may_approve` says that the route lets people confirm their own writes.
+    redacted ones named but not shown; `exact_arguments` is their canonical JSON, empty where one is redacted.
+    `requester_may_approve` says that the route lets people confirm their own writes.
+
+    Of a call: `tool` is where it is made, `tool_schema` the digest of the function there if the guard gives one,
+    `lease_request` what it is made under, `call` its call digest, `uses` how often it may be made. `changes`,
+    `unchanged_hidden`, `external` and `preview_undo` are the tool's own word, from its preview; `preview` is the digest
+    of the state that it saw. `objects` counts what is reached, 0 where nobody can tell; `cost` is the most that it can
+    cost. `moved` is how the state differs from the one approved before, `edits` how the call or grants differ from
+    those of the request `edited_from`, which the people in `editors` changed. `facts` are the ledger's own words on
+    what the run did so far, `tried` the agent's.
     """
 
     headline: str
@@ -60,10 +87,49 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     made_at: int
     answer_by: int
     receipt: bool = True
+    tool: str = ""
+    tool_schema: str = ""
+    lease_request: str = ""
+    call: str = ""
+    uses: int = 0
+    exact_arguments: str = ""
+    changes: tuple[Change, ...] = ()
+    unchanged_hidden: int = 0
+    objects: int = 0
+    external: tuple[str, ...] = ()
+    cost: dict[str, str] = {}
+    preview_undo: str = ""
+    preview: str = ""
+    moved: tuple[Change, ...] = ()
+    edits: tuple[Change, ...] = ()
+    edited_from: str = ""
+    editors: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
     reason: str = ""
 
 
+class Footer(msgspec.Struct, frozen=True, kw_only=True):
+    """How it stands with a card right now; not part of it. `answer_by` is a Unix second, for a countdown.
+
+    `approved_by` has said yes so far, `quorum` is how many have to by the active policy, `may_approve` are the people
+    whose yes would count, by name.
+    """
+
+    state: RequestState
+    answer_by: int
+    card_digest: str
+    quorum: int
+    approved_by: tuple[str, ...] = ()
+    may_approve: tuple[str, ...] = ()
+
+
 def card_bytes(card: Card) -> bytes:
     """The canonical bytes that the card digest covers."""
-    return encode(msgspec.to_builtins(card))
+    return encode(card_json(card))
+
+
+def card_json(card: Card) -> dict[str, object]:
+    """The card as a JSON object: every member, values as they are."""
+    value: dict[str, object] = msgspec.to_builtins(card)
+    return value

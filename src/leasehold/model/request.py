@@ -59,7 +59,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     A lease request uses `allow`, `deny`, `budget`, `ttl_seconds`, `ends_on` and `delegation_depth`. A call request has
     one exact grant in `allow`, its `key`, and the lease and lease request that it was made under. `tried` lists what
-    the run already tried, for an escalation.
+    the run already tried, for an escalation. `edited_from` is the request that people edited into this one, `editors`
+    are all who did: they count as co-requesters.
     """
 
     request_id: RequestId
@@ -82,6 +83,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     lease_request: RequestId | None = None
     lease_id: LeaseId | None = None
     tried: tuple[str, ...] = ()
+    edited_from: RequestId | None = None
+    editors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_id(self.request_id, "req")

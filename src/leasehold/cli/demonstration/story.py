@@ -160,7 +160,11 @@ class Story:
         card = self.authority.desk.card(request)
         say.waits(f"approval_needed: {needed.decision.message}")
         say.plain()
-        say.quote(render_card(card, width=say.width - 12, colour=say.is_coloured).splitlines())
+        say.quote(
+            render_card(
+                card, width=say.width - 12, colour=say.is_coloured, footer=self.authority.desk.footer(request)
+            ).splitlines()
+        )
         say.plain()
         say.says("demo", f"made {APPROVER} a key; {REQUESTER} asked, so her word would not do")
         verdict = self.person(card)
