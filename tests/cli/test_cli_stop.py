@@ -33,6 +33,24 @@ def test_a_hold_stops_what_would_start_until_a_person_lifts_it(terminal: Termina
     terminal.run("lift", "all", "--reason", "over", "--as", "user:eva", code=3)
 
 
+@pytest.mark.requirement("P15", "L13")
+def test_what_is_stopped_now_is_listed_with_who_and_why(terminal: Terminal) -> None:
+    assert terminal.run("stops").stderr == "nothing found\n"
+    run = terminal.start()
+    terminal.run("hold", f"run:{run}", "--reason", "looks odd")
+    terminal.run("hold", "tool:ticket", "--reason", "incident 7", "--tenant", "acme")
+    terminal.run("revoke", "agent:other", "--reason", "compromised")
+    shown = [line.split("\t") for line in terminal.run("stops").stdout.splitlines()[1:]]
+    assert [(line[0], line[1], line[2], line[4], line[5]) for line in shown] == [
+        ("agent:other", "every", "revoke", "account:test", "compromised"),
+        (f"run:{run}", "acme", "hold", "account:test", "looks odd"),
+        ("tool:ticket", "acme", "hold", "account:test", "incident 7"),
+    ]
+    found = terminal.json("stops")
+    assert {stop["at"] for stop in found} == {terminal.system.now().seconds}
+    assert [stop["tenant"] for stop in found] == ["", "acme", "acme"]
+
+
 def test_a_stop_of_a_name_that_the_policy_does_not_know_says_so(terminal: Terminal) -> None:
     for words in ("hold", "revoke"):
         said = terminal.run(words, "tool:tickets", "--reason", "incident").stderr

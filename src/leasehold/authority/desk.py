@@ -13,6 +13,7 @@ import msgspec
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
+from leasehold.authority.standing import Standing, standing_stops
 from leasehold.decide.answer import Answered, AnswerRequest, request_need
 from leasehold.decide.approvals import answers_of, people_who_may
 from leasehold.decide.chain import Chain
@@ -197,6 +198,10 @@ class Desk:
             self._lift_one(self._source_of(scope), signatory, reason, tenant)
             return scope
         return self._lift_one(scope, signatory, reason, tenant)
+
+    def standing(self) -> tuple[Standing, ...]:
+        """What is held or revoked now, in every tenant, with who did it and why; the newest first."""
+        return standing_stops(self._engine)
 
     def _lift_one(self, scope: Scope, signatory: Signatory, reason: str, tenant: str) -> Scope:
         place = self._tenant_of(scope, tenant)

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "revoke": ("leasehold.cli.stop:revoke", "End everything recorded so far in a scope, for good."),
     "hold": ("leasehold.cli.stop:hold", "Let nothing start in a scope: the kill switch."),
     "lift": ("leasehold.cli.stop:lift", "Lift a hold."),
+    "stops": ("leasehold.cli.stop:stops", "List what is held or revoked now."),
     "person": ("leasehold.cli.person:person", "Add and remove the keys of people."),
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),
     "ledger": ("leasehold.cli.ledger:ledger", "Ask, export and verify the ledger."),

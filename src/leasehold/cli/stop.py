@@ -12,10 +12,11 @@ from leasehold.model.call import Admission
 from leasehold.model.grant import split_action
 from leasehold.model.plain import escape
 from leasehold.model.scope import Scope, ScopeKind
+from leasehold.model.times import show_time
 from leasehold.policy.document import Policy
 from leasehold.policy.reader import suggest
 
-__all__ = ["give_stopped", "hold", "in_flight_lines", "lift", "revoke", "stopped_value"]
+__all__ = ["give_stopped", "hold", "in_flight_lines", "lift", "revoke", "stopped_value", "stops"]
 
 _TENANT = click.option("--tenant", default="", help="In one tenant only; by default in every one.")
 _REASON = click.option("--reason", required=True, help="Words for the record.")
@@ -72,6 +73,23 @@ def lift(session: Session, scope: str, reason: str, tenant: str, person: str, ke
         signatory = session.signatory(person, key)
         lifted = authority.desk.lift(parsed, signatory, reason=reason, tenant=tenant)
     session.give({"scope": str(lifted), "status": "lifted", "reason": reason}, ["status: lifted"])
+
+
+@click.command("stops")
+@with_session
+def stops(session: Session) -> None:
+    """List what is held or revoked now: since when, by whom or by which rule, and why; the newest first.
+
+    A revoke stands here while something that it ended is still open; what one lease, request or run was revoked for
+    stands in the ledger.
+    """
+    with session.authority_for_stops() as authority:
+        found = authority.desk.standing()
+    session.give_table(
+        found,
+        ("scope", "tenant", "kind", "since", "by", "reason"),
+        [(each.scope, each.tenant or "every", each.kind, show_time(each.at), each.by, each.reason) for each in found],
+    )
 
 
 def give_stopped(session: Session, stopped: Stopped, *, status: str, reason: str) -> None:

@@ -7,7 +7,7 @@ after it (invariant I1). One row does it, however many children hang below.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, PersonRow, RequestRow, Row, RunRow, StopRow
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.errors import StoreError
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import Admission
@@ -28,6 +28,7 @@ from leasehold.policy.evaluate import has_power, implied
 
 __all__ = ["Lift", "Stop", "Stopped", "covers", "covers_run"]
 
+_Stoppable: TypeAlias = StopRow | LeaseRow | RequestRow | RunRow
 _NARROW: dict[ScopeKind, type[LeaseRow] | type[RequestRow] | type[RunRow]] = {
     ScopeKind.LEASE: LeaseRow,
     ScopeKind.REQUEST: RequestRow,
@@ -75,7 +76,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         if row is None:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not in this ledger")), Changes()
         stopped = self.stopped(facts)
-        entry = _stop_entry(_KINDS[self.kind], self.tenant, self.scope, self.by, self.reason, stopped)
+        entry = _stop_entry(_KINDS[self.kind], row, self.scope, self.by, self.reason, stopped)
         return StepAnswer(allow(), stopped), Changes(rows=(row,), entries=(entry,))
 
     def stopped(self, facts: Facts) -> Stopped:
@@ -95,7 +96,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     def _open_calls(self) -> Index:
         return OpenCalls((self.tenant,)) if self.tenant else AllOpenCalls(())
 
-    def _row(self, facts: Facts, now: Instant) -> Row | None:
+    def _row(self, facts: Facts, now: Instant) -> _Stoppable | None:
         narrow = _NARROW.get(self.scope.kind)
         if narrow is not None:
             row = facts.get(narrow, self.tenant, self.scope.value)
@@ -141,12 +142,12 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
         if refusal := self._refuse_person(facts.get(PersonRow, AUTHORITY_WIDE, self.person)):
             return StepAnswer(refusal), Changes()
         if isinstance(row, StopRow) and row.is_active:
-            lifted: Row = replace(row, is_active=0)
+            lifted: _Stoppable = replace(row, is_active=0)
         elif isinstance(row, LeaseRow | RequestRow | RunRow) and row.held:
             lifted = replace(row, held=0)
         else:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not held")), Changes()
-        entry = _stop_entry(EntryKind.LIFTED, self.tenant, self.scope, self.person, self.reason, None)
+        entry = _stop_entry(EntryKind.LIFTED, lifted, self.scope, self.person, self.reason, None)
         return StepAnswer(allow(), self.scope), Changes(rows=(lifted,), entries=(entry,))
 
     def _refuse_person(self, row: PersonRow | None) -> Decision | None:
@@ -221,16 +222,17 @@ def _target(tenant: str, scope: Scope, kind: StopKind) -> Ref:
     return Ref(StopRow, (tenant, str(scope), kind)) if narrow is None else Ref(narrow, (tenant, scope.value))
 
 
-def _stop_entry(kind: EntryKind, tenant: str, scope: Scope, by: str, reason: str, stopped: Stopped | None) -> Entry:
+def _stop_entry(kind: EntryKind, row: _Stoppable, scope: Scope, by: str, reason: str, stopped: Stopped | None) -> Entry:
+    """An entry about a stop; one of a lease or request also names its run, so that asking for the run finds it."""
     detail: dict[str, str | int | tuple[str, ...]] = {"reason": reason}
     if stopped is not None:
         detail["in_flight"] = (*(call.admission_id for call in stopped.in_flight), *stopped.unreadable)
     return Entry(
         kind=kind,
-        tenant=tenant,
+        tenant=row.tenant,
         scope=str(scope),
         person=by,
-        run=scope.value if scope.kind is ScopeKind.RUN else "",
+        run=row.run_id if isinstance(row, LeaseRow | RequestRow | RunRow) else "",
         request=scope.value if scope.kind is ScopeKind.REQUEST else "",
         lease=scope.value if scope.kind is ScopeKind.LEASE else "",
         detail=detail,

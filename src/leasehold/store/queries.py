@@ -150,6 +150,10 @@ class Queries(Nodes, Protocol):
         """Wide revokes and holds, in force or not; name the empty tenant to see the authority-wide ones."""
         ...
 
+    def held(self, tenants: Collection[str]) -> tuple[RunRow | RequestRow | LeaseRow, ...]:
+        """Runs, requests and leases that are held each by itself, and are not over."""
+        ...
+
     def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
         """People with keys; those of the whole authority stand under the empty tenant."""
         ...

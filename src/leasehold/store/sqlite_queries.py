@@ -159,6 +159,15 @@ class SqliteQueries:
         """Wide revokes and holds. See `Queries.stops`."""
         return self._list(StopRow, _OF_TENANTS, (_json(tenants),), "ORDER BY tenant, scope, kind")
 
+    def held(self, tenants: Collection[str]) -> tuple[RunRow | RequestRow | LeaseRow, ...]:
+        """What is held each by itself. See `Queries.held`."""
+        where, bound, order = f"held = 1 AND {_OF_TENANTS}", (_json(tenants),), "ORDER BY tenant, recorded"
+        return (
+            *self._list(RunRow, f"{where} AND state = 'open'", bound, order),
+            *self._list(RequestRow, f"{where} AND state IN ('pending', 'approved', 'used')", bound, order),
+            *self._list(LeaseRow, f"{where} AND state = 'active'", bound, order),
+        )
+
     def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
         """People with keys. See `Queries.people`."""
         return self._list(PersonRow, _OF_TENANTS, (_json(tenants),), "ORDER BY tenant, person")

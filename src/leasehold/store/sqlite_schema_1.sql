@@ -55,6 +55,7 @@ CREATE INDEX runs_by_id ON runs (run_id);
 CREATE INDEX runs_newest ON runs (tenant, recorded);
 CREATE INDEX runs_of_parent ON runs (tenant, parent_run, recorded) WHERE parent_run <> '';
 CREATE INDEX runs_open ON runs (expires_at) WHERE state = 'open';
+CREATE INDEX runs_held ON runs (tenant) WHERE held = 1;
 
 CREATE TABLE requests (
   tenant TEXT NOT NULL,
@@ -80,6 +81,7 @@ CREATE INDEX requests_of_run ON requests (tenant, run_id, recorded);
 CREATE INDEX requests_of_call ON requests (tenant, call_digest) WHERE call_digest <> '';
 CREATE INDEX requests_pending ON requests (answer_by) WHERE state = 'pending';
 CREATE INDEX requests_approved ON requests (use_by) WHERE state = 'approved';
+CREATE INDEX requests_held ON requests (tenant) WHERE held = 1;
 
 CREATE TABLE leases (
   tenant TEXT NOT NULL,
@@ -99,6 +101,7 @@ CREATE INDEX leases_newest ON leases (tenant, recorded);
 CREATE INDEX leases_of_run ON leases (tenant, run_id, recorded);
 CREATE INDEX leases_of_request ON leases (tenant, request_id, recorded);
 CREATE INDEX leases_active ON leases (expires_at) WHERE state = 'active';
+CREATE INDEX leases_held ON leases (tenant) WHERE held = 1;
 
 CREATE TABLE accounts (
   tenant TEXT NOT NULL,

@@ -192,6 +192,18 @@ def test_listings_are_complete_however_long(store: Store) -> None:
     assert list(store.queries.open_calls([TENANT])) == calls
 
 
+def test_held_are_those_that_are_held_each_by_itself_and_are_not_over(store: Store) -> None:
+    rows = (
+        *(run("run_1", held=1), run("run_2"), run("run_3", held=1, state="finished")),
+        *(request("req_1", held=1), request("req_2"), request("req_3", held=1, state=RequestState.DENIED)),
+        *(lease("lease_1", held=1), lease("lease_2"), lease("lease_3", held=1, state="revoked")),
+        run("run_4", tenant=OTHER, held=1),
+    )
+    store.submit(write(*rows)).result()
+    assert list(store.queries.held([TENANT])) == [rows[0], rows[3], rows[6]]
+    assert store.queries.held([]) == ()
+
+
 def test_due_is_what_stands_over_past_its_time_and_nothing_else(store: Store) -> None:
     late, soon = {"expires_at": 10}, {"expires_at": 11}
     rows = (
