@@ -47,6 +47,12 @@ class MeddledStore:
         return self._inner.changes
 
     def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
+        return self._meddle(step, self._inner.submit)
+
+    def carry_out(self, step: Step[A]) -> Future[StepAnswer[A]]:
+        return self._meddle(step, self._inner.carry_out)
+
+    def _meddle(self, step: Step[A], hand_in: Callable[[Step[A]], Future[StepAnswer[A]]]) -> Future[StepAnswer[A]]:
         if self.is_fickle:
             fickle: Future[StepAnswer[A]] = Future()
             fickle.set_result(StepAnswer(Decision(), active_policy=self.queries.control().policy))
@@ -54,11 +60,11 @@ class MeddledStore:
         persisted = self._lost.pop(type(step), None)
         if persisted is not None:
             if persisted:
-                self._inner.submit(step).result()
+                hand_in(step).result()
             failed: Future[StepAnswer[A]] = Future()
             failed.set_exception(StoreError("the disk is gone", maybe_persisted=persisted))
             return failed
-        answer = self._inner.submit(step)
+        answer = hand_in(step)
         act = self._after.pop(type(step), None)
         if act is not None:
             answer.result()

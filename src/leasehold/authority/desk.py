@@ -304,7 +304,7 @@ class Desk:
         """
         step = AcceptPolicy(policy_document=policy, by=by, widened=tuple(widened), replaces=replaces)
         # Not through `ask`, which builds steps under the active policy: a fresh state has none yet.
-        reply = self._engine.store.submit(step).result()
+        reply = self._engine.store.carry_out(step).result()
         if not reply.decision.is_allowed or reply.value is None:
             raise Denied(reply.decision)
         return reply.value

@@ -107,7 +107,7 @@ class Engine:
             StoreError: what the store raised.
         """
         for _ in range(MAX_REBUILDS + 1):
-            reply = self.store.submit(build(self._current_policy())).result()
+            reply = self.store.carry_out(build(self._current_policy())).result()
             if not reply.active_policy:
                 return _value(reply)
             self._active = reply.active_policy

@@ -99,6 +99,15 @@ class Store(Protocol):
         """
         ...
 
+    def carry_out(self, step: Step[A]) -> Future[StepAnswer[A]]:
+        """As `submit`, for a caller that is about to wait and has no event loop to keep free.
+
+        If nothing else is at work this thread runs the step, and the future is done when it is returned; that spares
+        two switches of threads. An exception that strikes the thread meanwhile, such as KeyboardInterrupt, leaves here;
+        then the step is either committed whole or not at all.
+        """
+        ...
+
     def anchor_now(self) -> None:
         """Keep the committed head outside the database before returning, as a finished run wants.
 

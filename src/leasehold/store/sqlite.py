@@ -94,6 +94,10 @@ class SqliteStore:
         """Hand a step to the lane. See `Store.submit`."""
         return self._lane.submit(step)
 
+    def carry_out(self, step: Step[A]) -> Future[StepAnswer[A]]:
+        """Run a step here or in the lane. See `Store.carry_out`."""
+        return self._lane.carry_out(step)
+
     def anchor_now(self) -> None:
         """Keep the committed head outside. See `Store.anchor_now`."""
         if self._anchor is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from threading import Event
+from threading import Event, get_ident
 
 import msgspec
 import pytest
@@ -432,6 +432,73 @@ def test_batch_that_finds_the_database_locked_is_told_so_at_once(backend: Failin
         assert [str(future.exception()) for future in futures] == ["locked"] * 5
         assert len({id(future.exception()) for future in futures}) == 5
         assert total_of(lane) == 0
+
+
+# callers that wait
+
+
+def test_caller_that_waits_runs_its_step_itself_when_nothing_is_at_work(store: Store) -> None:
+    workers: list[int] = []
+
+    def script(_: Facts, __: Instant) -> tuple[StepAnswer[object], Changes]:
+        workers.append(get_ident())
+        return StepAnswer(allow()), Changes()
+
+    first = store.carry_out(ScriptedStep([], script))
+    assert first.done()
+    store.submit(ScriptedStep([], script)).result()
+    assert store.carry_out(ScriptedStep([], script)).done()
+    assert [worker == get_ident() for worker in workers] == [True, False, True]
+
+
+def test_caller_that_waits_stands_behind_what_came_before(store: Store) -> None:
+    with lane_held(store):
+        earlier = [store.submit(spend()) for _ in range(3)]
+        waiting = store.carry_out(spend())
+        assert not waiting.done()
+    assert [future.result().value for future in (*earlier, waiting)] == [1, 2, 3, 4]
+
+
+def test_waiting_for_a_step_inside_another_one_is_refused(store: Store) -> None:
+    def script(_: Facts, __: Instant) -> tuple[StepAnswer[object], Changes]:
+        return StepAnswer(allow(), store.carry_out(spend()).exception()), Changes()
+
+    for run_step in (store.carry_out, store.submit):
+        refusal = run_step(ScriptedStep([], script)).result().value
+        assert isinstance(refusal, UnavailableError)
+        assert "inside its own work" in str(refusal)
+    assert store.carry_out(spend()).result().value == 1
+
+
+def test_interrupt_of_a_caller_that_runs_its_step_leaves_the_store_whole(store: Store) -> None:
+    def interrupted(_: Facts, __: Instant) -> tuple[StepAnswer[object], Changes]:
+        raise KeyboardInterrupt
+
+    store.carry_out(spend()).result()
+    for number in range(2, 5):
+        with pytest.raises(KeyboardInterrupt):
+            store.carry_out(ScriptedStep([], interrupted))
+        assert store.carry_out(spend()).result().value == number
+    assert store.queries.control().size == 4
+
+
+def test_closing_waits_for_a_caller_that_runs_its_step(database: Database, clock: FrozenSystem) -> None:
+    store = database.open(clock=clock)
+    entered, released = Event(), Event()
+
+    def hold(_: Facts, __: Instant) -> tuple[StepAnswer[object], Changes]:
+        entered.set()
+        released.wait()
+        return StepAnswer(allow(), "done"), Changes()
+
+    with ThreadPoolExecutor(2) as pool:
+        held = pool.submit(store.carry_out, ScriptedStep([], hold))
+        entered.wait()
+        closing_it = pool.submit(store.close)
+        released.set()
+        assert held.result().result().value == "done"
+        closing_it.result()
+    assert isinstance(store.carry_out(spend()).exception(), UnavailableError)
 
 
 # waiting
