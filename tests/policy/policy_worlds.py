@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from leasehold.model.budget import MICROS
 from leasehold.model.effect import ApprovalMode, Effect
@@ -219,3 +221,34 @@ def any_attributes() -> st.SearchStrategy[Attributes]:
     """What a call may say, fitting or not."""
     values = st.lists(st.sampled_from(VALUES), max_size=2).map(tuple)
     return st.dictionaries(st.sampled_from([*ATTRIBUTES, "c"]), values)
+
+
+@st.composite
+def near_policies(draw: st.DrawFn) -> tuple[Policy, Policy]:
+    """Two policies that differ in a few fields of one part, or in everything."""
+    old, other = draw(policies()), draw(policies())
+    kind = draw(st.sampled_from(["all", "same", "route", "action", "people", "defaults"]))
+    if kind == "all":
+        return old, other
+    if kind == "route":
+        return old, replace(old, routes={ROUTE: mixed(draw, old.routes[ROUTE], other.routes[ROUTE])})
+    if kind == "action":
+        name = draw(st.sampled_from(NAMES))
+        rule = mixed(draw, old.actions[name], other.actions[name])
+        return old, replace(old, actions={**old.actions, name: rule})
+    if kind == "people":
+        return old, replace(old, people=other.people, roles=other.roles)
+    if kind == "defaults":
+        timeout = draw(st.integers(1, 60))
+        return old, replace(old, authority=other.authority, defaults=replace(old.defaults, timeout_seconds=timeout))
+    return old, Policy.from_json(old.to_json())
+
+
+Part = msgspec.Struct
+
+
+def mixed(draw: st.DrawFn, old: Part, other: Part) -> Part:
+    """The old part with one to three of its fields taken from the other."""
+    fields = [field for field in old.__struct_fields__ if field != "name"]
+    taken = draw(st.lists(st.sampled_from(fields), min_size=1, max_size=3, unique=True))
+    return replace(old, **{field: getattr(other, field) for field in taken})

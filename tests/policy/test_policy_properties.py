@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from policy_worlds import (
     any_attributes,
     any_grants,
     grants_of,
+    near_policies,
     policies,
 )
 
@@ -221,37 +221,6 @@ def test_a_policy_survives_storage_with_an_equal_hash(policy: Policy, names: tup
     assert again.hash == policy.hash
     assert again.to_json() == policy.to_json()
     assert replace(policy, tests=()).hash == policy.hash
-
-
-@st.composite
-def near_policies(draw: st.DrawFn) -> tuple[Policy, Policy]:
-    """Two policies that differ in a few fields of one part, or in everything."""
-    old, other = draw(policies()), draw(policies())
-    kind = draw(st.sampled_from(["all", "same", "route", "action", "people", "defaults"]))
-    if kind == "all":
-        return old, other
-    if kind == "route":
-        return old, replace(old, routes={ROUTE: mixed(draw, old.routes[ROUTE], other.routes[ROUTE])})
-    if kind == "action":
-        name = draw(st.sampled_from(NAMES))
-        rule = mixed(draw, old.actions[name], other.actions[name])
-        return old, replace(old, actions={**old.actions, name: rule})
-    if kind == "people":
-        return old, replace(old, people=other.people, roles=other.roles)
-    if kind == "defaults":
-        timeout = draw(st.integers(1, 60))
-        return old, replace(old, authority=other.authority, defaults=replace(old.defaults, timeout_seconds=timeout))
-    return old, Policy.from_json(old.to_json())
-
-
-Part = msgspec.Struct
-
-
-def mixed(draw: st.DrawFn, old: Part, other: Part) -> Part:
-    """The old part with one to three of its fields taken from the other."""
-    fields = [field for field in old.__struct_fields__ if field != "name"]
-    taken = draw(st.lists(st.sampled_from(fields), min_size=1, max_size=3, unique=True))
-    return replace(old, **{field: getattr(other, field) for field in taken})
 
 
 @pytest.mark.requirement("P7")

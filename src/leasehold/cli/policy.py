@@ -11,6 +11,7 @@ from leasehold.assemble import read_policy
 from leasehold.cli.asking import confirm
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.pairs import parse_attributes
+from leasehold.cli.reach import reach_words
 from leasehold.cli.session import Session, with_session
 from leasehold.errors import ConfigError
 from leasehold.model.grant import check_attributes
@@ -20,6 +21,7 @@ from leasehold.policy.diff import Change, diff
 from leasehold.policy.document import Policy, RolePowers
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
+from leasehold.policy.reach import Reach, reach
 
 __all__ = ["change_words", "lax_words", "policy"]
 
@@ -98,11 +100,14 @@ def explain(session: Session, route: str | None, action: str | None, pairs: Sequ
     "--against", type=click.Path(path_type=Path), help="Another policy file; by default the one that is active."
 )
 def diff_policies(session: Session, against: Path | None) -> None:
-    """List what the policy file changes, and what of it widens. Exit 0 if nothing widens, 1 if something does."""
+    """List what the policy file changes and what of it widens, then every call that became possible, lost an approval,
+    or is reached through another action, with the rule responsible. Exit 0 if nothing widens, 1 if something does.
+    """
     new = read_policy(session.policy_path)
     old = read_policy(against) if against is not None else _active(session)
-    changes = diff(old, new)
-    session.give({"before": old.hash, "after": new.hash, "changes": changes}, _diff_lines(changes))
+    changes, reached = diff(old, new), reach(old, new)
+    value = {"before": old.hash, "after": new.hash, "changes": changes, "reach": reached}
+    session.give(value, [*_diff_lines(changes), *_reach_lines(reached)])
     if any(change.widens for change in changes):
         raise Failure("this widens what may be done", ExitCode.FAILED)
 
@@ -120,10 +125,10 @@ def accept(session: Session, digest: str | None) -> None:
         raise ConfigError(f"its own tests fail: {_mismatch_words(mismatches[0])}", path=str(session.policy_path))
     with session.authority() as authority:
         old = authority.engine.active_policy()
-        changes = diff(old, new)
+        changes, reached = diff(old, new), reach(old, new)
         widened = [change_words(change) for change in changes if change.widens]
         if changes:
-            for line in _diff_lines(changes):
+            for line in (*_diff_lines(changes), *_reach_lines(reached)):
                 session.say(line)
             words = ["widen"] if widened else []
             confirm(session, "Make this policy the active one?", digest=new.hash, given=digest, words=words)
@@ -167,6 +172,10 @@ def _mismatch_words(mismatch: Mismatch) -> str:
 def _diff_lines(changes: Iterable[Change]) -> list[str]:
     lines = [f"{'WIDENS ' if change.widens else '       '}{change_words(change)}" for change in changes]
     return lines or ["nothing changes"]
+
+
+def _reach_lines(reached: Iterable[Reach]) -> list[str]:
+    return [f"REACHES {reach_words(item)}" for item in reached]
 
 
 def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str]:

@@ -1,0 +1,47 @@
+"""What a changed policy lets through, in one line each. Called by `leasehold policy diff` and `accept`."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from leasehold.model.plain import escape
+from leasehold.policy.reach import Reach, ReachKind
+
+__all__ = ["reach_words"]
+
+
+def reach_words(item: Reach) -> str:
+    """Route, action and effect, for whom, what became possible, by which rule, and a call that shows it."""
+    audience = "; ".join(
+        f"{what} {', '.join(names)}"
+        for what, names in (("agents", item.agents), ("tenants", item.tenants), ("environments", item.environments))
+    )
+    words = f"{item.route} {item.action} ({item.effect}): {_gain(item)}, for {audience}; rule {item.rule}"
+    if item.example:
+        words += "; for example " + ", ".join(f"{name}={value}" for name, value in item.example.items())
+    return escape(words)
+
+
+def _gain(item: Reach) -> str:
+    change = f"{item.before or 'nothing'} -> {item.after or 'unchecked'}"
+    match item.kind:
+        case ReachKind.CALL:
+            return (
+                f"{item.attribute} {change}" if item.attribute else f"can be called with {item.after}{_instead(item)}"
+            )
+        case ReachKind.MODE | ReachKind.QUORUM:
+            return change
+        case ReachKind.APPROVERS:
+            return f"other people suffice, {change}"
+        case ReachKind.DELEGATED:
+            return f"child runs may call it, {change}"
+        case ReachKind.THROUGH_IMPLIES:
+            return f"child runs reach it through {item.through}, {change}"
+        case ReachKind.THROUGH_USES:
+            return f"the tool of {item.through} may call it with {item.after}"
+        case _:
+            assert_never(item.kind)
+
+
+def _instead(item: Reach) -> str:
+    return f" (before: {item.before})" if item.before else ""
