@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.ceiling import Ceiling, sample
 from benchmarks.report import Line, Table, Target
-from benchmarks.rounds import interleave, per_operation
-from benchmarks.stage import Stage, in_threads, memory_folder, slow_disk
+from benchmarks.rounds import Rounds, interleave, per_operation
+from benchmarks.stage import Stage, in_tasks, in_threads, memory_folder, slow_disk
 from leasehold.token.verify import UnverifiedToken
 
 CALLERS = 64
@@ -23,7 +23,7 @@ def run(folder: Path, *, quick: bool) -> Table:
             with slow_disk(seconds):
                 found, batch = _measure(where, name, share, quick=quick)
             lines += found
-            notes.append(f"{name}: {CALLERS} callers, {batch} steps to a commit on average.")
+            notes.append(f"{name}: {CALLERS} tasks, {batch} steps to a commit on average.")
     return Table("Admit and settle one call, durably", lines, notes)
 
 
@@ -44,34 +44,47 @@ def _measure(folder: Path, disk: str, share: float, *, quick: bool) -> tuple[lis
             {
                 "commit": lambda: ceiling.one_row_commits(singles),
                 "verify": lambda: per_operation(lambda: public.verify(parsed.signature, parsed.signing_input), singles),
+                "bare": lambda: ceiling.groups(1, singles),
                 "one": lambda: per_operation(lambda: stage.pair(token), singles),
                 "group": lambda: ceiling.groups(batch, 2 if quick else 20),
-                "many": lambda: in_threads(CALLERS, many, lambda: stage.pair(token)),
+                "tasks": lambda: in_tasks(CALLERS, many, lambda: stage.pair_awaited(token)),
+                "threads": lambda: in_threads(CALLERS, many, lambda: stage.pair(token)),
             },
             2 if quick else 15,
         )
     finally:
         ceiling.close()
         stage.close()
+    return _lines(found, disk, batch, Target(share, at_least=True)), batch
+
+
+def _lines(found: Rounds, disk: str, batch: int, share: Target) -> list[Line]:
     floor = f"{_PEER_COMMITS} commits + {_PEER_VERIFICATIONS} verifications"
-    ratio = found.ratio(lambda r: r["one"] / (_PEER_COMMITS * r["commit"] + _PEER_VERIFICATIONS * r["verify"]))
+
+    def of_floor(name: str) -> float:
+        return found.ratio(lambda r: r[name] / (_PEER_COMMITS * r["commit"] + _PEER_VERIFICATIONS * r["verify"]))
+
     return [
         Line(f"{disk}: commit of one row", found.seconds("commit")),
         Line(f"{disk}: raw Ed25519 verification", found.seconds("verify")),
-        Line(f"{disk}: 1 caller", found.seconds("one"), ratio, floor, Target(1.0)),
+        Line(f"{disk}: the same rows one call at a time, nothing else", found.seconds("bare"), of_floor("bare"), floor),
+        Line(f"{disk}: 1 caller", found.seconds("one"), of_floor("one"), floor, Target(1.0)),
         Line(f"{disk}: the same rows in groups of {batch}, nothing else", found.seconds("group")),
-        Line(
-            f"{disk}: {CALLERS} callers",
-            found.seconds("many"),
-            found.quotient("group", "many"),
-            "share of those groups",
-            Target(share, at_least=True),
+        *(
+            Line(
+                f"{disk}: {CALLERS} {callers}",
+                found.seconds(callers),
+                found.quotient("group", callers),
+                "share of those groups",
+                share,
+            )
+            for callers in ("tasks", "threads")
         ),
-    ], batch
+    ]
 
 
 def _batch_size(stage: Stage, token: str, count: int) -> int:
     """How many steps stand in one commit when all callers are at work."""
     before = stage.clock.batches
-    in_threads(CALLERS, count, lambda: stage.pair(token))
+    in_tasks(CALLERS, count, lambda: stage.pair_awaited(token))
     return max(1, round(2 * CALLERS * count / (stage.clock.batches - before)))

@@ -6,16 +6,18 @@ lane reads once a batch counts, so that a benchmark knows how large the batches 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter, sleep
 
 import apsw
 
+from leasehold.aio import AsyncDoor
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
 from leasehold.model.call import Call, Outcome, OutcomeStatus
@@ -48,6 +50,7 @@ delegation = {{ depth = {DEEPEST}, children = 100, actions = ["ticket.update"] }
 
 UPDATES: Mapping[str, Mapping[str, object]] = {"ticket.update": {"ticket": ["T-*"]}}
 _TTL_SECONDS = 900
+_DONE = Outcome(status=OutcomeStatus.DONE, duration_micros=1500)
 
 
 class CountingClock:
@@ -92,6 +95,7 @@ class Stage:
         store = open_sqlite(self.database, clock=self.clock, issuer=self.identity.issuer)
         self.authority = Authority(Engine(store, self._system, self.identity))
         self.door = self.authority.door("ticket", "prod")
+        self._async_door = AsyncDoor(self.door)
 
     @contextmanager
     def closed(self) -> Iterator[apsw.Connection]:
@@ -126,15 +130,22 @@ class Stage:
 
     def pair(self, token: str) -> None:
         """One call: admitted, then settled as done."""
+        admission = self.door.admit(token, self._call())
+        self.door.settle(admission.admission_id, _DONE)
+
+    async def pair_awaited(self, token: str) -> None:
+        """One call, as a task of an event loop makes it."""
+        admission = await self._async_door.admit(token, self._call())
+        await self._async_door.settle(admission.admission_id, _DONE)
+
+    def _call(self) -> Call:
         number = next(self._numbers)
-        call = Call(
+        return Call(
             action="ticket.update",
             arguments=encode({"ticket_id": f"T-{number}", "note": "looked at it, nothing to do"}),
             admission_id=self.door.new_admission_id(),
             key=f"T-{number}:update",
         )
-        admission = self.door.admit(token, call)
-        self.door.settle(admission.admission_id, Outcome(status=OutcomeStatus.DONE, duration_micros=1500))
 
     def close(self) -> None:
         """Close the authority."""
@@ -162,6 +173,21 @@ def in_threads(callers: int, count: int, work: Callable[[], None]) -> float:
     for thread in threads:
         thread.join()
     return (perf_counter() - began) / (callers * count)
+
+
+def in_tasks(callers: int, count: int, work: Callable[[], Coroutine[object, object, None]]) -> float:
+    """Have each of some tasks of one event loop do the work some times; the seconds per piece of work, over all."""
+
+    async def caller() -> None:
+        for _ in range(count):
+            await work()
+
+    async def everyone() -> float:
+        began = perf_counter()
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return (perf_counter() - began) / (callers * count)
+
+    return asyncio.run(everyone())
 
 
 @contextmanager

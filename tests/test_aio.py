@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from leasehold import aio
 from leasehold.errors import ApprovalNeeded, Denied
 from leasehold.guard import Capability, Guard
 from leasehold.ledger.receipt import PREDICATE_TYPE
+from leasehold.model.call import Call, CallState, Outcome, OutcomeStatus
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.fixtures import Approvers
 
@@ -117,5 +119,31 @@ def test_a_wait_that_takes_too_long_leaves_the_request_as_it_is(policy: Path) ->
                 await authority.wait(needed.value.request, timeout=0.01)
             state = authority.sync.runs.request_state(authority.sync.find_request(needed.value.request))
             assert state == "pending"
+
+    asyncio.run(journey())
+
+
+def test_calls_are_admitted_and_settled_without_a_thread_for_each(policy: Path) -> None:
+    async def one(door: aio.AsyncDoor, token: str, number: int) -> CallState:
+        arguments = f'{{"ticket_id":"T-{number}"}}'.encode()
+        call = Call(action="ticket.get", arguments=arguments, admission_id=door.new_admission_id())
+        admission = await door.admit(token, call)
+        return (await door.settle(admission.admission_id, Outcome(status=OutcomeStatus.DONE))).state
+
+    async def journey() -> None:
+        async with await aio.open(policy, state=":memory:", system=FrozenSystem(), sweep=False) as authority:
+            door = authority.door("ticket", "prod")
+            assert (door.tool, door.environment) == ("ticket", "prod")
+            run = authority.sync.start(
+                agent="bot", route="desk", tenant="acme", environment="prod", requested_by="user:ana", purpose="look"
+            )
+            request = authority.sync.request(run, {"ticket.get": {"ticket": ["T-*"]}}, reason="to read them")
+            token = authority.sync.wait(request, 30).token_for("ticket")
+            before = threading.active_count()
+            ended = await asyncio.gather(*(one(door, token, number) for number in range(20)))
+            assert ended == [CallState.DONE] * 20
+            assert threading.active_count() == before
+            with pytest.raises(Denied):
+                await one(door, "no token", 1)
 
     asyncio.run(journey())

@@ -1,7 +1,8 @@
 """Async faces of the embedded authority: the same calls, awaited. For agent hosts that run in an event loop.
 
-Nothing is decided here. Waiting for people is a notification; everything else takes one commit, on a worker thread,
-because a database's work must not stop the loop. Guards need no twin: `Guard` guards async functions as it is.
+Nothing is decided here. Waiting for people is a notification, and so is a door's answer; every other verb takes one
+commit, on a worker thread, because a database's work must not stop the loop. Guards need no twin: `Guard` guards async
+functions as it is.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from pathlib import Path
 from types import TracebackType
 
 from leasehold.assemble import open_authority
+from leasehold.authority.door import EmbeddedDoor
 from leasehold.authority.embedded import Authority
 from leasehold.authority.runs import ALL_DEPTH
 from leasehold.config import POLICY_NAME
+from leasehold.guard.waiting import LoopAnswers
+from leasehold.model.call import Admission, Call, Outcome, Settlement
+from leasehold.model.ids import AdmissionId
 from leasehold.model.lease import HeldLease
-from leasehold.model.protocols import Door
 from leasehold.model.request import Request
 from leasehold.model.run import RunAttempt
 from leasehold.system import System
 
-__all__ = ["AsyncAuthority", "open"]
+__all__ = ["AsyncAuthority", "AsyncDoor", "open"]
 
 
 async def open(  # noqa: A001 - `leasehold.aio.open` is the twin of `leasehold.open`
@@ -35,15 +39,49 @@ async def open(  # noqa: A001 - `leasehold.aio.open` is the twin of `leasehold.o
     return AsyncAuthority(await asyncio.to_thread(open_authority, policy_path, state=state, system=system, sweep=sweep))
 
 
+class AsyncDoor:
+    """The async face of one door: no thread is held for a call, and a batch of answers wakes the event loop once.
+
+    A task that is cancelled while it waits learns nothing of its call, which may be admitted all the same; such a call
+    ends as `unknown`, unless it is settled as not started. Guards see to that.
+    """
+
+    def __init__(self, door: EmbeddedDoor) -> None:
+        self._door = door
+        self._answers = LoopAnswers()
+        self.new_admission_id = door.new_admission_id
+        self.boot_milliseconds = door.boot_milliseconds
+        self.submit_admit = door.submit_admit
+        self.submit_settle = door.submit_settle
+
+    @property
+    def tool(self) -> str:
+        """The tool's id."""
+        return self._door.tool
+
+    @property
+    def environment(self) -> str:
+        """The environment that it serves."""
+        return self._door.environment
+
+    async def admit(self, token: str, call: Call) -> Admission:
+        """Ask for leave to start one call (`EmbeddedDoor.admit`)."""
+        return await self._answers.awaited(self._door.submit_admit(token, call))
+
+    async def settle(self, admission_id: AdmissionId, outcome: Outcome) -> Settlement:
+        """Report how an admitted call went (`EmbeddedDoor.settle`)."""
+        return await self._answers.awaited(self._door.submit_settle(admission_id, outcome))
+
+
 class AsyncAuthority:
     """The async face of one authority. `sync` is the authority itself, with everything that has no twin here."""
 
     def __init__(self, authority: Authority) -> None:
         self.sync = authority
 
-    def door(self, tool: str, environment: str) -> Door:
-        """The door of one tool in one environment (`Authority.door`)."""
-        return self.sync.door(tool, environment)
+    def door(self, tool: str, environment: str) -> AsyncDoor:
+        """The door of one tool in one environment (`Authority.door`), its questions awaited; guards take it as well."""
+        return AsyncDoor(self.sync.door(tool, environment))
 
     async def start(
         self,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from leasehold.authority.engine import Engine, refusal_error, then
+from leasehold.authority.engine import Engine, refusal_error
 from leasehold.authority.looking import look_at_chain
 from leasehold.decide.admit import Admit
 from leasehold.decide.call_request import call_digest
@@ -114,7 +114,7 @@ class EmbeddedDoor:
             build, chain = self._prepare(token, call)
         except LeaseholdError as error:
             return _failed(error)
-        return then(self._engine.submit(build), lambda admission: self._with_tokens(admission, chain))
+        return self._engine.submit_then(build, lambda admission: self._with_tokens(admission, chain))
 
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         """Report how an admitted call went. Sending the same outcome again answers the same."""

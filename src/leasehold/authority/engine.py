@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -80,6 +80,14 @@ class Kept(Generic[V]):
         return value
 
 
+class _Asked(NamedTuple, Generic[A, B]):
+    """A step on its way: how it is built, what is made of its value, and who waits for that."""
+
+    build: Callable[[Policy], Step[A]]
+    convert: Callable[[A], B]
+    answer: Future[B]
+
+
 class Engine:
     """One log's store with the identity that signs for it. Threads may share it."""
 
@@ -119,36 +127,36 @@ class Engine:
         When the active policy changed in between, the step is built again. The Future raises `Denied` where the step
         refused, else what the store raised.
         """
-        answer: Future[A] = Future()
-        self._try(build, answer, MAX_REBUILDS)
+        return self.submit_then(build, lambda value: value)
+
+    def submit_then(self, build: Callable[[Policy], Step[A]], convert: Callable[[A], B]) -> Future[B]:
+        """As `submit`, with something made of the value. `convert` is called in the store's thread: be brief."""
+        answer: Future[B] = Future()
+        self._try(_Asked(build, convert, answer), MAX_REBUILDS)
         return answer
 
-    def _try(self, build: Callable[[Policy], Step[A]], answer: Future[A], left: int) -> None:
+    def _try(self, asked: _Asked[A, B], left: int) -> None:
         try:
-            submitted = self.store.submit(build(self._current_policy()))
+            submitted = self.store.submit(asked.build(self._current_policy()))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits for the answer
-            answer.set_exception(error)
+            asked.answer.set_exception(error)
             return
-        submitted.add_done_callback(lambda done: self._answered(build, answer, left, done))
+        submitted.add_done_callback(lambda done: self._answered(asked, left, done))
 
-    def _answered(
-        self, build: Callable[[Policy], Step[A]], answer: Future[A], left: int, done: Future[StepAnswer[A]]
-    ) -> None:
-        if (error := done.exception()) is not None:
-            answer.set_exception(error)
-            return
-        reply = done.result()
-        if reply.active_policy:
-            self._active = reply.active_policy
-            if left:
-                self._try(build, answer, left - 1)
-            else:
-                answer.set_exception(_too_fast())
-            return
+    def _answered(self, asked: _Asked[A, B], left: int, done: Future[StepAnswer[A]]) -> None:
         try:
-            answer.set_result(_value(reply))
-        except Denied as refusal:
-            answer.set_exception(refusal)
+            reply = done.result()
+            if not reply.active_policy:
+                asked.answer.set_result(asked.convert(_value(reply)))
+                return
+        except Exception as error:  # noqa: BLE001 - as above
+            asked.answer.set_exception(error)
+            return
+        self._active = reply.active_policy
+        if left:
+            self._try(asked, left - 1)
+        else:
+            asked.answer.set_exception(_too_fast())
 
     def _current_policy(self) -> Policy:
         return self.policy(self._active) if self._active else self.active_policy()

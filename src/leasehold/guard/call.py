@@ -7,7 +7,7 @@ from types import TracebackType
 from leasehold.guard.asking import admitting, report, settling
 from leasehold.guard.capability import Capability, issue_capability
 from leasehold.guard.open_call import OpenCall
-from leasehold.guard.waiting import Waiting, wait, wait_async
+from leasehold.guard.waiting import LoopAnswers, Waiting, wait, wait_async
 from leasehold.model.call import Call
 from leasehold.model.effect import Effect
 from leasehold.model.lease import Token
@@ -24,8 +24,9 @@ class GuardedCall:
     A block left by GeneratorExit never waits either: it may run while Python collects garbage, in any thread.
     """
 
-    def __init__(self, door: Door, token: Token, call: Call) -> None:
+    def __init__(self, door: Door, answers: LoopAnswers, token: Token, call: Call) -> None:
         self._door = door
+        self._answers = answers
         self._token = token
         self._call = call
         self._opened: OpenCall | None = None
@@ -40,12 +41,12 @@ class GuardedCall:
         wait(self._leaving(error))
 
     async def __aenter__(self) -> Capability:
-        return await wait_async(self._entering())
+        return await wait_async(self._entering(), self._answers)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await wait_async(self._leaving(error))
+        await wait_async(self._leaving(error), self._answers)
 
     def _entering(self) -> Waiting[Capability]:
         if self._is_used:

@@ -14,7 +14,7 @@ from typing import NoReturn, Protocol, cast, runtime_checkable
 
 from leasehold.errors import Denied, InvalidError
 from leasehold.guard.open_call import OpenCall
-from leasehold.guard.waiting import Waiting, wait, wait_async
+from leasehold.guard.waiting import LoopAnswers, Waiting, wait, wait_async
 from leasehold.model import canonical
 from leasehold.model.call import ParentCall, check_key
 from leasehold.model.canonical import Json
@@ -198,7 +198,7 @@ class Capability:
 
     async def check_async(self) -> None:
         """As `check`, the event loop free while the authority is asked."""
-        await wait_async(self._checking())
+        await wait_async(self._checking(), LoopAnswers())
 
     def _checking(self) -> Waiting[None]:
         self._opened.check()

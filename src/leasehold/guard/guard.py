@@ -17,6 +17,7 @@ from leasehold.guard.capability import Capability
 from leasehold.guard.encoding import to_json
 from leasehold.guard.functions import guard_function, wrap_function
 from leasehold.guard.permit import Claim, Permit, claim_of
+from leasehold.guard.waiting import LoopAnswers
 from leasehold.model import canonical
 from leasehold.model.call import Call
 from leasehold.model.grant import check_action
@@ -61,6 +62,7 @@ class Guard:
         self._tool = tool
         self._environment = environment
         self._door = authority.door(tool, environment)
+        self._answers = LoopAnswers()
 
     @property
     def tool(self) -> str:
@@ -144,7 +146,7 @@ class Guard:
             parent=claim.parent,
             tool_authority=tool_authority,
         )
-        return GuardedCall(self._door, claim.token, call)
+        return GuardedCall(self._door, self._answers, claim.token, call)
 
     def _action(self, verb: str) -> str:
         if "." in verb:

@@ -1,4 +1,4 @@
-"""One piece of logic, two ways to wait for its Futures: block, or await. Called by every rung of the guard.
+"""One piece of logic, two ways to wait for its Futures: block, or await. Called by the guard and `aio`.
 
 What asks the authority is written once, as a generator that yields each Future and gets its result back (or raised).
 """
@@ -6,11 +6,15 @@ What asks the authority is written once, as a generator that yields each Future 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from functools import partial
+from threading import Lock
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Waiting", "wait", "wait_async"]
+__all__ = ["LoopAnswers", "Waiting", "wait", "wait_async"]
 
 T = TypeVar("T")
 
@@ -29,13 +33,13 @@ def wait(steps: Waiting[T]) -> T:
         return result
 
 
-async def wait_async(steps: Waiting[T]) -> T:
+async def wait_async(steps: Waiting[T], answers: LoopAnswers) -> T:
     """Return what the steps come to, the event loop free while they wait."""
     try:
         future = next(steps)
         while True:
             try:
-                answer = await asyncio.wrap_future(_mirror(future))
+                answer = await answers.awaited(future)
             except BaseException as error:  # noqa: BLE001 - handed to the steps, cancellation too; they raise it again
                 future = steps.throw(error)
             else:
@@ -45,26 +49,63 @@ async def wait_async(steps: Waiting[T]) -> T:
         return result
 
 
+class LoopAnswers:
+    """Brings answers from the authority's threads to the event loops that await them.
+
+    A loop is woken once for all answers that arrive before it looks, so a whole batch of them costs one wake-up.
+    Cancelling the task that waits leaves the authority's own Future alone. Threads and loops may share it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards the next
+        self._inboxes: dict[asyncio.AbstractEventLoop, _Inbox] = {}
+
+    def awaited(self, future: Future[T]) -> asyncio.Future[T]:
+        """What the running loop awaits in place of a Future of the authority."""
+        loop = asyncio.get_running_loop()
+        inbox = self._inboxes.get(loop) or self._open(loop)
+        waiter: asyncio.Future[T] = loop.create_future()
+        future.add_done_callback(partial(inbox.put, waiter))
+        return waiter
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> _Inbox:
+        with self._lock:
+            self._inboxes = {other: inbox for other, inbox in self._inboxes.items() if not other.is_closed()}
+            return self._inboxes.setdefault(loop, _Inbox(loop))
+
+
+class _Inbox:
+    """Answers on their way to one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrived: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._is_due = False  # set by any thread after it put something in, cleared by the loop before it looks
+
+    def put(self, waiter: asyncio.Future[Any], done: Future[Any]) -> None:
+        """Take an answer, from any thread."""
+        self._arrived.append((waiter, done))
+        if not self._is_due:
+            self._is_due = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_due = False
+        while self._arrived:
+            waiter, done = self._arrived.popleft()
+            if waiter.done():
+                continue  # cancelled meanwhile
+            error = done.exception()
+            if error is not None:
+                waiter.set_exception(error)
+            else:
+                waiter.set_result(done.result())
+
+
 def _advance(steps: Waiting[T], answer_of: Callable[[], object]) -> Future[Any]:
     try:
         answer = answer_of()
     except BaseException as error:  # noqa: BLE001 - handed to the steps, KeyboardInterrupt too; they raise it again
         return steps.throw(error)
     return steps.send(answer)
-
-
-def _mirror(future: Future[Any]) -> Future[Any]:
-    """A Future that follows another: cancelling it, as a cancelled task does, leaves the authority's own alone."""
-    mirror: Future[Any] = Future()
-
-    def follow(done: Future[Any]) -> None:
-        if not mirror.set_running_or_notify_cancel():
-            return
-        error = done.exception()
-        if error is not None:
-            mirror.set_exception(error)
-        else:
-            mirror.set_result(done.result())
-
-    future.add_done_callback(follow)
-    return mirror
