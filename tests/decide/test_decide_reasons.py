@@ -170,6 +170,15 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.POLICY_DENIES: _under(
         changed('allow."ticket.get"    = { ticket = ["T-*"] }', 'allow."ticket.get" = { ticket = ["T-9"] }')
     ),
+    Reason.OUTSIDE_HOURS: _under(
+        changed("run_ttl", 'hours = { days = ["wed"], from = "13:00", to = "14:00", zone = "UTC" }\nrun_ttl')
+    ),
+    Reason.FROZEN: _under(
+        changed(
+            "run_ttl",
+            "freeze = [{ from = 2026-05-06T00:00:00Z, until = 2026-05-07T00:00:00Z, reason = 'fair' }]\nrun_ttl",
+        )
+    ),
     Reason.UNKNOWN_ACTION: lambda stage, lease: stage.admit(lease, "ticket.nuke", key="a"),
     Reason.BAD_ATTRIBUTE: lambda stage, lease: stage.admit(lease, "ticket.get", None),
     Reason.NO_DELEGATION: _undelegated,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from explorer.scenario import ANA, Scenario, Script
+from explorer.scenario import ANA, BEGIN_MS, Scenario, Script
 from explorer.steps import DIGESTER, chain_of
 from explorer.world import Ack, Decided, Execution, World
 from leasehold.decide.chain import Chain
@@ -168,6 +168,9 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
     chain = chain_of(before, script.lease, script.tenant)
     refused = scenario.position_of(before) in script.refused_by
     demand(not refused, "I6", f"{script.name} was admitted although the active policy refuses it")
+    closes, opens = (BEGIN_MS + moment for moment in scenario.closed_ms)
+    is_closed = closes <= before.clock_ms < opens
+    demand(not is_closed, "I6", f"{script.name} was admitted while its route is closed")
     attributes = {"ticket": (script.ticket,)}
     for link in chain:
         grant = link.lease.allow.get(script.action)

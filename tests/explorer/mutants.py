@@ -20,6 +20,7 @@ from explorer.worlds import (
     CALL_APPROVAL,
     CLOCK,
     ENDING,
+    FROZEN,
     KEYS,
     LEASE_APPROVAL,
     LEAVER,
@@ -325,6 +326,7 @@ MUTANTS = (
         (NARROWED,),
         ("I6",),
     ),
+    Mutant("hours and freezes are not looked at", _gone(admit, "refuse_time"), (FROZEN,), ("I6",)),
     Mutant(
         "delegation is not asked about again",
         _all(_gone(admit, "refuse_undelegated"), _gone(issue, "refuse_undelegated")),

@@ -137,7 +137,8 @@ class Scenario:
 
     `losses` lets answers get lost, `crashes` guards die, `late` dead guards come back and settle, `pairs` two questions
     arrive in one batch. With `skew_ms` the database's clock may jump by so much, with `backups` the database may be
-    copied. `goals` are labels that the search must come across, so that no world is explored in vain.
+    copied. Nothing may be admitted from the first of `closed_ms` until the second. `goals` are labels that the search
+    must come across, so that no world is explored in vain.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Scenario:
     pairs: bool = False
     backups: bool = False
     skew_ms: int = 0
+    closed_ms: tuple[int, int] = (0, 0)
     goals: frozenset[str] = frozenset()
     states: int = 0
 

@@ -327,6 +327,20 @@ NARROWED = Scenario(
     states=300,
 )
 
+FROZEN = Scenario(
+    name="a route that is closed for a while",
+    policies=(
+        policy(FREE + "freeze = [{ from = 2027-01-15T08:00:02Z, until = 2027-01-15T08:00:05Z, reason = 'fair' }]"),
+    ),
+    setup=set_up(),
+    scripts=(Script("A", key="a", tries=2), Script("B", key="b", lease=NEXT_LEASE)),
+    events=(draws(REQUEST, NEXT_LEASE),),
+    ticks_ms=(2_000, 3_000, 5_000),
+    closed_ms=(2_000, 5_000),
+    goals=frozenset({"admit A: ok", "admit A: frozen", "admit B: frozen", "draw 4: frozen", "draw 4: ok"}),
+    states=100,
+)
+
 _CLOSES = 'allow."desk.close" = { ticket = ["T-*"] }\napprove."desk.close" = "none"\n'
 _PLAIN, _IMPLYING = policy(FREE + _CLOSES), policy(FREE + _CLOSES, implies=["desk.update"])
 
@@ -484,6 +498,7 @@ WORLDS = (
     CLOCK,
     RESTORED,
     NARROWED,
+    FROZEN,
     REIMPLIED,
     SUBCALL,
     TENANTS,

@@ -128,9 +128,7 @@ REPLACED = {
     "empty text": ("undo = ", 'headline = "", undo = ', '"ticket.close"', "a text of 1 to 500 characters"),
     "route name": ('[routes."ci/deploy"]', '[routes."ci//deploy"]', '[routes."ci//deploy"]', "path segment"),
     "route key": ("run_ttl =", "runttl =", "runttl =", 'did you mean "run_ttl"?'),
-    "route key of the future": ("run_ttl =", 'hours = "9-17"\nrun_ttl =', "hours =", "not enforced by this version"),
     "route order of the future": ("run_ttl =", "after = []\nrun_ttl =", "after =", "not enforced by this version"),
-    "route freeze of the future": ("run_ttl =", "freeze = []\nrun_ttl =", "freeze =", "not enforced by this version"),
     "route without for": (
         'for = { agents = ["migrator"], tenants = ["acme"], environments = ["prod"] }\n',
         "",

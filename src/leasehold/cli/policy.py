@@ -208,6 +208,7 @@ def _row_lines(row: RouteRow) -> list[str]:
         lines.append(f"    {attributes}")
     if row.implies:
         lines.append(f"    implies {', '.join(row.implies)}")
+    lines += [escape(f"    {words}") for words in row.timing]
     return lines
 
 

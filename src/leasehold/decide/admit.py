@@ -44,6 +44,7 @@ from leasehold.policy.evaluate import (
     need_for_call,
     reservation,
 )
+from leasehold.policy.timing import refuse_time
 from leasehold.token.digest import Digester
 
 __all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit"]
@@ -124,7 +125,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         earlier = facts.get(CallRow, self.tenant, self.call.admission_id)
         if earlier is not None:
             return self._answer_again(facts, earlier, now)
-        refusal = self._refuse_repeat(facts) or self._refuse_life(facts, now) or self._refuse_scope()
+        refusal = self._refuse_repeat(facts) or self._refuse_life(facts, now) or self._refuse_scope(now)
         refusal = refusal or self._refuse_missing_key()
         if refusal is not None:
             return self._denied(facts, refusal)
@@ -225,7 +226,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     # 3 and 4: what was granted, and what the live policy still allows
 
-    def _refuse_scope(self) -> Decision | None:
+    def _refuse_scope(self, now: Instant) -> Decision | None:
         if self.found_before is not None:
             return self.found_before
         links = [link.policy_link for link in self.chain]
@@ -236,7 +237,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         route = self.policy_document.route(run.route)
         if not verdict.is_allowed or route is None:
             return verdict
-        return refuse_undelegated(route, run, (self.call.action,))
+        return refuse_undelegated(route, run, (self.call.action,)) or refuse_time(
+            self.policy_document, route, self.call.action, now.seconds
+        )
 
     # 5: writes have a key
 

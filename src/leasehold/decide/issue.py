@@ -26,8 +26,9 @@ from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
-from leasehold.policy.document import Policy
+from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import ApprovalNeed, check_grants
+from leasehold.policy.timing import refuse_time
 from leasehold.token.digest import sha256_digest
 
 __all__ = ["DrawLease", "capability_digest", "refuse_draw"]
@@ -85,7 +86,16 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
             return verdict
         if refusal := refuse_undelegated(route, self.run, self.request.allow):
             return refusal
+        if refusal := self._refuse_closed(route, now):
+            return refusal
         return None if row is None else self._refuse_unapproved(facts, row, need)
+
+    def _refuse_closed(self, route: Route, now: Instant) -> Decision | None:
+        """No lease is drawn while every action of it is closed: it would run out unused."""
+        closed = [
+            refuse_time(self.policy_document, route, action, now.seconds) for action in sorted(self.request.allow)
+        ]
+        return closed[0] if all(closed) else None
 
     def _refuse_unapproved(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> Decision | None:
         if need.mode is ApprovalMode.NONE:

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     WIDER_THAN_PARENT = "wider_than_parent"
     NO_DELEGATION = "no_delegation"
     TTL_TOO_LONG = "ttl_too_long"
+    OUTSIDE_HOURS = "outside_hours"
+    FROZEN = "frozen"
     TOO_LARGE = "too_large"
     # people
     KEY_NEEDED = "key_needed"

@@ -117,6 +117,17 @@ def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
         yield from _of_costs(policy, route, action)
     yield from _of_budget(policy, keys, route.budget.keys() - policy.defaults.budget.keys())
     yield from _of_approvers(policy, route)
+    yield from _of_times(route)
+
+
+def _of_times(route: Route) -> Iterator[Problem]:
+    """Hours and freezes bind actions that the route has, else a mistyped name would leave the action unbound."""
+    for key, names in (
+        ("hours", {name for each in route.hours for name in each.actions}),
+        ("freeze", {name for each in route.freeze for name in each.actions}),
+    ):
+        for problem in _not_offered(route, (key,), sorted(names)):
+            yield Problem(("routes", route.name, key), problem.message)
 
 
 def _mistyped_tools(policy: Policy, keys: KeyPath, patterns: Iterable[str]) -> Iterator[Problem]:

@@ -16,7 +16,9 @@ from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
 from leasehold.policy.document import EVERYONE, ActionRule, Policy, Route
-from leasehold.policy.evaluate import default_quorum, finish_seconds, own_mode
+from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
+from leasehold.policy.opening import opened, thawed
+from leasehold.policy.timing import show_freeze, show_hours
 from leasehold.policy.wording import show_attributes, show_constraint
 
 __all__ = ["Change", "diff"]
@@ -181,6 +183,7 @@ def _route(old: Policy, new: Policy, name: str) -> Iterator[Change]:
         yield from _audience(before, after)
         yield from _names("deny", before.deny, after.deny, added=False, removed=True)
         yield from _approval(old, new, before, after)
+        yield from _times(old, new, before, after)
         yield from _terms(before, after)
 
 
@@ -245,6 +248,27 @@ def _show_modes(route: Route, action: str, modes: tuple[ApprovalMode, ApprovalMo
 
 def _quorum(policy: Policy, route: Route, action: str) -> int:
     return default_quorum(policy.action(action).effect) if route.quorum is None else route.quorum
+
+
+def _times(old: Policy, new: Policy, before: Route, after: Route) -> Iterator[Change]:
+    """Hours and freezes, each in words; whether they widen is compared to the minute, and to the second."""
+    pairs = [((name, *implied(old, name)), (name, *implied(new, name))) for name in before.allow if name in after.allow]
+    opens = any(opened(before, was, after, now) for was, now in pairs)
+    thaws = any(thawed(before, was, after, now) for was, now in pairs)
+    yield from _value("hours", _list_hours(before), _list_hours(after), widens=opens)
+    yield from _value("freeze", _list_freezes(before), _list_freezes(after), widens=thaws)
+
+
+def _list_hours(route: Route) -> str:
+    return "; ".join(show_hours(each) + _only_for(each.actions) for each in route.hours)
+
+
+def _list_freezes(route: Route) -> str:
+    return "; ".join(f"{show_freeze(each)}{_only_for(each.actions)}: {each.reason}" for each in route.freeze)
+
+
+def _only_for(actions: Iterable[str]) -> str:
+    return "".join(f" for {name}" for name in actions)
 
 
 def _terms(before: Route, after: Route) -> Iterator[Change]:

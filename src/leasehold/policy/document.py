@@ -25,8 +25,11 @@ __all__ = [
     "POLICY_VERSION",
     "REQUESTER",
     "ActionRule",
+    "Day",
     "Defaults",
     "Delegation",
+    "Freeze",
+    "Hours",
     "Policy",
     "PolicyTest",
     "Power",
@@ -95,11 +98,45 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     actions: tuple[str, ...] = ()
 
 
+class Day(StrEnum):
+    """A day of the week, Monday first."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+
+class Hours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One weekly window on the wall of a zone: from a minute of the day up to, not including, another.
+
+    It binds every call of the route, or of these actions alone.
+    """
+
+    days: tuple[Day, ...]
+    from_minute: int
+    to_minute: int
+    zone: str
+    actions: tuple[str, ...] = ()
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A span of Unix seconds, its end excluded, in which no call of the route is made, or none of these actions."""
+
+    from_seconds: int
+    until_seconds: int
+    reason: str
+    actions: tuple[str, ...] = ()
+
+
 class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of a route but what it offers. Times are seconds, budgets millionths by unit.
 
     `approve` holds only what is spelled out. `ttl_seconds` is what a lease gets unless less is asked or, up to
-    `max_ttl_seconds`, more. `quorum` is None unless spelled out.
+    `max_ttl_seconds`, more. `quorum` is None unless spelled out. Of several `hours` for an action one has to be open.
     """
 
     name: str
@@ -117,6 +154,8 @@ class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     budget: dict[str, int] = msgspec.field(default_factory=_built_in_budget)
     ends_on: tuple[str, ...] = ()
     delegation: Delegation = Delegation()
+    hours: tuple[Hours, ...] = ()
+    freeze: tuple[Freeze, ...] = ()
 
 
 class Route(RouteTerms, frozen=True, kw_only=True):

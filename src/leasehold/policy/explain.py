@@ -22,6 +22,7 @@ from leasehold.policy.evaluate import (
     own_mode,
 )
 from leasehold.policy.reader import suggest
+from leasehold.policy.timing import show_timing
 from leasehold.policy.wording import route_rule, show_constraint
 
 __all__ = ["CallExplanation", "LaxRule", "RouteRow", "explain_call", "explain_route", "laxer_rules"]
@@ -32,7 +33,7 @@ class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `attributes` holds each constraint as JSON text. `mode` is what a lease as wide as the route needs, `exact_mode`
     what one with only exact values needs; `why` the rule behind `mode`. `denied_by` is the deny pattern that takes the
-    action out again, or empty.
+    action out again, or empty. `timing` are the order and time rules that bind it, in words.
     """
 
     action: str
@@ -46,6 +47,7 @@ class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
     quorum: int
     is_laxer: bool
     denied_by: str
+    timing: tuple[str, ...] = ()
 
 
 class LaxRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +144,7 @@ def _row(policy: Policy, route: Route, action: str, *, is_laxer: bool) -> RouteR
         quorum=need.quorum,
         is_laxer=is_laxer,
         denied_by=next(denials, ""),
+        timing=show_timing(route, names),
     )
 
 

@@ -17,6 +17,7 @@ from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import ANY, Constraint, Grant, Grants, OneOf, Scalar, matches_action
 from leasehold.policy.document import EVERYONE, Policy, Route
 from leasehold.policy.evaluate import ApprovalNeed, implied, need_for_call
+from leasehold.policy.opening import opened, thawed
 from leasehold.policy.witness import find_beyond, find_inside
 from leasehold.policy.wording import allow_rule, route_rule, show_constraint
 
@@ -30,6 +31,8 @@ class ReachKind(StrEnum):
     MODE = "mode"
     QUORUM = "quorum"
     APPROVERS = "approvers"
+    HOURS = "hours"
+    FREEZE = "freeze"
     DELEGATED = "delegated"
     THROUGH_IMPLIES = "through_implies"
     THROUGH_USES = "through_uses"
@@ -206,6 +209,7 @@ def _of_action(before: _Side, after: _Side, action: str) -> Iterator[Reach]:
     shared = [_constraints(old.get(path, ())) + _constraints(new.get(path, ())) for path in old.keys() | new.keys()]
     if all(find_inside(constraints) is not None for constraints in shared):
         yield from _fewer_people(before, after, action)
+        yield from _more_time(before, after, action)
 
 
 def _what_stopped(before: _Side, action: str) -> str:
@@ -319,6 +323,20 @@ def _show_need(need: ApprovalNeed) -> str:
 def _show_people(side: _Side) -> str:
     people = ", ".join(sorted(_people(side)))
     return ", ".join(side.route.approvers) + (f" ({people})" if people else "")
+
+
+# When
+
+
+def _more_time(before: _Side, after: _Side, action: str) -> Iterator[Reach]:
+    names = before.names(action), after.names(action)
+    for kind, gained in (
+        (ReachKind.HOURS, opened(before.route, names[0], after.route, names[1])),
+        (ReachKind.FREEZE, thawed(before.route, names[0], after.route, names[1])),
+    ):
+        if gained:
+            rule = f"{route_rule(after.route.name)}.{kind}"
+            yield _item(after, kind, action, before="closed", after=f"open {gained}", rule=rule)
 
 
 # In other hands: child runs, and tools on behalf of a call

@@ -16,6 +16,7 @@ from leasehold.model.grant import (
 from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
 from leasehold.policy.document import EVERYONE, Defaults, Delegation, Route
 from leasehold.policy.reader import Table, show_path
+from leasehold.policy.time_table import read_freezes, read_hours
 
 __all__ = ["read_audience", "read_defaults", "read_route"]
 
@@ -33,6 +34,8 @@ _ROUTE = (
     "budget",
     "ends_on",
     "delegation",
+    "hours",
+    "freeze",
 )
 _MAX_QUORUM = 20
 _MAX_DEPTH = 8
@@ -67,7 +70,7 @@ def read_route(name: str, table: Table, defaults: Defaults) -> Route:
         ConfigError: at the key at fault.
     """
     table.checked_name((), name)
-    table.close(_ROUTE, not_yet=("after", "hours", "freeze"))
+    table.close(_ROUTE, not_yet=("after",))
     table.need("for", "allow")
     audience = table.table("for")
     audience.close(("agents", "tenants", "environments"))
@@ -91,6 +94,8 @@ def read_route(name: str, table: Table, defaults: Defaults) -> Route:
         budget=_budget(table, defaults.budget),
         ends_on=table.names("ends_on", check_action),
         delegation=_delegation(table),
+        hours=read_hours(table),
+        freeze=read_freezes(table),
     )
 
 
