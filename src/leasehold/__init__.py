@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leasehold.model.call import Call, Outcome
     from leasehold.model.decision import Decision, Reason
     from leasehold.model.lease import HeldLease, Lease
+    from leasehold.model.preview import Preview
     from leasehold.model.scope import Scope
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Lease",
     "LeaseholdError",
     "Outcome",
+    "Preview",
     "Reason",
     "Scope",
     "StoreError",
@@ -53,6 +55,7 @@ _PLACES = {
     "Lease": "leasehold.model.lease",
     "LeaseholdError": "leasehold.errors",
     "Outcome": "leasehold.model.call",
+    "Preview": "leasehold.model.preview",
     "Reason": "leasehold.model.decision",
     "Scope": "leasehold.model.scope",
     "StoreError": "leasehold.errors",

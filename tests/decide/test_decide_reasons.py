@@ -7,11 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from leasehold.decide.finish import FinishRun
-from leasehold.errors import Denied
+from leasehold.errors import ApprovalNeeded, Denied
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import ParentCall
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
-from stage import AUDIT, BEN, CLOSE, GET, UPDATE, Stage, changed
+from leasehold.model.preview import Preview, PreviewMade
+from previewed import PREVIEWED, erase_by_hand, look_by_hand
+from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, UPDATE, Stage, changed
 
 TO_THE_DESK = {Reason.NOT_PENDING, Reason.NOT_ENTITLED, Reason.OWN_REQUEST, Reason.BAD_SIGNATURE, Reason.CARD_CHANGED}
 TO_WHO_ASKS = {
@@ -117,6 +120,30 @@ def _undelegated(stage: Stage, lease: HeldLease) -> None:
     stage.admit(child, "ticket.get")
 
 
+def _unseen(stage: Stage, lease: HeldLease) -> None:
+    stage.accept(PREVIEWED)
+    made = PreviewMade(admission_id=stage.door().new_admission_id(), preview=Preview())
+    erasing = stage.lease(ERASE)
+    stage.door().admit(erasing.token_for("ticket"), erase_by_hand(stage, made))
+
+
+def _moved(stage: Stage, lease: HeldLease) -> None:
+    stage.accept(PREVIEWED)
+    erasing = stage.lease(ERASE)
+    token = erasing.token_for("ticket")
+    try:
+        stage.door().admit(token, erase_by_hand(stage, look_by_hand(stage, erasing)))
+    except ApprovalNeeded as needed:
+        stage.people.approve(needed.request, BEN, EVA)
+    stage.door().admit(token, erase_by_hand(stage, look_by_hand(stage, erasing, state="v2")))
+
+
+def _said_otherwise(stage: Stage, lease: HeldLease) -> None:
+    stage.people.approve(stage.ask(lease, "ticket.audit"), BEN)
+    stage.accept(changed('approvers = ["lead"]', 'approvers = ["lead", "dba"]'))
+    stage.admit(lease, "ticket.audit")
+
+
 def _asked_twice(stage: Stage, lease: HeldLease) -> None:
     stage.ask(lease, "ticket.audit")
     stage.admit(lease, "ticket.audit")
@@ -185,12 +212,17 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.KEY_NEEDED: lambda stage, lease: stage.admit(lease, "ticket.update"),
     Reason.APPROVAL_NEEDED: _asked_twice,
     Reason.APPROVAL_DENIED: _said_no,
+    Reason.PREVIEW_NEEDED: _unseen,
     Reason.BUDGET: _spent,
+}
+ASKED_AGAIN: dict[Reason, Callable[[Stage, HeldLease], object]] = {
+    Reason.STATE_MOVED: _moved,
+    Reason.TERMS_CHANGED: _said_otherwise,
 }
 
 
 def test_every_reason_is_given_by_somebody() -> None:
-    given = {Reason.OK, *AT_THE_DOOR, *TO_THE_DESK, *TO_WHO_ASKS, *BEFORE_THE_STEP, *BY_THE_GUARD}
+    given = {Reason.OK, *AT_THE_DOOR, *ASKED_AGAIN, *TO_THE_DESK, *TO_WHO_ASKS, *BEFORE_THE_STEP, *BY_THE_GUARD}
     assert given == set(Reason)
 
 
@@ -203,3 +235,16 @@ def test_a_refused_call_of_an_authentic_lease_is_in_the_ledger_with_its_reason(s
     assert denied.value.decision.reason is reason
     assert denied.value.decision.message
     assert stage.denials()[-1] == reason
+
+
+@pytest.mark.requirement("L11")
+@pytest.mark.parametrize("reason", ASKED_AGAIN)
+def test_an_approval_that_counts_no_more_is_in_the_ledger_with_the_reason_and_the_new_request(
+    stage: Stage, reason: Reason
+) -> None:
+    with pytest.raises(ApprovalNeeded) as needed:
+        ASKED_AGAIN[reason](stage, stage.lease(MUCH))
+    assert needed.value.decision.reason is reason
+    lapsed, made = stage.entries()[-2:]
+    assert (lapsed.kind, lapsed.detail["why"]) == (EntryKind.REQUEST_LAPSED, reason)
+    assert (made.kind, made.request) == (EntryKind.REQUEST_MADE, needed.value.request)

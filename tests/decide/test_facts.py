@@ -54,6 +54,7 @@ def request(name: str, digest: str, tenant: str = "acme") -> RequestRow:
         answers=b"[]",
         used_by="",
         ending="",
+        bond=b"{}",
         revoked=0,
         held=0,
     )

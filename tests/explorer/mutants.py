@@ -37,7 +37,19 @@ from explorer.worlds import (
     TENANTS,
     TREE,
 )
-from leasehold.decide import accounts, admit, answer, approvals, batch, call_request, chain, issue, settle, stop
+from leasehold.decide import (
+    accounts,
+    admit,
+    answer,
+    approvals,
+    batch,
+    call_approval,
+    call_request,
+    chain,
+    issue,
+    settle,
+    stop,
+)
 from leasehold.decide.admit import Admit
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts
 from leasehold.decide.issue import DrawLease
@@ -182,10 +194,11 @@ def _always_idempotent(patch: pytest.MonkeyPatch) -> None:
 def _loose_digest(patch: pytest.MonkeyPatch) -> None:
     original = call_request.call_digest
 
-    def loose(digester: Any, links: Any, action: str, effect: Any, arguments_digest: str, key: str | None) -> str:
+    def loose(digester: Any, links: Any, action: str, effect: Any, *_: object) -> str:
         return original(digester, links, action, effect, "sha256:" + "0" * 64, None)
 
     patch.setattr(call_request, "call_digest", loose)
+    patch.setattr(call_approval, "_what_changed", _nothing)  # it would notice: the card said other arguments
 
 
 def _stays_approved(row: Any) -> Any:
@@ -211,7 +224,7 @@ def _is_approved_by(patch: pytest.MonkeyPatch, quorum: Callable[[int], int]) -> 
         given = {each.person for each in approvals.answers_of(row) if each.verdict is Verdict.APPROVE}
         return len(given) >= quorum(need.quorum)
 
-    for module in (admit, issue):
+    for module in (call_approval, issue):
         patch.setattr(module, "is_approved", lenient)
 
 

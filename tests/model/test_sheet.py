@@ -287,6 +287,7 @@ def test_every_changed_row_is_shown_and_of_the_others_the_rest_is_counted(rows: 
     assert not hidden or len([change for change in shown if not change.is_change]) == 7
 
 
+@pytest.mark.case(78)
 @pytest.mark.parametrize(
     ("members", "difference"),
     [

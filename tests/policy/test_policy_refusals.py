@@ -35,11 +35,11 @@ REPLACED = {
         '"ticket.update"',
         '"args"?',
     ),
-    "action key of the future": (
+    "preview as number": (
         "undo = ",
         "preview = 1, undo = ",
         '"ticket.close"',
-        '"preview" in actions."ticket.close" is not',
+        'actions."ticket.close".preview must be',
     ),
     "action is no table": ('"db.query"      = {', '"db.query" = 1\n"db.x" = {', '"db.query" = 1', "must be a table"),
     "no effect": ('{ effect = "read", args = { table', "{ args = { table", '"db.query"', 'needs "effect"'),

@@ -24,7 +24,7 @@ from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, Request
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
-from leasehold.model.card import Card, Footer
+from leasehold.model.card import Card, Footer, decode_card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.ids import check_id
 from leasehold.model.request import Answer, Request, RequestState, Verdict
@@ -35,8 +35,6 @@ from leasehold.token.keys import PublicKey, SigningKey
 from leasehold.token.person import AnswerStatement
 
 __all__ = ["Desk", "LeaseStatus", "Signatory"]
-
-_CARD = msgspec.json.Decoder(Card)
 
 
 class Signatory(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +74,7 @@ class Desk:
         body = self._engine.store.queries.card(stored.tenant, stored.card_digest)
         if body is None:
             raise NotFoundError(f"the card of {request.request_id} is not kept any more; nobody can approve unseen")
-        return _CARD.decode(body)
+        return decode_card(body)
 
     def footer(self, request: Request) -> Footer:
         """How it stands with a request's card now: who has approved, how many have to, who may.

@@ -25,11 +25,13 @@ from leasehold.decide.settle import Settle
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
 from leasehold.model.call import Admission, Call, Outcome, Settlement, check_key
 from leasehold.model.canonical import Json, decode_canonical
+from leasehold.model.card import Card, decode_card
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.grant import Attributes, Grant, split_action
 from leasehold.model.ids import AdmissionId, RequestId, check_id
 from leasehold.model.instant import Instant
+from leasehold.model.request import RequestState
 from leasehold.model.text import check_identifier
 from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
@@ -204,6 +206,7 @@ class EmbeddedDoor:
                 found = deny(Reason.BAD_ATTRIBUTE, str(error), rule=f"actions.{call.action}.args")
         key = _key(rule, attributes if found is None else None, call)
         arguments_digest = digester.digest("arguments", call.arguments)
+        digest = call_digest(digester, chain, call.action, rule.effect, arguments_digest, key, call.tool_schema)
         return Admit(
             policy_document=policy,
             digester=digester,
@@ -215,8 +218,20 @@ class EmbeddedDoor:
             key=key,
             new_request=request_id,
             arguments_digest=arguments_digest,
-            call_digest=call_digest(digester, chain, call.action, rule.effect, arguments_digest, key),
+            call_digest=digest,
+            approved_card=self._approved_card(chain, digest) if call.preview is not None else None,
         )
+
+    def _approved_card(self, chain: Chain, digest: str) -> Card | None:
+        """The newest card that people approved for a call, to say on the next one what moved since then."""
+        run, queries = chain[-1].run, self._engine.store.queries
+        rows = [
+            row
+            for row in queries.requests_of_run(run.tenant, run.run_id)
+            if row.call_digest == digest and row.state == RequestState.APPROVED
+        ]
+        body = queries.card(run.tenant, max(rows, key=lambda row: row.recorded).card_digest) if rows else None
+        return decode_card(body) if body is not None else None
 
     def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:
         """Attach what the action may use of other tools: the grants, narrowed to this call, and their tokens."""

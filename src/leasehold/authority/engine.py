@@ -293,9 +293,12 @@ def _too_fast() -> UnavailableError:
     return UnavailableError("the active policy changes faster than steps are built; try again")
 
 
+_WAITING = (Reason.APPROVAL_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED)
+
+
 def refusal_error(decision: Decision) -> Denied:
     """The exception that carries a refusal."""
-    if decision.reason is Reason.APPROVAL_NEEDED and decision.request_id:
+    if decision.reason in _WAITING and decision.request_id:
         return ApprovalNeeded(decision, decision.request_id)
     return Denied(decision)
 

@@ -18,6 +18,7 @@ from leasehold.decide.chain import Chain
 from leasehold.decide.finish import FinishRun
 from leasehold.decide.issue import DrawLease, refuse_draw
 from leasehold.decide.lifecycles import LeaseState, RunState
+from leasehold.decide.previews import is_previewed
 from leasehold.decide.request import AskLease
 from leasehold.decide.retry import Retry
 from leasehold.decide.rows import RunRow
@@ -272,14 +273,19 @@ class Runs:
         seconds: int = 60,
         tried: Sequence[str] = (),
     ) -> Request:
-        """The request behind `escalate`: one action, one call, `seconds` long, not to be delegated."""
+        """The request behind `escalate`: one action, one call, `seconds` long, not to be delegated.
+
+        Where people see a preview of the call, there is room for that too: once when they are asked, once at the use.
+        """
         if seconds < 1:
             raise InvalidError("an escalation lasts at least a second; 0 would be the route's whole ttl")
+        policy = self._engine.active_policy()
+        looks = is_previewed(policy, run.run.route, action, [grants_from_json({action: attributes})])
         return self.request(
             run,
             {action: attributes},
             reason=reason,
-            budget={CALLS: 1},
+            budget={CALLS: 3 if looks else 1},
             ttl_seconds=seconds,
             delegation_depth=0,
             tried=tried,

@@ -13,21 +13,23 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.decide.accounts import account_needs, reserve
-from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
+from leasehold.decide.approvals import approver_needs
 from leasehold.decide.batch import CLOCK_BEHIND
-from leasehold.decide.call_request import ProposedCall, approval_needed, exact_grant
+from leasehold.decide.call_approval import Approval, Asking, find_approval
+from leasehold.decide.call_request import ProposedCall, exact_grant
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
-from leasehold.decide.entries import chain_entry
+from leasehold.decide.entries import chain_entry, run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
-from leasehold.decide.request import lease_need, refuse_undelegated
+from leasehold.decide.request import refuse_undelegated
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import MICROS, TOOL_SECONDS, amounts_to_lines
 from leasehold.model.call import Admission, Call, CallState
 from leasehold.model.canonical import Json
+from leasehold.model.card import Card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Attributes
@@ -55,21 +57,14 @@ DENIALS_LISTED = 200
 """How many refused calls of one run get an entry of their own; the rest are counted (threat case 73)."""
 
 
-class Approval(msgspec.Struct, frozen=True):
-    """The approval that a call uses: none, the lease's, or a call request of its own; and what the policy demanded."""
-
-    need: ApprovalNeed
-    approved_by: tuple[str, ...]
-    request: RequestRow | None = None
-
-
 class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Ask for leave to start one call.
 
     `chain` are the documents of the lease and all above it; the token they came from is authentic and for this door.
     `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them;
     `found_before` a refusal that was found on the way here, to be given (and recorded) in its place in the order.
-    `new_request` is the id that a request for this call gets if one has to be made.
+    `new_request` is the id that a request for this call gets if one has to be made; `approved_card` the newest card
+    that was approved for it, as far as it was read beforehand.
     """
 
     policy_document: Policy
@@ -83,6 +78,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     new_request: RequestId
     arguments_digest: str
     call_digest: str
+    approved_card: Card | None = None
 
     @property
     def policy(self) -> str:
@@ -117,6 +113,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             needs.append(Ref(KeyRow, (tenant, leaf.run.run_id, self.call.action, self.key)))
         if self.call.parent is not None:
             needs.append(Ref(CallRow, (tenant, self.call.parent.admission_id)))
+        if self.call.preview is not None:
+            needs.append(Ref(CallRow, (tenant, self.call.preview.admission_id)))
         if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
         return needs
@@ -129,11 +127,14 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         refusal = refusal or self._refuse_missing_key()
         if refusal is not None:
             return self._denied(facts, refusal)
-        approval = self._approval(facts, now)
+        call = self._proposed_call
+        approval = find_approval(call, facts, now)
+        if isinstance(approval, Asking):
+            return self._ask_people(facts, call, approval, now)
         if isinstance(approval, Decision):
-            return self._denied(facts, approval)
-        if approval is None:
-            return self._ask_people(facts, now)
+            # A preview that is still missing is a question to the guard, not a refusal: it leaves nothing behind.
+            is_question = approval.reason is Reason.PREVIEW_NEEDED and self.call.preview is None
+            return (StepAnswer(approval), Changes()) if is_question else self._denied(facts, approval)
         reserved = reserve(facts, self.tenant, self.accounts, self._wanted)
         if isinstance(reserved, Decision):
             return self._denied(facts, reserved)
@@ -256,25 +257,6 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     # 6: people
 
-    def _approval(self, facts: Facts, now: Instant) -> Approval | Decision | None:
-        """The approval that counts, a refusal, or None where people have to be asked."""
-        need = self._need
-        leaf = self.chain[-1]
-        if need.mode is ApprovalMode.NONE:
-            return Approval(need, leaf.lease.approved_by)
-        if need.mode is ApprovalMode.LEASE and self._lease_is_approved(facts):
-            return Approval(need, leaf.lease.approved_by)
-        for row in reversed(self._requests(facts)):
-            if row.attempt != leaf.lease.attempt or row.revoked or row.held:
-                continue
-            if row.state == RequestState.DENIED:
-                return _approval_denied(row)
-            if row.state == RequestState.PENDING and not now.reached(row.answer_by):
-                return approval_needed(row.request_id)
-            if row.state == RequestState.APPROVED and not now.reached(row.use_by) and self._counts(facts, row, need):
-                return Approval(need, self._approvers(facts, row, need), row)
-        return None
-
     @cached_property
     def _need(self) -> ApprovalNeed:
         """Who has to agree, which `keys` and `decide` both ask."""
@@ -283,38 +265,36 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             links.append(self.call.parent.allow)
         return need_for_call(self.policy_document, self.chain[-1].run.route, self.call.action, links)
 
-    def _lease_is_approved(self, facts: Facts) -> bool:
-        """Whether people approved the lease in hand, judged by the live policy."""
-        leaf = self.chain[-1]
-        row = facts.get(RequestRow, self.tenant, leaf.lease.request_id)
-        need = lease_need(self.policy_document, leaf.run.route, leaf.lease.allow)
-        return row is not None and need.mode is ApprovalMode.LEASE and self._counts(facts, row, need)
-
-    def _counts(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> bool:
-        run = self.chain[-1].run
-        return is_approved(facts, self.policy_document, row, need, route=run.route, requested_by=run.requested_by)
-
-    def _approvers(self, facts: Facts, row: RequestRow, need: ApprovalNeed) -> tuple[str, ...]:
-        run = self.chain[-1].run
-        return approvers_of(
-            facts, self.policy_document, row, route=run.route, requested_by=run.requested_by, effect=need.effect
-        )
-
-    def _requests(self, facts: Facts) -> list[RequestRow]:
-        """The requests for exactly this call, oldest first."""
-        rows = facts.find(RequestsOfCall((self.tenant, self.call_digest)))
-        return sorted((row for row in rows if isinstance(row, RequestRow)), key=lambda row: row.recorded)
-
-    def _ask_people(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
+    def _ask_people(
+        self, facts: Facts, call: ProposedCall, asking: Asking, now: Instant
+    ) -> tuple[StepAnswer[Admission], Changes]:
         """Make a request for exactly this call, and refuse until it is answered."""
         run = self.chain[-1].run
         run_row = facts.get(RunRow, self.tenant, run.run_id)
         route = self.policy_document.route(run.route)
         if run_row is None or run_row.denials >= DENIALS_LISTED or route is None:
             return self._denied(facts, _too_many_denials(run.run_id))
-        made = self._proposed_call.ask(route, facts.next_index, now)
-        rows = (*made.rows, replace(run_row, denials=run_row.denials + 1))
-        return StepAnswer(approval_needed(self.new_request)), Changes(rows=rows, entries=made.entries)
+        rows: list[Row] = [replace(run_row, denials=run_row.denials + 1)]
+        entries: list[Entry] = []
+        if asking.over is not None:
+            rows.append(replace(asking.over, state=advance(REQUEST_TABLE, RequestState.APPROVED, RequestEvent.LAPSE)))
+            entries.append(self._lapse(asking.over, asking.reason))
+        made = call.ask(route, facts.next_index + len(entries), now, asking.moved)
+        return StepAnswer(asking.refusal(self.new_request)), Changes(
+            rows=(*rows, *made.rows), entries=(*entries, *made.entries)
+        )
+
+    def _lapse(self, row: RequestRow, why: Reason) -> Entry:
+        return run_entry(
+            EntryKind.REQUEST_LAPSED,
+            self.chain[-1].run,
+            attempt=row.attempt,
+            request=row.request_id,
+            action=self.call.action,
+            policy=self.policy,
+            outcome=RequestState.LAPSED,
+            detail={"why": why},
+        )
 
     @property
     def _proposed_call(self) -> ProposedCall:
@@ -331,6 +311,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             request_id=self.new_request,
             arguments_digest=self.arguments_digest,
             call_digest=self.call_digest,
+            tool_schema=self.call.tool_schema,
+            preview=self.call.preview,
+            approved_card=self.approved_card,
         )
 
     # 7: budgets
@@ -489,14 +472,6 @@ def _with_time_left(admission: Admission, now: Instant) -> Admission:
     left = now.milliseconds_until(admission.finish_by)
     passed = max(0, (admission.finish_within_ms or 0) - left)
     return replace(admission, start_within_ms=max(0, admission.start_within_ms - passed), finish_within_ms=left)
-
-
-def _approval_denied(row: RequestRow) -> Decision:
-    return deny(
-        Reason.APPROVAL_DENIED,
-        f"{row.request_id} was denied for this attempt",
-        check="an approved request for this call",
-    )
 
 
 def _too_many_denials(run_id: str) -> Decision:

@@ -6,10 +6,12 @@ Made by admit where no approval counts yet; the same digests are looked up when 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import msgspec
 from msgspec.structs import replace
 
+from leasehold.decide.bond import Bond, card_terms
 from leasehold.decide.cards import CallShown, build_card
 from leasehold.decide.chain import Chain
 from leasehold.decide.entries import describe_grants, request_entry
@@ -17,12 +19,13 @@ from leasehold.decide.facts import Changes
 from leasehold.decide.request import request_rows
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.canonical import Json, encode
-from leasehold.model.card import Card, card_bytes
+from leasehold.model.card import Card, Change, card_bytes
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Attributes, Grant, OneOf
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
+from leasehold.model.preview import PreviewMade, preview_bytes
 from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import ApprovalNeed
@@ -31,11 +34,12 @@ from leasehold.token.digest import Digester
 __all__ = ["ProposedCall", "approval_needed", "call_digest", "exact_grant"]
 
 
-class ProposedCall(msgspec.Struct, frozen=True, kw_only=True):
+class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One exact call under one chain of leases, and who has to agree to it.
 
     `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them;
-    `request_id` is the id that the request gets.
+    `request_id` is the id that the request gets. `approved_card` is the newest card that was approved for this call, as
+    far as it was read beforehand: a new card says how things moved since then.
     """
 
     policy_document: Policy
@@ -49,10 +53,37 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True):
     request_id: RequestId
     arguments_digest: str
     call_digest: str
+    tool_schema: str = ""
+    preview: PreviewMade | None = None
+    approved_card: Card | None = None
 
-    def ask(self, route: Route, recorded: int, now: Instant) -> Changes:
+    @property
+    def tenant(self) -> str:
+        """The run's tenant."""
+        return self.chain[-1].run.tenant
+
+    @property
+    def preview_action(self) -> str:
+        """The read that says what the action would change, empty where none is declared."""
+        return self.policy_document.action(self.action).preview
+
+    @cached_property
+    def preview_digest(self) -> str:
+        """The digest of all that the preview says, empty where there is none."""
+        return self.digester.digest("preview", preview_bytes(self.preview.preview)) if self.preview else ""
+
+    @cached_property
+    def terms(self) -> str:
+        """The digest of what the live policy says of the call on a card."""
+        card = self._card(self._request(made_at=0, answer_by=0), ())
+        return self.digester.digest("terms", card_terms(card, self.preview_action))
+
+    def ask(self, route: Route, recorded: int, now: Instant, moved: tuple[Change, ...] = ()) -> Changes:
         """The rows and the entry of a new request for exactly this call; `recorded` is the index of the entry."""
-        request, card = self._request(route, now)
+        answer_by = min(now.seconds + route.answer_within_seconds, self.chain[-1].run.expires_at)
+        request = self._request(made_at=now.seconds, answer_by=answer_by)
+        card = self._card(request, moved)
+        request = replace(request, card_digest=self.digester.digest("card", card_bytes(card)))
         rows = request_rows(
             request,
             card,
@@ -60,20 +91,21 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True):
             recorded=recorded,
             use_by=self.chain[-1].run.expires_at,
             call_digest=self.call_digest,
+            bond=Bond(preview=self.preview_digest, terms=self.terms),
         )
         return Changes(rows=rows, entries=(self._entry(request),))
 
-    def _request(self, route: Route, now: Instant) -> tuple[Request, Card]:
+    def _request(self, *, made_at: int, answer_by: int) -> Request:
         leaf = self.chain[-1]
-        request = Request(
+        return Request(
             request_id=self.request_id,
             kind=RequestKind.CALL,
             tenant=leaf.run.tenant,
             run_id=leaf.run.run_id,
             attempt=leaf.lease.attempt,
             reason=leaf.lease.reason,
-            made_at=now.seconds,
-            answer_by=min(now.seconds + route.answer_within_seconds, leaf.run.expires_at),
+            made_at=made_at,
+            answer_by=answer_by,
             policy=self.policy_document.hash,
             card_digest="",
             allow={self.action: exact_grant(self.action, self.attributes)},
@@ -82,16 +114,18 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True):
             lease_request=leaf.lease.request_id,
             lease_id=leaf.lease.lease_id,
         )
-        card = build_card(
-            self.policy_document,
-            leaf.run,
-            request,
-            self.need,
-            call=CallShown(
-                arguments=self.arguments, arguments_digest=self.arguments_digest, call_digest=self.call_digest
-            ),
+
+    def _card(self, request: Request, moved: tuple[Change, ...]) -> Card:
+        shown = CallShown(
+            arguments=self.arguments,
+            arguments_digest=self.arguments_digest,
+            call_digest=self.call_digest,
+            tool_schema=self.tool_schema,
+            preview=self.preview.preview if self.preview else None,
+            preview_digest=self.preview_digest,
+            moved=moved,
         )
-        return replace(request, card_digest=self.digester.digest("card", card_bytes(card))), card
+        return build_card(self.policy_document, self.chain[-1].run, request, self.need, call=shown)
 
     def _entry(self, request: Request) -> Entry:
         leaf = self.chain[-1]
@@ -115,6 +149,8 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True):
                 "reason": request.reason,
                 "allow": describe_grants(request.allow),
                 "approval": ApprovalMode.CALL,
+                **({"tool_schema": self.tool_schema} if self.tool_schema else {}),
+                **({"preview": self.preview_digest, "previewed_by": self.preview.admission_id} if self.preview else {}),
             },
         )
 
@@ -131,9 +167,15 @@ def approval_needed(request_id: str) -> Decision:
 
 
 def call_digest(
-    digester: Digester, chain: Chain, action: str, effect: Effect, arguments_digest: str, key: str | None
+    digester: Digester,
+    chain: Chain,
+    action: str,
+    effect: Effect,
+    arguments_digest: str,
+    key: str | None,
+    tool_schema: str = "",
 ) -> str:
-    """What an approval of one call is bound to: everything that matters, nothing cosmetic (DESIGN §1)."""
+    """Which call an approval is for: everything that matters, nothing cosmetic (DESIGN §1)."""
     leaf = chain[-1]
     bound: dict[str, object] = {
         "tenant": leaf.run.tenant,
@@ -144,6 +186,7 @@ def call_digest(
         "effect": str(effect),
         "key": key,
         "arguments": arguments_digest,
+        "tool_schema": tool_schema,
     }
     return digester.digest("call", encode(bound))
 

@@ -12,19 +12,21 @@ import msgspec
 
 from leasehold.decide.accounts import open_accounts
 from leasehold.decide.approvals import encode_answers
+from leasehold.decide.bond import NO_BOND, Bond, encode_bond
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
+from leasehold.decide.previews import with_previews
 from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.budget import amounts_to_lines
 from leasehold.model.card import Card, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
-from leasehold.model.grant import Grants
+from leasehold.model.grant import Grant, Grants
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
@@ -70,8 +72,9 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or self._refuse(route)
         if refusal is not None or route is None:
             return self._denied(refusal or deny(Reason.UNKNOWN_ROUTE, f"{self.run.route} is not in the active policy"))
-        need = lease_need(self.policy_document, self.run.route, self.request.allow)
-        request, card = self._complete(route, need, now)
+        granted = with_previews(self.policy_document, route, self.run, self.request.allow, self.above)
+        need = lease_need(self.policy_document, self.run.route, granted)
+        request, card = self._complete(route, granted, need, now)
         drawing = largest_drawing(self.policy_document, self.run, request, need, facts.control.epoch)
         if refusal := refuse_large(compose_lease(self.run, request, drawing), facts.control.issuer):
             return self._denied(refusal)
@@ -116,7 +119,9 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         verdict = check_grants(self.policy_document, route.name, self.request.allow, self.above)
         return None if verdict.is_allowed else verdict
 
-    def _complete(self, route: Route, need: ApprovalNeed, now: Instant) -> tuple[Request, Card]:
+    def _complete(
+        self, route: Route, granted: dict[str, Grant], need: ApprovalNeed, now: Instant
+    ) -> tuple[Request, Card]:
         depth = max(0, route.delegation.depth - len(self.run.ancestors))
         asked = self.request
         budget = {unit: min(limit, asked.budget.get(unit, limit)) for unit, limit in route.budget.items()}
@@ -125,6 +130,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             made_at=now.seconds,
             answer_by=min(now.seconds + route.answer_within_seconds, self.run.expires_at),
             policy=self.policy,
+            allow=granted,
             deny=route.deny,
             budget=budget,
             ttl_seconds=asked.ttl_seconds or route.ttl_seconds,
@@ -178,7 +184,14 @@ def lease_need(policy: Policy, route: str, grants: Grants) -> ApprovalNeed:
 
 
 def request_rows(
-    request: Request, card: Card, *, state: RequestState, recorded: int, use_by: int, call_digest: str = ""
+    request: Request,
+    card: Card,
+    *,
+    state: RequestState,
+    recorded: int,
+    use_by: int,
+    call_digest: str = "",
+    bond: Bond = NO_BOND,
 ) -> tuple[Row, ...]:
     """The rows of a new request: its document, its card as shown, its state."""
     return (
@@ -199,6 +212,7 @@ def request_rows(
             answers=encode_answers(()),
             used_by="",
             ending="",
+            bond=encode_bond(bond),
             revoked=0,
             held=0,
         ),

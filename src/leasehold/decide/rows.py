@@ -103,8 +103,9 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """State of a request. `answers` is the JSON of the answers; `used_by` the admission of a used call request;
-    `ending` the admission that is ending it (empty: none)."""
+    """State of a request. `answers` is the JSON of the answers; `used_by` the admission of a used call request, or
+    what took the place of a superseded one; `ending` the admission that is ending it (empty: none); `bond` the JSON of
+    what an approval is bound to besides the call itself (`leasehold.decide.bond`)."""
 
     TABLE: ClassVar[str] = "requests"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "request_id")
@@ -124,6 +125,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     answers: bytes
     used_by: str
     ending: str
+    bond: bytes
     revoked: int
     held: int
 

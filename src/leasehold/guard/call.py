@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from leasehold.guard.asking import admitting, report, settling
+from leasehold.guard.asking import report, settling
 from leasehold.guard.capability import Capability, issue_capability
 from leasehold.guard.open_call import OpenCall
+from leasehold.guard.previewing import PreviewFunction, admitting_shown
 from leasehold.guard.waiting import LoopAnswers, Waiting, wait, wait_async
 from leasehold.model.call import Call
 from leasehold.model.effect import Effect
@@ -19,16 +20,28 @@ __all__ = ["GuardedCall"]
 class GuardedCall:
     """Admitted on entry, settled on exit, whatever happens in between; what was raised inside goes on unchanged.
 
+    Where people are to see first what the call would change, `preview` says so, with the values `before` its own.
+
     The settle of a write is waited for, that of a read is not. If a settle fails, that is logged under
     `leasehold.guard` and the call will stand as `unknown`; the result or error of the block is never hidden by it.
     A block left by GeneratorExit never waits either: it may run while Python collects garbage, in any thread.
     """
 
-    def __init__(self, door: Door, answers: LoopAnswers, token: Token, call: Call) -> None:
+    def __init__(
+        self,
+        door: Door,
+        answers: LoopAnswers,
+        token: Token,
+        call: Call,
+        preview: PreviewFunction | None = None,
+        before: tuple[object, ...] = (),
+    ) -> None:
         self._door = door
         self._answers = answers
         self._token = token
         self._call = call
+        self._preview = preview
+        self._before = before
         self._opened: OpenCall | None = None
         self._is_used = False
 
@@ -52,7 +65,7 @@ class GuardedCall:
         if self._is_used:
             raise RuntimeError("one guard.call() is one call; make another for the next")
         self._is_used = True
-        self._opened = yield from admitting(self._door, self._token, self._call)
+        self._opened = yield from admitting_shown(self._door, self._token, self._call, self._preview, self._before)
         return issue_capability(self._opened)
 
     def _leaving(self, error: BaseException | None) -> Waiting[None]:

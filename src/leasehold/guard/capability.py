@@ -7,7 +7,8 @@ and the door refuses what is tried with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from types import MappingProxyType
 from typing import NoReturn, Protocol, cast, runtime_checkable
@@ -24,7 +25,9 @@ from leasehold.model.grant import Attributes, Grant, Grants, OneOf
 from leasehold.model.ids import AdmissionId, LeaseId, RunId
 from leasehold.model.lease import Token
 
-__all__ = ["Capability", "LiveCheck", "issue_capability", "sub_call"]
+__all__ = ["Capability", "LiveCheck", "capability_position", "issue_capability", "sub_call"]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @runtime_checkable
@@ -245,3 +248,28 @@ def sub_call(capability: Capability, tool: str) -> tuple[Token, ParentCall, str 
             )
         )
     return token, ParentCall(admission_id=capability.admission_id, allow=dict(capability._sub_grants)), capability._key
+
+
+def capability_position(function: Callable[..., object]) -> int:
+    """Where a function takes the capability: 0, or 1 where `self` stands before it; by annotation, else by position.
+
+    Raises:
+        TypeError: it takes none there.
+    """
+    if isinstance(function, staticmethod | classmethod):
+        raise TypeError(
+            f"put the guard's decorator below @{type(function).__name__}, so that it sees the function itself"
+        )
+    parameters = list(inspect.signature(function).parameters.values())
+    marked = [index for index, parameter in enumerate(parameters) if _is_capability(parameter.annotation)]
+    position = marked[0] if marked else int(bool(parameters) and parameters[0].name in ("self", "cls"))
+    found = parameters[position : position + 1]
+    if position > 1 or not found or found[0].kind not in _POSITIONAL:
+        raise TypeError(f"{function.__qualname__}() must take the capability as its first parameter, after self")
+    return position
+
+
+def _is_capability(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return annotation.strip("\"'").rpartition(".")[2] == Capability.__name__
+    return annotation is Capability

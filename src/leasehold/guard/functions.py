@@ -16,21 +16,22 @@ from typing import Any, TypeAlias
 
 from leasehold.guard.binding import Binding, bind_function
 from leasehold.guard.call import GuardedCall
-from leasehold.guard.capability import Capability
+from leasehold.guard.capability import Capability, capability_position
 from leasehold.guard.permit import Claim, Permit, claim_of
+from leasehold.guard.schema import schema_digest
 from leasehold.model.grant import split_action
 
 __all__ = ["ATTRIBUTE", "ActionFunction", "Invocation", "OpenCalls", "Run", "guard_function", "wrap_function"]
 
 ATTRIBUTE = "__leasehold_action__"
 
-OpenCalls: TypeAlias = Callable[[Claim, bytes], GuardedCall]
-"""Makes the guarded call of one action for a claim and canonical arguments."""
+OpenCalls: TypeAlias = Callable[[Claim, tuple[object, ...], bytes, str], GuardedCall]
+"""Makes the guarded call of one action: claim, the values before the permit, canonical arguments, schema digest."""
+
+_Open: TypeAlias = Callable[[Claim, tuple[object, ...], bytes], GuardedCall]
 
 Run: TypeAlias = Callable[[Claim, tuple[object, ...], bytes], Any]
 """Runs one guarded function: claim, the values before the permit, canonical arguments."""
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def guard_function(action: str, function: Callable[..., object], open_calls: Ope
     Raises:
         TypeError: it has no such parameter, or its other parameters cannot be bound.
     """
-    before = _capability_position(function)
+    before = capability_position(function)
     binding = bind_function(function, without=before + 1)
     return _guarded(action, Invocation(function, binding, takes_capability=True), before, open_calls)
 
@@ -84,28 +85,11 @@ def wrap_function(action: str, function: Callable[..., object], open_calls: Open
     return _guarded(action, Invocation(function, binding, takes_capability=False), 0, open_calls)
 
 
-def _capability_position(function: Callable[..., object]) -> int:
-    """0, or 1 where `self` stands before it: by annotation, else by position."""
-    if isinstance(function, staticmethod | classmethod):
-        raise TypeError(f"put @guard.action below @{type(function).__name__}, so that it sees the function itself")
-    parameters = list(inspect.signature(function).parameters.values())
-    marked = [index for index, parameter in enumerate(parameters) if _is_capability(parameter.annotation)]
-    position = marked[0] if marked else int(bool(parameters) and parameters[0].name in ("self", "cls"))
-    found = parameters[position : position + 1]
-    if position > 1 or not found or found[0].kind not in _POSITIONAL:
-        raise TypeError(f"{function.__qualname__}() must take the capability as its first parameter, after self")
-    return position
-
-
-def _is_capability(annotation: object) -> bool:
-    if isinstance(annotation, str):
-        return annotation.strip("\"'").rpartition(".")[2] == Capability.__name__
-    return annotation is Capability
-
-
 def _guarded(action: str, invoke: Invocation, before: int, open_calls: OpenCalls) -> Callable[..., object]:
     tool, name = split_action(action)[0], invoke.binding.name
-    run = _runner(invoke)(invoke, open_calls)
+    description = inspect.getdoc(invoke.function) or ""
+    schema = schema_digest(invoke.binding, description)
+    run = _runner(invoke)(invoke, lambda claim, above, arguments: open_calls(claim, above, arguments, schema))
 
     def begin(args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
         if len(args) <= before:
@@ -120,7 +104,7 @@ def _guarded(action: str, invoke: Invocation, before: int, open_calls: OpenCalls
         return begin(args, kwargs)
 
     outside = guarded_async if inspect.iscoroutinefunction(invoke.function) else guarded
-    described = ActionFunction(action, inspect.getdoc(invoke.function) or "", invoke.binding, before, run)
+    described = ActionFunction(action, description, invoke.binding, before, run)
     _dress(outside, invoke, described)
     return outside
 
@@ -145,7 +129,7 @@ def _lease_names() -> Iterator[str]:
     return ("lease" + "_" * count for count in itertools.count())
 
 
-def _runner(invoke: Invocation) -> Callable[[Invocation, OpenCalls], Run]:
+def _runner(invoke: Invocation) -> Callable[[Invocation, _Open], Run]:
     if inspect.isasyncgenfunction(invoke.function):
         return _run_async_generator
     if inspect.isgeneratorfunction(invoke.function):
@@ -155,33 +139,33 @@ def _runner(invoke: Invocation) -> Callable[[Invocation, OpenCalls], Run]:
     return _run_plain
 
 
-def _run_plain(invoke: Invocation, open_calls: OpenCalls) -> Run:
+def _run_plain(invoke: Invocation, open_call: _Open) -> Run:
     def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> object:
-        with open_calls(claim, arguments) as capability:
+        with open_call(claim, before, arguments) as capability:
             return _finished(capability, invoke(capability, before, arguments))
 
     return run
 
 
-def _run_coroutine(invoke: Invocation, open_calls: OpenCalls) -> Run:
+def _run_coroutine(invoke: Invocation, open_call: _Open) -> Run:
     async def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> object:
-        async with open_calls(claim, arguments) as capability:
+        async with open_call(claim, before, arguments) as capability:
             return _finished(capability, await invoke(capability, before, arguments))
 
     return run
 
 
-def _run_generator(invoke: Invocation, open_calls: OpenCalls) -> Run:
+def _run_generator(invoke: Invocation, open_call: _Open) -> Run:
     def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> Generator[object, object, object]:
-        with open_calls(claim, arguments) as capability:
+        with open_call(claim, before, arguments) as capability:
             return (yield from invoke(capability, before, arguments))
 
     return run
 
 
-def _run_async_generator(invoke: Invocation, open_calls: OpenCalls) -> Run:
+def _run_async_generator(invoke: Invocation, open_call: _Open) -> Run:
     async def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> AsyncGenerator[object, object]:
-        async with open_calls(claim, arguments) as capability:
+        async with open_call(claim, before, arguments) as capability:
             inner = invoke(capability, before, arguments)
             try:
                 step = inner.__anext__()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from leasehold.errors import InvalidError
@@ -17,6 +18,7 @@ from leasehold.guard.capability import Capability
 from leasehold.guard.encoding import to_json
 from leasehold.guard.functions import guard_function, wrap_function
 from leasehold.guard.permit import Claim, Permit, claim_of
+from leasehold.guard.previewing import PreviewFunction, preview_function
 from leasehold.guard.waiting import LoopAnswers
 from leasehold.model import canonical
 from leasehold.model.call import Call
@@ -28,6 +30,7 @@ __all__ = ["Decorator", "Doors", "Guard"]
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class Doors(Protocol):
@@ -63,6 +66,7 @@ class Guard:
         self._environment = environment
         self._door = authority.door(tool, environment)
         self._answers = LoopAnswers()
+        self._previews: dict[str, PreviewFunction] = {}  # filled while the tool's module is loaded
 
     @property
     def tool(self) -> str:
@@ -87,9 +91,30 @@ class Guard:
         action = self._action(verb)
 
         def decorate(function: Callable[..., object]) -> Callable[..., object]:
-            return guard_function(action, function, lambda claim, arguments: self._open(action, claim, arguments))
+            return guard_function(action, function, partial(self._open, action))
 
         return cast("Decorator", decorate)
+
+    def preview(self, verb: str) -> Callable[[F], F]:
+        """Decorate the function that says what a call of `verb` would change; it is returned as it is.
+
+        It takes what the action function takes, capability first, and answers a `Preview`. Where the policy declares
+        the action's `preview`, it is run, admitted and charged as that read, before people are asked and again before
+        the call starts. An async one can preview async calls only.
+
+        Raises:
+            InvalidError: the verb is no name, or has a preview already.
+            TypeError: the function takes no capability, takes `*args`, or an annotation has no fixed encoding.
+        """
+        action = self._action(verb)
+        if action in self._previews:
+            raise InvalidError(f"{action} has a preview already")
+
+        def decorate(function: F) -> F:
+            self._previews[action] = preview_function(function)
+            return function
+
+        return decorate
 
     def wrap(self, verb: str, function: Callable[P, R_co]) -> Callable[Concatenate[Permit, P], R_co]:
         """Return `function`, which cannot take a capability, guarded as `verb`; the lease comes before its arguments.
@@ -100,9 +125,7 @@ class Guard:
             InvalidError, TypeError: as `action`.
         """
         action = self._action(verb)
-        guarded = wrap_function(
-            action, function, lambda claim, arguments: self._open(action, claim, arguments, tool_authority=True)
-        )
+        guarded = wrap_function(action, function, partial(self._open, action, tool_authority=True))
         return cast("Callable[Concatenate[Permit, P], R_co]", guarded)
 
     def call(
@@ -131,10 +154,18 @@ class Guard:
             raise TypeError(f"{action}: {error}") from None
         claim = claim_of(permit, self._tool)
         claim = dataclasses.replace(claim, key=claim.key if key is None else key, call_id=call_id)
-        return self._open(action, claim, encoded, trace_id=trace_id)
+        return self._open(action, claim, (), encoded, trace_id=trace_id)
 
     def _open(
-        self, action: str, claim: Claim, arguments: bytes, *, trace_id: str = "", tool_authority: bool = False
+        self,
+        action: str,
+        claim: Claim,
+        before: tuple[object, ...],
+        arguments: bytes,
+        schema: str = "",
+        *,
+        trace_id: str = "",
+        tool_authority: bool = False,
     ) -> GuardedCall:
         call = Call(
             action=action,
@@ -145,8 +176,9 @@ class Guard:
             trace_id=trace_id,
             parent=claim.parent,
             tool_authority=tool_authority,
+            tool_schema=schema,
         )
-        return GuardedCall(self._door, self._answers, claim.token, call)
+        return GuardedCall(self._door, self._answers, claim.token, call, self._previews.get(action), before)
 
     def _action(self, verb: str) -> str:
         if "." in verb:

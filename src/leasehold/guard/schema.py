@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import cast
 
 import msgspec
@@ -9,9 +10,10 @@ import msgspec
 from leasehold.errors import InvalidError
 from leasehold.guard.binding import Binding
 from leasehold.guard.encoding import Model, to_json
+from leasehold.model import canonical
 from leasehold.model.canonical import Json
 
-__all__ = ["input_schema"]
+__all__ = ["input_schema", "schema_digest"]
 
 _REFERENCE = "#/$defs/{name}"
 
@@ -40,6 +42,18 @@ def input_schema(binding: Binding) -> dict[str, Json]:
     for name, component in components.items():
         _define(definitions, name, _lift(cast("Json", component), definitions))
     return lifted | ({"$defs": definitions} if definitions else {})
+
+
+def schema_digest(binding: Binding, description: str) -> str:
+    """`sha256:` and the hex digest of what a function says of itself: people approve a call of this very function.
+
+    Empty where it has no schema; then the arguments alone are bound.
+    """
+    try:
+        said = canonical.encode({"description": description, "input_schema": input_schema(binding)})
+    except Exception:  # noqa: BLE001 - a model's schema is made by code of its own, and none is needed to call it
+        return ""
+    return f"sha256:{hashlib.sha256(said).hexdigest()}"
 
 
 def _model_schema(owner: type[Model]) -> dict[str, Json]:

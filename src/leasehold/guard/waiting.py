@@ -1,14 +1,16 @@
 """One piece of logic, two ways to wait for its Futures: block, or await. Called by the guard and `aio`.
 
 What asks the authority is written once, as a generator that yields each Future and gets its result back (or raised).
+Where the tool's own code is asked, what it yields may be an awaitable instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from functools import partial
 from threading import Lock
@@ -18,16 +20,16 @@ __all__ = ["LoopAnswers", "Waiting", "wait", "wait_async"]
 
 T = TypeVar("T")
 
-Waiting: TypeAlias = Generator[Future[Any], Any, T]
-"""Steps that wait for Futures on their way to a `T`."""
+Waiting: TypeAlias = Generator[Future[Any] | Awaitable[Any], Any, T]
+"""Steps that wait for Futures and awaitables on their way to a `T`."""
 
 
 def wait(steps: Waiting[T]) -> T:
-    """Return what the steps come to, this thread blocked while they wait."""
+    """Return what the steps come to, this thread blocked while they wait. For an awaitable nothing can wait here."""
     try:
         future = next(steps)
         while True:
-            future = _advance(steps, future.result)
+            future = _advance(steps, future.result if isinstance(future, Future) else partial(_refuse, future))
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -39,7 +41,7 @@ async def wait_async(steps: Waiting[T], answers: LoopAnswers) -> T:
         future = next(steps)
         while True:
             try:
-                answer = await answers.awaited(future)
+                answer = await (answers.awaited(future) if isinstance(future, Future) else future)
             except BaseException as error:  # noqa: BLE001 - handed to the steps, cancellation too; they raise it again
                 future = steps.throw(error)
             else:
@@ -103,7 +105,14 @@ class _Inbox:
                 waiter.set_result(done.result())
 
 
-def _advance(steps: Waiting[T], answer_of: Callable[[], object]) -> Future[Any]:
+def _refuse(awaitable: Awaitable[Any]) -> None:
+    """Say that a function cannot wait for what its async preview promises, and let that go."""
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()
+    raise TypeError("an async preview can be awaited only for an async call; make the preview a plain function")
+
+
+def _advance(steps: Waiting[T], answer_of: Callable[[], object]) -> Future[Any] | Awaitable[Any]:
     try:
         answer = answer_of()
     except BaseException as error:  # noqa: BLE001 - handed to the steps, KeyboardInterrupt too; they raise it again

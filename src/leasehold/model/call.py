@@ -11,6 +11,7 @@ from leasehold.model.effect import Effect
 from leasehold.model.grant import Grant, check_action
 from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import Token
+from leasehold.model.preview import PreviewMade
 from leasehold.model.text import check_text, check_unicode
 
 __all__ = [
@@ -59,6 +60,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `admission_id` is made by the guard for each try; only re-sending that id returns the same admission. `key` is the
     idempotency key of a write. `call_id` is the caller's own name for the call, recorded and never decided on.
     `tool_authority` says that the function takes no capability and so holds whatever authority it has by itself.
+    `tool_schema` is the digest of the function's schema and description, where the guard knows them: what people
+    approved is a call of this function. `preview` is what the tool's own preview said just now.
     """
 
     action: str
@@ -69,13 +72,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     parent: ParentCall | None = None
     tool_authority: bool = False
+    tool_schema: str = ""
+    preview: PreviewMade | None = None
 
     def __post_init__(self) -> None:
         check_action(self.action)
         check_id(self.admission_id, "adm")
         if self.key is not None:
             check_key(self.key)
-        for name in ("call_id", "trace_id"):
+        for name in ("call_id", "trace_id", "tool_schema"):
             if len(check_unicode(getattr(self, name), name)) > MAX_KEY:
                 raise InvalidError(f"{name} has more than {MAX_KEY} characters")
 

@@ -12,7 +12,7 @@ import msgspec
 from leasehold.model.canonical import encode
 from leasehold.model.request import RequestState
 
-__all__ = ["UNCHANGED_SHOWN", "Card", "CardLine", "Change", "Footer", "card_bytes", "card_json"]
+__all__ = ["UNCHANGED_SHOWN", "Card", "CardLine", "Change", "Footer", "card_bytes", "card_json", "decode_card"]
 
 UNCHANGED_SHOWN = 7
 """So many rows that stay as they are stand on a card; of more it says how many there are."""
@@ -127,6 +127,14 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True):
 def card_bytes(card: Card) -> bytes:
     """The canonical bytes that the card digest covers."""
     return encode(card_json(card))
+
+
+_DECODER = msgspec.json.Decoder(Card)
+
+
+def decode_card(body: bytes) -> Card:
+    """The card of its canonical bytes."""
+    return _DECODER.decode(body)
 
 
 def card_json(card: Card) -> dict[str, object]:

@@ -60,6 +60,9 @@ class Reason(StrEnum):
     OWN_REQUEST = "own_request"
     BAD_SIGNATURE = "bad_signature"
     CARD_CHANGED = "card_changed"
+    PREVIEW_NEEDED = "preview_needed"
+    STATE_MOVED = "state_moved"
+    TERMS_CHANGED = "terms_changed"
     # money and repeats of refusals
     BUDGET = "budget"
     # the guard's own
@@ -71,7 +74,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided and why.
 
     `rule` names the policy rule or lease field that decided; `check` the comparison that failed, in words; `enough`
-    what would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on.
+    what would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on;
+    `preview` the read that a guard has to make first, so that people see what the call would change.
     """
 
     reason: Reason = Reason.OK
@@ -80,6 +84,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     check: str = ""
     enough: str = ""
     request_id: str = ""
+    preview: str = ""
 
     @property
     def is_allowed(self) -> bool:

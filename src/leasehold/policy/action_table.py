@@ -27,6 +27,7 @@ _KEYS = (
     "uses",
     "redact",
     "headline",
+    "preview",
 )
 _OWN_UNITS = {
     CALLS: "every call counts as one",
@@ -42,7 +43,7 @@ def read_action(name: str, table: Table) -> ActionRule:
         ConfigError: at the key at fault.
     """
     table.checked((), check_action, name)
-    table.close(_KEYS, not_yet=("preview",))
+    table.close(_KEYS)
     table.need("effect")
     args = _args(table.table("args"))
     return ActionRule(
@@ -59,6 +60,7 @@ def read_action(name: str, table: Table) -> ActionRule:
         uses=table.names("uses", check_action),
         redact=table.names("redact", check_argument_name),
         headline=table.text("headline"),
+        preview=table.checked(("preview",), check_action, table.text("preview")) if "preview" in table.value else "",
     )
 
 

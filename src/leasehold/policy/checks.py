@@ -52,6 +52,8 @@ def _of_action(policy: Policy, rule: ActionRule) -> Iterator[Problem]:
     yield from _unknown_actions(policy, (*keys, "uses"), rule.uses)
     yield from _implications(policy, rule)
     yield from _headline(rule)
+    yield from _preview(policy, rule)
+    yield from _used_previews(policy, rule)
     for attribute, path in rule.args.items():
         if argument_of(path) in rule.redact:
             yield Problem(
@@ -76,6 +78,38 @@ def _headline(rule: ActionRule) -> Iterator[Problem]:
         elif name in rule.args and name not in arguments:
             yield Problem(
                 keys, f'headline: "{name}" is an attribute; write the argument, "{argument_of(rule.args[name])}"'
+            )
+
+
+def _preview(policy: Policy, rule: ActionRule) -> Iterator[Problem]:
+    """A preview is a plain read of the same tool, judged by attributes that the action has too."""
+    if not rule.preview:
+        return
+    keys = ("actions", rule.name, "preview")
+    yield from _unknown_actions(policy, keys[:2], [rule.preview], at=keys)
+    if split_action(rule.preview)[0] != split_action(rule.name)[0]:
+        yield Problem(keys, f"{rule.preview} is of another tool; a preview is made by the tool itself")
+    if rule.effect is Effect.READ:
+        yield Problem(keys, f"{rule.name} is a read: it changes nothing that could be previewed")
+    below = policy.action(rule.preview)
+    if policy.is_classified(rule.preview) and below.effect is not Effect.READ:
+        yield Problem(keys, f"{rule.preview} is {below.effect}; a preview reads and changes nothing")
+    for name, path in below.args.items():
+        if rule.args.get(name) != path:
+            yield Problem(
+                keys,
+                f"{rule.preview} reads its attribute {name} from {path}, and {rule.name} does not; "
+                "a preview is called with the same arguments",
+            )
+
+
+def _used_previews(policy: Policy, rule: ActionRule) -> Iterator[Problem]:
+    """Whoever uses an action uses its preview: else a sub-call that people have to see could never pass."""
+    for name in rule.uses:
+        needed = policy.action(name).preview
+        if needed and needed not in rule.uses:
+            yield Problem(
+                ("actions", rule.name, "uses", name), f"{name} is previewed by {needed}, which is not in uses"
             )
 
 
@@ -114,6 +148,7 @@ def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
     for action, grant in route.allow.items():
         yield from _of_grant(policy, (*keys, "allow", action), grant)
         yield from _of_implied(policy, route, action)
+        yield from _of_preview(policy, route, action)
         yield from _of_costs(policy, route, action)
     yield from _of_budget(policy, keys, route.budget.keys() - policy.defaults.budget.keys())
     yield from _of_approvers(policy, route)
@@ -163,6 +198,27 @@ def _of_implied(policy: Policy, route: Route, action: str) -> Iterator[Problem]:
                 ("routes", route.name, "allow", action),
                 f"{action} implies {name}, which route {route.name} does not allow, so it could never be called",
             )
+
+
+def _of_preview(policy: Policy, route: Route, action: str) -> Iterator[Problem]:
+    """Where calls may wait for people, the preview that is shown must be allowed as widely, and delegated as well."""
+    preview = policy.action(action).preview
+    if not preview or not policy.is_classified(preview) or not _can_wait(policy, route, action):
+        return
+    keys = ("routes", route.name, "allow", action)
+    offered = route.allow.get(preview)
+    if offered is None or any(matches_action(pattern, preview) for pattern in route.deny):
+        yield Problem(keys, f"{action} is previewed by {preview}, which route {route.name} does not allow")
+        return
+    for name, constraint in offered.attributes.items():
+        asked = route.allow[action].attributes.get(name)
+        if asked is not None and not asked.within(constraint):
+            yield Problem(keys, f"{action} allows more {name} than {preview}, by which it is previewed")
+    if action in route.delegation.actions and preview not in route.delegation.actions:
+        yield Problem(
+            ("routes", route.name, "delegation", "actions"),
+            f"{action} is previewed by {preview}, which is not delegated",
+        )
 
 
 def _of_costs(policy: Policy, route: Route, action: str) -> Iterator[Problem]:
@@ -246,11 +302,14 @@ def _of_test(policy: Policy, index: int) -> Iterator[Problem]:
 # Shared by several.
 
 
-def _unknown_actions(policy: Policy, keys: KeyPath, names: Iterable[str]) -> Iterator[Problem]:
+def _unknown_actions(
+    policy: Policy, keys: KeyPath, names: Iterable[str], *, at: KeyPath | None = None
+) -> Iterator[Problem]:
+    """`at` is where the fault stands where that is not each name below the keys."""
     for name in names:
         if not policy.is_classified(name):
             yield Problem(
-                (*keys, name),
+                at or (*keys, name),
                 f'unknown action "{name}" in {show_path(keys)}{suggest(name, policy.actions)}',
             )
 

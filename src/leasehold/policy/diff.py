@@ -164,6 +164,7 @@ def _action(old: Policy, new: Policy, name: str) -> Iterator[Change]:
         yield from _limit("fresh", before.fresh_seconds, after.fresh_seconds)
         yield from _value("undo", before.undo, after.undo)
         yield from _value("headline", before.headline, after.headline)
+        yield from _value("preview", before.preview, after.preview, widens=before.preview != "")
 
 
 def _args(before: ActionRule, after: ActionRule) -> Iterator[Change]:

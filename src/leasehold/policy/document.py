@@ -68,6 +68,7 @@ class ActionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `args` maps an attribute to the argument path it is read from; `key` names the attributes that make its idempotency
     key; `cost` the most that one call can spend, in millionths, None meaning all that is left; `redact` the arguments
     that are never shown. Of `timeout_seconds` None means undeclared, of `fresh_seconds` that any live lease will do.
+    `preview` is the read of the same tool that says what a call would change, before people are asked.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ActionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     uses: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
     headline: str = ""
+    preview: str = ""
 
 
 def _built_in_budget() -> dict[str, int]:

@@ -72,6 +72,7 @@ CREATE TABLE requests (
   answers BLOB NOT NULL,
   used_by TEXT NOT NULL,
   ending TEXT NOT NULL,
+  bond BLOB NOT NULL,
   revoked INTEGER NOT NULL CHECK (revoked IN (0, 1)),
   held INTEGER NOT NULL CHECK (held IN (0, 1)),
   PRIMARY KEY (tenant, request_id)

@@ -223,6 +223,7 @@ def request(request_id: str = "req_1", **changes: object) -> RequestRow:
         answers=b"[]",
         used_by="",
         ending="",
+        bond=b"{}",
         revoked=0,
         held=0,
     )

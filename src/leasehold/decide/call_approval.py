@@ -1,0 +1,136 @@
+"""Have people agreed to exactly this call: to what it would do now, and to what the policy says of it now? For admit.
+
+An approval is for what its card said (decision 0009). What moved or changed since then takes it back: the call is
+refused and people are asked again, with the difference in front of them (threat cases 74, 78, 79).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.approvals import approvers_of, is_approved
+from leasehold.decide.bond import bond_of
+from leasehold.decide.call_request import ProposedCall, approval_needed
+from leasehold.decide.facts import Facts, RequestsOfCall
+from leasehold.decide.previews import how_it_moved, preview_needed, refuse_preview
+from leasehold.decide.request import lease_need
+from leasehold.decide.rows import RequestRow
+from leasehold.model.card import Change
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.effect import ApprovalMode
+from leasehold.model.instant import Instant
+from leasehold.model.request import RequestState
+from leasehold.policy.evaluate import ApprovalNeed
+
+__all__ = ["Approval", "Asking", "find_approval"]
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """The approval that a call uses: none, the lease's, or a call request of its own; and what the policy demanded."""
+
+    need: ApprovalNeed
+    approved_by: tuple[str, ...]
+    request: RequestRow | None = None
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """People have to be asked. `over` is an approval that counts no more, `reason` why, `moved` how the state moved."""
+
+    reason: Reason = Reason.APPROVAL_NEEDED
+    over: RequestRow | None = None
+    moved: tuple[Change, ...] = ()
+
+    def refusal(self, request_id: str) -> Decision:
+        """The answer to the call, with the new request to wait on."""
+        if self.reason is Reason.APPROVAL_NEEDED:
+            return approval_needed(request_id)
+        refusal = deny(
+            self.reason,
+            f"{_CHANGED[self.reason]}: people are asked again, {request_id}",
+            check="all is as it was when it was approved",
+            enough=f"wait on {request_id}, then make the same call again",
+        )
+        return replace(refusal, request_id=request_id)
+
+
+_CHANGED = {
+    Reason.STATE_MOVED: "what the call works on has moved since it was approved",
+    Reason.TERMS_CHANGED: "the policy says something else of this call than what was approved",
+}
+
+
+def find_approval(call: ProposedCall, facts: Facts, now: Instant) -> Approval | Decision | Asking:
+    """The approval that counts, a refusal, or that people have to be asked."""
+    leaf = call.chain[-1]
+    if call.need.mode is ApprovalMode.NONE or (
+        call.need.mode is ApprovalMode.LEASE and _lease_is_approved(call, facts)
+    ):
+        return Approval(call.need, leaf.lease.approved_by)
+    for row in reversed(_requests(call, facts)):
+        if row.attempt != leaf.lease.attempt or row.revoked or row.held:
+            continue
+        if row.state == RequestState.DENIED:
+            return _approval_denied(row)
+        if row.state == RequestState.PENDING and not now.reached(row.answer_by):
+            return approval_needed(row.request_id)
+        if row.state == RequestState.APPROVED and not now.reached(row.use_by) and _counts(call, facts, row, call.need):
+            return _refuse_unseen(call, facts, now) or _what_changed(call, row) or _approved(call, facts, row)
+    return _refuse_unseen(call, facts, now) or Asking()
+
+
+def _requests(call: ProposedCall, facts: Facts) -> list[RequestRow]:
+    """The requests for exactly this call, oldest first."""
+    rows = facts.find(RequestsOfCall((call.tenant, call.call_digest)))
+    return sorted((row for row in rows if isinstance(row, RequestRow)), key=lambda row: row.recorded)
+
+
+def _lease_is_approved(call: ProposedCall, facts: Facts) -> bool:
+    """Whether people approved the lease in hand, judged by the live policy."""
+    leaf = call.chain[-1]
+    row = facts.get(RequestRow, call.tenant, leaf.lease.request_id)
+    need = lease_need(call.policy_document, leaf.run.route, leaf.lease.allow)
+    return row is not None and need.mode is ApprovalMode.LEASE and _counts(call, facts, row, need)
+
+
+def _counts(call: ProposedCall, facts: Facts, row: RequestRow, need: ApprovalNeed) -> bool:
+    run = call.chain[-1].run
+    return is_approved(facts, call.policy_document, row, need, route=run.route, requested_by=run.requested_by)
+
+
+def _approved(call: ProposedCall, facts: Facts, row: RequestRow) -> Approval:
+    run, effect = call.chain[-1].run, call.need.effect
+    approvers = approvers_of(
+        facts, call.policy_document, row, route=run.route, requested_by=run.requested_by, effect=effect
+    )
+    return Approval(call.need, approvers, row)
+
+
+def _refuse_unseen(call: ProposedCall, facts: Facts, now: Instant) -> Decision | None:
+    """Where the action declares a preview, nobody is asked and nothing starts without a fresh one."""
+    if not call.preview_action:
+        return None
+    if call.preview is None:
+        return preview_needed(call.action, call.preview_action)
+    lease_id = call.chain[-1].lease.lease_id
+    return refuse_preview(facts, call.tenant, call.preview, call.preview_action, lease_id, call.arguments_digest, now)
+
+
+def _what_changed(call: ProposedCall, row: RequestRow) -> Asking | None:
+    """What is not any more as the approved card said it."""
+    bond = bond_of(row)
+    if bond.terms != call.terms:
+        return Asking(reason=Reason.TERMS_CHANGED, over=row)
+    if call.preview is None or bond.preview == call.preview_digest:
+        return None
+    card = call.approved_card if call.approved_card and call.approved_card.request_id == row.request_id else None
+    moved = how_it_moved(card, bond.preview, call.preview.preview, call.preview_digest)
+    return Asking(reason=Reason.STATE_MOVED, over=row, moved=moved)
+
+
+def _approval_denied(row: RequestRow) -> Decision:
+    return deny(
+        Reason.APPROVAL_DENIED,
+        f"{row.request_id} was denied for this attempt",
+        check="an approved request for this call",
+    )
