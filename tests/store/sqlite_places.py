@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from leasehold.store.batches import fresh_control
 from leasehold.store.lane import Backend
-from leasehold.store.migrations import create, fresh_control
+from leasehold.store.migrations import create
 from leasehold.store.protocol import Anchor, Clock
 from leasehold.store.sqlite import SqliteSettings, SqliteStore, open_sqlite
 from leasehold.store.sqlite_batch import SqliteBackend

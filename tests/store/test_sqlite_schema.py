@@ -11,8 +11,9 @@ import pytest
 
 from leasehold.decide.facts import INDEXES, Index
 from leasehold.decide.rows import TABLES, Row
+from leasehold.store.batches import fresh_control
 from leasehold.store.columns import SHAPES
-from leasehold.store.migrations import create, fresh_control
+from leasehold.store.migrations import create
 from leasehold.store.sqlite_connection import Place, connect, create_file
 from leasehold.store.sqlite_rows import INDEX_FILTERS, select_by_index, select_by_key
 

@@ -13,21 +13,17 @@ import apsw
 
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError
-from leasehold.ledger.tree import Frontier
 from leasehold.store.columns import SHAPES
 from leasehold.store.sqlite_connection import Place, transaction, translated
 from leasehold.store.sqlite_rows import upsert
 
-__all__ = ["APPLICATION_ID", "LOG", "SCHEMAS", "check_header", "check_version", "create", "fresh_control", "upgrade"]
+__all__ = ["APPLICATION_ID", "SCHEMAS", "check_header", "check_version", "create", "upgrade"]
 
 APPLICATION_ID = 0x4C656173
 """`Leas` in ASCII."""
 
 SCHEMAS = ("sqlite_schema_1.sql",)
 """What leads from each version to the next, the first from nothing to version 1. Never edited once released."""
-
-LOG = "main"
-"""The one log of a SQLite file."""
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -61,12 +57,6 @@ def _read_header(place: Place) -> bytes:
             return file.xRead(min(_HEADER_BYTES, file.xFileSize()), 0)
         finally:
             file.xClose()
-
-
-def fresh_control(issuer: str) -> ControlRow:
-    """The log's row in a database that nothing has happened to."""
-    frontier = Frontier().to_bytes()
-    return ControlRow(log=LOG, issuer=issuer, epoch=1, policy="", last_time_ms=0, size=0, frontier=frontier)
 
 
 def create(connection: apsw.Connection, place: Place, control: ControlRow) -> None:

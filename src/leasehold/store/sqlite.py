@@ -19,9 +19,10 @@ from leasehold.decide.rows import ControlRow
 from leasehold.errors import LeaseholdError, StoreError
 from leasehold.ledger.tree import Frontier
 from leasehold.store.background import Background
+from leasehold.store.batches import fresh_control
 from leasehold.store.changes import CommitWatch
 from leasehold.store.lane import LARGEST_BATCH, Lane
-from leasehold.store.migrations import check_header, check_version, create, fresh_control, upgrade
+from leasehold.store.migrations import check_header, check_version, create, upgrade
 from leasehold.store.protocol import Anchor, Clock, TreeHead
 from leasehold.store.sqlite_batch import SqliteBackend
 from leasehold.store.sqlite_check import check_anchored, check_state

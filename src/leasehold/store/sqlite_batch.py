@@ -7,21 +7,18 @@ any number of processes may do this on one file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import cast
 
 import apsw
-import msgspec
 
-from leasehold.decide.batch import Batch, decide_batch, effective_now
-from leasehold.decide.facts import INDEXES, Facts, Index, Key, Ref, Step, StepAnswer, key_of
-from leasehold.decide.rows import ControlRow, Row
+from leasehold.decide.batch import Batch, decide_batch
+from leasehold.decide.facts import INDEXES, Step, StepAnswer
+from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, VerificationError
-from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
-from leasehold.model.instant import Instant
+from leasehold.store.batches import Found, Loaded, Needs, bucketed, facts_of, keyed, needs_of, writing_of
 from leasehold.store.columns import SHAPES
 from leasehold.store.lane import RefusedError
-from leasehold.store.migrations import LOG
 from leasehold.store.protocol import Clock
 from leasehold.store.sqlite_connection import Place, in_our_words
 from leasehold.store.sqlite_rows import decoded, insert, keys_json, select_by_index, select_by_key, upsert
@@ -79,79 +76,38 @@ class SqliteBackend:
         self._log_pages = pages
         return apsw.SQLITE_OK
 
-    def _load(self, steps: Sequence[Step[object]]) -> _Loaded:
-        refs: dict[type[Row], dict[Key, Ref]] = {ControlRow: {(LOG,): Ref(ControlRow, (LOG,))}}
-        indexes: dict[type[Index], dict[Key, Index]] = {}
-        for step in steps:
-            for need in step.keys():  # noqa: SIM118 - a step is no mapping
-                if isinstance(need, Ref):
-                    refs.setdefault(need.row_type, {})[need.key] = need
-                else:
-                    indexes.setdefault(type(need), {})[need.bucket] = need
-        rows, indexed = self._read(refs, indexes)
-        control = cast(ControlRow, rows[ControlRow][(LOG,)])
-        now, clock_behind = effective_now(self._clock.now(), Instant(control.last_time_ms))
-        facts = Facts(control, clock_behind=clock_behind)
-        for row_type, wanted in refs.items():
-            found = rows[row_type]
-            for key, ref in wanted.items():
-                facts.load(ref, found.get(key))
-        for index_type, named in indexes.items():
-            for bucket, index in named.items():
-                facts.load_index(index, indexed[index_type].get(bucket, ()))
-        return _Loaded(facts, control, now)
+    def _load(self, steps: Sequence[Step[object]]) -> Loaded:
+        needs = needs_of(steps)
+        return facts_of(needs, self._read(needs), self._clock.now())
 
-    def _read(
-        self, refs: Mapping[type[Row], Mapping[Key, Ref]], indexes: Mapping[type[Index], Mapping[Key, Index]]
-    ) -> tuple[dict[type[Row], dict[Key, Row]], dict[type[Index], dict[Key, list[Row]]]]:
+    def _read(self, needs: Needs) -> Found:
         """The rows of each table by key and of each index by bucket, read with a single statement."""
+        refs, indexes = needs
         queries = [*(_BY_KEY[row_type] for row_type in refs), *(_BY_INDEX[index] for index in indexes)]
         named = [keys_json(keys) for keys in (*refs.values(), *indexes.values())]
         sql = f"SELECT {', '.join(f'({query})' for query in queries)}"
         try:
             texts = iter(cast(tuple[str, ...], self._connection.execute(sql, named).fetchone()))
-            rows = {row_type: _keyed(decoded(SHAPES[row_type], next(texts))) for row_type in refs}
-            indexed = {index: _bucketed(index, decoded(SHAPES[index.ROW], next(texts))) for index in indexes}
+            rows = {row_type: keyed(decoded(SHAPES[row_type], next(texts))) for row_type in refs}
+            indexed = {index: bucketed(index, decoded(SHAPES[index.ROW], next(texts))) for index in indexes}
         except ValueError as error:
             raise RefusedError(f"{self._place}: a row is damaged; run: leasehold db check: {error}") from error
         if not rows[ControlRow]:
             raise StoreError(f"{self._place}: the control row is missing; restore a backup")
-        return rows, indexed
+        return Found(rows, indexed)
 
-    def _apply(self, loaded: _Loaded, batch: Batch) -> None:
-        """Write the last state of each row, the entries, and the log's own row, which goes with every change."""
-        if not batch.rows and not batch.entries:
-            return
-        latest: dict[type[Row], dict[Key, Row]] = {}
-        for row in batch.rows:
-            latest.setdefault(type(row), {})[key_of(row)] = row
-        latest.pop(ControlRow, None)
-        for row_type, rows in latest.items():
-            upsert(self._connection, SHAPES[row_type], rows.values())
-        frontier = self._append(loaded.control, batch.entries)
-        decided = loaded.facts.control
-        is_confirmed = decided.last_time_ms != loaded.control.last_time_ms  # an operator set the recorded time back
-        control = msgspec.structs.replace(
-            decided,
-            last_time_ms=decided.last_time_ms if is_confirmed else int(loaded.now),
-            size=frontier.size,
-            frontier=frontier.to_bytes(),
-        )
-        upsert(self._connection, SHAPES[ControlRow], (control,))
-
-    def _append(self, control: ControlRow, bodies: Sequence[bytes]) -> Frontier:
-        """Write the entries with the hashes they complete, and return the tree's new right edge."""
+    def _apply(self, loaded: Loaded, batch: Batch) -> None:
+        """Write the last state of each row, the entries with their hashes, and the log's own row."""
         try:
-            tree = TreeBuilder(Frontier.from_bytes(control.frontier))
+            writing = writing_of(loaded, batch)
         except VerificationError as error:
             raise StoreError(f"{self._place}: the ledger's right edge is damaged; restore a backup: {error}") from error
-        lines = []
-        for body in bodies:
-            before = len(tree.completed)
-            index = tree.append(leaf_hash(body))
-            lines.append((index, body, b"".join(node.digest for node in tree.completed[before:])))
-        insert(self._connection, "ledger", lines)
-        return tree.frontier()
+        if writing is None:
+            return
+        for row_type, rows in writing.rows.items():
+            upsert(self._connection, SHAPES[row_type], rows)
+        insert(self._connection, "ledger", writing.lines)
+        upsert(self._connection, SHAPES[ControlRow], (writing.control,))
 
     def _check_files(self) -> None:
         if self._files and self._files != _identities(self._place):
@@ -167,25 +123,6 @@ class SqliteBackend:
                 self._connection.execute("ROLLBACK")
         except apsw.Error as error:
             raise StoreError(str(in_our_words(error, self._place))) from error
-
-
-class _Loaded(NamedTuple):
-    facts: Facts
-    control: ControlRow
-    now: Instant
-
-
-def _keyed(rows: list[Row]) -> dict[Key, Row]:
-    return {key_of(row): row for row in rows}
-
-
-def _bucketed(index: type[Index], rows: list[Row]) -> dict[Key, list[Row]]:
-    buckets: dict[Key, list[Row]] = {}
-    for row in rows:
-        bucket = index.bucket_of(row)
-        if bucket is not None:
-            buckets.setdefault(bucket, []).append(row)
-    return buckets
 
 
 def _identities(place: Place) -> tuple[tuple[int, int], ...]:

@@ -18,13 +18,13 @@ import apsw
 import msgspec
 
 from leasehold.decide.rows import ControlRow
-from leasehold.errors import StoreError, VerificationError
-from leasehold.ledger.entry import Entry, EntryKind, decode_entry
+from leasehold.errors import StoreError
+from leasehold.store.projection import project
 from leasehold.store.queries import LedgerLine, LedgerQuery
 from leasehold.store.sqlite_connection import Place, connect, create_file, transaction, translated
 from leasehold.store.sqlite_reading import Readers, read_control, read_lines
 from leasehold.store.sqlite_rows import insert
-from leasehold.store.sqlite_search import TELLING, attribute_text, search_statement
+from leasehold.store.sqlite_search import TELLING, search_statement
 
 __all__ = ["EntryIndex"]
 
@@ -158,44 +158,11 @@ def _found(connection: apsw.Connection, query: LedgerQuery) -> list[int]:
 
 
 def _write(connection: apsw.Connection, issuer: str, lines: Sequence[LedgerLine]) -> None:
-    rows: list[tuple[object, ...]] = []
-    attributes: set[tuple[str, str, int, int]] = set()
-    for line in lines:
-        entry = _entry(line)
-        rows.append(_row(line.index, entry))
-        for name, values in entry.attributes.items():
-            attributes.update((name, attribute_text(value), entry.time_ms, line.index) for value in values)
-    insert(connection, "entries", rows)
-    insert(connection, "attributes", sorted(attributes))
+    entries, attributes = project(lines)
+    insert(connection, "entries", entries)
+    insert(connection, "attributes", attributes)
     last = lines[-1]
     connection.execute("REPLACE INTO projected VALUES (1, ?, ?, ?)", (issuer, last.index + 1, last.leaf))
-
-
-def _entry(line: LedgerLine) -> Entry:
-    """The entry; a damaged one is indexed as saying nothing, and found by `ledger verify`."""
-    try:
-        return decode_entry(line.body)
-    except VerificationError:
-        return _BLANK
-
-
-def _row(index: int, entry: Entry) -> tuple[object, ...]:
-    return (
-        index,
-        entry.time_ms,
-        entry.kind,
-        entry.tenant,
-        entry.requested_by,
-        entry.agent,
-        entry.run,
-        entry.parent_run,
-        entry.lease,
-        entry.capability,
-        entry.action,
-        entry.key,
-        entry.admission,
-        entry.decision,
-    )
 
 
 def _time_of(connection: apsw.Connection, index: int | None) -> tuple[int, int] | None:
@@ -204,6 +171,3 @@ def _time_of(connection: apsw.Connection, index: int | None) -> tuple[int, int] 
         return None
     found = connection.execute("SELECT time_ms FROM entries WHERE idx = ?", (index,)).get
     return (0, index) if found is None else (int(found), index)
-
-
-_BLANK = Entry(kind=EntryKind.AUTHORITY_OPENED)

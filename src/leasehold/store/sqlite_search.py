@@ -5,11 +5,10 @@ Called by `sqlite_index`. SQLite does not know how selective each column is, so 
 
 from __future__ import annotations
 
-import msgspec
-
+from leasehold.store.projection import attribute_text
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
 
-__all__ = ["TELLING", "attribute_text", "search_statement"]
+__all__ = ["TELLING", "search_statement"]
 
 TELLING = """
 WITH RECURSIVE below (run) AS (
@@ -54,11 +53,6 @@ def search_statement(query: LedgerQuery, before: tuple[int, int] | None) -> tupl
     sql = f"SELECT e.idx FROM {source} WHERE {where} ORDER BY {table}.time_ms DESC, {table}.idx DESC LIMIT ?"  # noqa: S608 - own names
     limit = max(0, min(query.limit, MAX_LISTED))
     return sql, [*(value for _, values in conditions for value in values), limit]
-
-
-def attribute_text(value: object) -> str:
-    """The value of an attribute as the index keeps it: JSON text, so that 1, "1" and true differ."""
-    return msgspec.json.encode(value).decode()
 
 
 _Condition = tuple[str, tuple[object, ...]]
