@@ -62,7 +62,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "P12": Requirement("destructive actions need a second human; nobody approves their own request", COVERED),
     "P13": Requirement("budgets per route and per lease", PARTLY),
     "P14": Requirement("writes need an idempotency key", COVERED),
-    "P15": Requirement("kill switches for every scope", PARTLY),
+    "P15": Requirement("kill switches for every scope, and breakers for routes", COVERED),
     "P16": Requirement("break-glass: human only, minutes, loud", PLANNED),
     "P17": Requirement("credentials are scoped, short-lived, revoked at the source", PLANNED),
     "P18": Requirement("secrets never enter context, prompts, logs, errors or receipts", PLANNED),

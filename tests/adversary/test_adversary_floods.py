@@ -9,7 +9,7 @@ from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Call
 from leasehold.model.canonical import encode
 from leasehold.model.decision import Reason
-from stage import GET, UPDATE, Stage
+from stage import GET, UPDATE, Stage, changed
 
 
 @pytest.mark.requirement("L11")
@@ -24,6 +24,28 @@ def test_a_loop_of_ten_thousand_denials_keeps_the_ledger_small(stage: Stage) -> 
     assert stage.authority.engine.store.queries.control().size == 4 + 200 + 1
     stage.authority.runs.end(stage.authority.run(lease.lease.run_id).run, "done")
     assert stage.entries(EntryKind.RUN_FINISHED)[0].detail["denials"] == 10_000
+
+
+@pytest.mark.requirement("L11", "P15")
+@pytest.mark.invariant("I1")
+@pytest.mark.case(73)
+def test_a_breaker_stops_a_loop_of_denials_once_whoever_goes_on() -> None:
+    rule = "breaker = { denials = { percent = 90, of = 50 } }"
+    stage = Stage(changed('ends_on = ["ticket.close"]', f'ends_on = ["ticket.close"]\n{rule}'))
+    leases = [stage.lease(), stage.lease()]
+    before = len(stage.entries())
+    for turn in range(40):
+        for lease in leases:
+            call = stage.call("ticket.update", "X-1", key="a")
+            asked = [stage.door().submit_admit(lease.token_for("ticket"), call) for _ in range(50)]
+            reasons = {future.exception().decision.reason for future in asked}
+            assert reasons == (
+                {Reason.OUT_OF_RANGE, Reason.HELD} if turn == 0 and lease is leases[0] else {Reason.HELD}
+            )
+    alarms = [entry for entry in stage.entries(EntryKind.HELD) if entry.detail["alarm"] == "breaker"]
+    assert len(alarms) == 1
+    assert len(stage.entries()) - before == 2 * (200 + 1) + 1  # each run's list of denials, its count, and one alarm
+    stage.close()
 
 
 @pytest.mark.requirement("L11")

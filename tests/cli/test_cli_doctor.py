@@ -188,3 +188,20 @@ def test_a_rule_that_is_approved_out_of_habit_is_listed(healthy: Terminal) -> No
     total, rule, ben = healthy.json("request", "load", "--since", "today")
     assert (total["asked"], rule["is_rubber_stamp"], ben["subject"]) == (20, True, "user:ben")
     assert healthy.json("request", "load", "--since", "2030-01-01")[0]["asked"] == 0
+
+
+@pytest.mark.requirement("P15")
+def test_a_breaker_that_tripped_is_found_until_it_is_lifted(healthy: Terminal) -> None:
+    rule = "breaker = { errors = { percent = 100, of = 1 } }"
+    text = healthy.policy.read_text()
+    healthy.policy.write_text(text.replace('[routes."support"]', f'[routes."support"]\n{rule}'))
+    healthy.run("policy", "accept", "--digest", healthy.json("policy", "diff")["after"].partition(":")[2])
+    healthy.run("exec", "--lease", healthy.lease(), "ticket.get", "--ticket_id", "T-1", "--", "false", code=1)
+    found = {entry["code"]: entry for entry in healthy.json("doctor")["findings"]}["breaker-tripped"]
+    assert found["what"] == (
+        "route:support is held in acme by routes.support.breaker.errors: "
+        "1 of the last 1 settled calls failed or ended unknown"
+    )
+    assert "rule:routes.support.breaker.errors" in healthy.run("stops").stdout
+    healthy.run(*found["remedy"].replace("PERSON", "user:eva").replace("...", "fine").split()[1:])
+    assert "breaker-tripped" not in codes(healthy)

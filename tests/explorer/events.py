@@ -15,7 +15,7 @@ from leasehold.decide.govern import AcceptPolicy, ConfirmClock, RemovePerson
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard
 from leasehold.decide.retry import Retry
-from leasehold.decide.rows import RunRow
+from leasehold.decide.rows import RunRow, StopRow
 from leasehold.decide.settle import Settle
 from leasehold.decide.stop import Lift, Stop
 from leasehold.model.call import Outcome, OutcomeStatus
@@ -103,6 +103,16 @@ def lifts(scope: str) -> Event:
         ),
         after=(f"hold {scope}",),
     )
+
+
+def lifts_breaker() -> Event:
+    """Eva lifts what a breaker holds."""
+
+    def build(world: World, rules: Policy) -> Step[object] | None:
+        hold = world.row(StopRow, "acme", "route:work", "hold")
+        return lifts("route:work").build(world, rules) if isinstance(hold, StopRow) and hold.is_active else None
+
+    return Event("lift the breaker", build)
 
 
 def finishes(run: str = RUN) -> Event:

@@ -17,8 +17,10 @@ from explorer.scenario import Scenario
 from explorer.worlds import (
     ANEW,
     APPROVED_ONCE,
+    BREAKER,
     CALL_APPROVAL,
     CLOCK,
+    DENIALS,
     ENDING,
     FROZEN,
     KEYS,
@@ -43,6 +45,7 @@ from leasehold.decide import (
     answer,
     approvals,
     batch,
+    breaker,
     call_approval,
     call_request,
     chain,
@@ -54,9 +57,10 @@ from leasehold.decide.admit import Admit
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard
-from leasehold.decide.rows import KeyRow, RequestRow, StopRow
+from leasehold.decide.rows import BreakerRow, KeyRow, RequestRow, StopRow
+from leasehold.decide.settle import ConcludeUnknown, Settle
 from leasehold.decide.start import Start
-from leasehold.decide.stop import Stop
+from leasehold.decide.stop import Lift, Stop
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import CallState
 from leasehold.model.decision import allow
@@ -270,6 +274,19 @@ def _longer(patch: pytest.MonkeyPatch) -> None:
     )(patch)
 
 
+def _uncounted(*_: Any, **__: Any) -> Changes:
+    return Changes()
+
+
+def _only_denials(*given: Any, is_bad: bool) -> Changes:
+    return breaker.count(*given, is_bad=is_bad) if is_bad else Changes()
+
+
+def _all_bad(patch: pytest.MonkeyPatch) -> None:
+    original = breaker.count
+    patch.setattr(settle, "count", lambda *given, **named: original(*given, **{**named, "is_bad": True}))
+
+
 def _unnumbered_policy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stop, "policy", None)
 
@@ -327,6 +344,39 @@ MUTANTS = (
         "a person who leaves leaves their runs",
         _rows(Offboard, lambda row: None if isinstance(row, StopRow) else row),
         (LEAVER,),
+        ("I1",),
+    ),
+    Mutant("a breaker does not count", lambda patch: patch.setattr(settle, "count", _uncounted), (BREAKER,), ("I1",)),
+    Mutant(
+        "a breaker holds nothing",
+        _rows(Settle, lambda row: None if isinstance(row, StopRow) else row),
+        (BREAKER,),
+        ("I1",),
+    ),
+    Mutant("a breaker takes every call for a bad one", _all_bad, (BREAKER,), ("I1",)),
+    Mutant(
+        "a breaker lists no calls",
+        lambda patch: patch.setattr(breaker, "calls_in_flight", lambda *_: ((), ())),
+        (BREAKER,),
+        ("I1",),
+    ),
+    Mutant(
+        "an unknown call is no failure",
+        _rows(ConcludeUnknown, lambda row: None if isinstance(row, BreakerRow | StopRow) else row),
+        (BREAKER,),
+        ("I1",),
+    ),
+    Mutant(
+        "lifting keeps the count",
+        _rows(Lift, lambda row: None if isinstance(row, BreakerRow) else row),
+        (BREAKER,),
+        ("I1",),
+    ),
+    Mutant("denials are not counted", lambda patch: patch.setattr(admit, "count", _uncounted), (DENIALS,), ("I1",)),
+    Mutant(
+        "calls that were admitted are not counted",
+        lambda patch: patch.setattr(admit, "count", _only_denials),
+        (DENIALS,),
         ("I1",),
     ),
     Mutant(

@@ -12,6 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from explorer.breaking import check_breaker, count_for_breaker
 from explorer.invariants import (
     check_admitted,
     check_answer,
@@ -71,12 +72,12 @@ def questions(scenario: Scenario, world: World) -> list[Move]:
         if slot.phase is Phase.RUNNING or (slot.phase is Phase.GONE and scenario.late and _has_run(world, index)):
             moves += [_settle(world, scenario, index, outcome) for outcome in script.outcomes]
     if is_the_end(world):  # whatever is left is settled and written off in one order, since all orders come to the same
-        return [*(move for move in moves if isinstance(move.step, Settle)), *_sweep(world)][:1]
+        return [*(move for move in moves if isinstance(move.step, Settle)), *_sweep(scenario, world)][:1]
     for event in scenario.events:
         may_happen = event.name not in world.used and set(event.after) <= world.used
         if may_happen and (built := event.build(world, policy)) is not None:
             moves.append(Move(event.name, built, event=event))
-    moves += _sweep(world)
+    moves += _sweep(scenario, world)
     return moves
 
 
@@ -100,15 +101,18 @@ def _settle(world: World, scenario: Scenario, index: int, outcome: str) -> Move:
         no_effect=outcome == "no_effect",
         cost=dict(script.cost) if is_spent else {},
     )
-    step = Settle(admission=admission, outcome=reported, tool="desk", environment="prod")
+    breaker = scenario.policy_of(world).breaker("work")
+    step = Settle(admission=admission, outcome=reported, tool="desk", environment="prod", breaker=breaker)
     return Move(f"settle {script.name} {outcome}", step, index)
 
 
-def _sweep(world: World) -> Iterator[Move]:
+def _sweep(scenario: Scenario, world: World) -> Iterator[Move]:
+    breaker = scenario.policy_of(world).breaker("work")
     now = Instant(world.database_ms)
     for row in world.rows.values():
         if isinstance(row, CallRow) and row.state == CallState.ADMITTED and now.reached(row.finish_by):
-            yield Move(f"sweep {row.admission_id[-2:]}", ConcludeUnknown(admission=admission_of(row.body)))
+            step = ConcludeUnknown(admission=admission_of(row.body), breaker=breaker)
+            yield Move(f"sweep {row.admission_id[-2:]}", step)
 
 
 def happenings(scenario: Scenario, world: World) -> Iterator[tuple[str, Callable[[], World]]]:
@@ -186,8 +190,10 @@ def play(scenario: Scenario, world: World, moves: Sequence[Move], *, is_lost: bo
         earlier = submit(world, [each.step for each in moves[:position]]).world if position else world
         as_decided = replace(earlier, ghosts=after.ghosts)
         after = _observe(scenario, as_decided, after, move, answer)
+        after = count_for_breaker(scenario, as_decided, after, move.step, answer)
         after = _hear(after, move, answer, is_lost=is_lost)
     check_money(after)
+    check_breaker(scenario, after)
     return after, labels
 
 

@@ -137,8 +137,9 @@ class Scenario:
 
     `losses` lets answers get lost, `crashes` guards die, `late` dead guards come back and settle, `pairs` two questions
     arrive in one batch. With `skew_ms` the database's clock may jump by so much, with `backups` the database may be
-    copied. Nothing may be admitted from the first of `closed_ms` until the second. `goals` are labels that the search
-    must come across, so that no world is explored in vain.
+    copied. Nothing may be admitted from the first of `closed_ms` until the second. `breaker` says what the route's
+    breaker counts (errors or denials), how many are too many, and of how many. `goals` are labels that the search must
+    come across, so that no world is explored in vain.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Scenario:
     backups: bool = False
     skew_ms: int = 0
     closed_ms: tuple[int, int] = (0, 0)
+    breaker: tuple[str, int, int] | None = None
     goals: frozenset[str] = frozenset()
     states: int = 0
 

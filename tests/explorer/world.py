@@ -90,7 +90,9 @@ class Ghosts(msgspec.Struct, frozen=True):
     `intents` are (admission, action, arguments digest) of committed ledger entries; `words` the accepted (request,
     person, verdict); `shown` what call each call request was made for; `over` what was answered to be at an end:
     run, request and attempt names; `endings` which request an admission ends; `overruns` the (account, unit) pairs
-    whose overrun was reported; `removed` the people whose key was taken away; `left` those who were let go.
+    whose overrun was reported; `removed` the people whose key was taken away; `left` those who were let go;
+    `went` how the newest calls went that the breaker of a scenario counts, true where it speaks against the route, and
+    `is_tripped` whether they were too many and nobody has lifted the hold since.
     """
 
     intents: frozenset[tuple[str, str, str]] = frozenset()
@@ -103,6 +105,8 @@ class Ghosts(msgspec.Struct, frozen=True):
     overruns: frozenset[tuple[str, str]] = frozenset()
     removed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
+    went: tuple[bool, ...] = ()
+    is_tripped: bool = False
 
 
 class World(msgspec.Struct, frozen=True):

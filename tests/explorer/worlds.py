@@ -19,6 +19,7 @@ from explorer.events import (
     ends_lease,
     finishes,
     lifts,
+    lifts_breaker,
     offboards,
     removes,
     retires,
@@ -415,6 +416,42 @@ LEAVER = Scenario(
 )
 
 
+BREAKER = Scenario(
+    name="a breaker on errors",
+    policies=(policy(FREE + "breaker = { errors = { percent = 60, of = 3 } }"),),
+    people=(EVA,),
+    setup=set_up(),
+    scripts=(
+        Script("A", key="a", outcomes=("failed",)),
+        Script("B", key="b", outcomes=("done", "failed")),
+        Script("C", key="c", outcomes=("failed",)),
+    ),
+    events=(lifts_breaker(),),
+    ticks_ms=(12_000,),
+    crashes=True,
+    breaker=("errors", 2, 3),
+    goals=frozenset({"admit C: held", "settle C failed: ok", "lift the breaker: ok", "admit C: ok"}),
+    states=1000,
+)
+
+DENIALS = Scenario(
+    name="a breaker on denials",
+    policies=(policy(FREE + "breaker = { denials = { percent = 60, of = 3 } }"),),
+    people=(EVA,),
+    setup=set_up(),
+    scripts=(
+        Script("A", key="a"),
+        Script("B", key="b", ticket="T-2"),
+        Script("X", key="x", ticket="X-1", refused_by=frozenset({0})),
+    ),
+    events=(lifts_breaker(),),
+    pairs=True,
+    breaker=("denials", 2, 3),
+    goals=frozenset({"admit X: out_of_range", "admit X: held", "admit A: held", "lift the breaker: ok"}),
+    states=300,
+)
+
+
 # One world for every scope, stopped and lifted at every moment of the root's call and of a child's
 
 
@@ -503,6 +540,8 @@ WORLDS = (
     SUBCALL,
     TENANTS,
     LEAVER,
+    BREAKER,
+    DENIALS,
     *ANEW,
     *STOPS,
 )

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from leasehold.model.budget import MICROS
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import ANY, Attributes, Constraint, Grant, Grants, OneOf, Prefix, Range
-from leasehold.policy.document import ActionRule, Delegation, Policy, Power, RolePowers, Route
+from leasehold.policy.document import ActionRule, Breaker, Delegation, Policy, Power, Rate, RolePowers, Route
 from leasehold.policy.evaluate import implied
 from leasehold.policy.load import Source, load_policy
 
@@ -54,6 +54,7 @@ budget = { calls = 25, tool_seconds = 60, usd = "1.00" }
 run_ttl = "30m"
 ends_on = ["ticket.close"]
 delegation = { depth = 1, children = 2, actions = ["ticket.update"] }
+breaker = { errors = { percent = 50, of = 20 } }
 
 [routes."db/migrate"]
 for = { agents = ["migrator"], tenants = ["acme"], environments = ["prod"] }
@@ -117,6 +118,7 @@ TERMS: tuple[dict[str, Any], ...] = tuple(
         "answer_within_seconds": 60 * size,
         "ttl_seconds": 100 * size,
         "run_ttl_seconds": 1000 * size,
+        "breaker": None if size == 1 else Breaker(errors=Rate(percent=50, of=size), denials=Rate(percent=size, of=9)),
         "budget": {"calls": size * MICROS, "tool_seconds": MICROS, "usd": 9 - size},
     }
     for size in (1, 2, 3)

@@ -22,6 +22,7 @@ def test_equal_policies_do_not_differ() -> None:
     assert diff(OLD, load("# only a comment\n" + EXAMPLE)) == []
 
 
+BREAKER = "breaker = { errors = { percent = 50, of = 20 } }"
 SUPPORT, DEPLOY, MIGRATE = "support/close", "ci/deploy", "db/migrate"
 CREATE = "deploy.prod.release:create"
 EDITS = {
@@ -68,6 +69,27 @@ EDITS = {
         (MIGRATE, "", "approvers", "", "oncall", True),
     ),
     "an ending": ('ends_on = ["ticket.close"]\n', "", (SUPPORT, "", "ends_on", "ticket.close", "", True)),
+    "a breaker taken out": (f"{BREAKER}\n", "", (SUPPORT, "", "breaker.errors", "50% of 20", "", True)),
+    "a breaker with a rate more": (
+        BREAKER,
+        BREAKER.replace("} }", "}, denials = { percent = 80, of = 50 } }"),
+        (SUPPORT, "", "breaker.denials", "", "80% of 50", False),
+    ),
+    "a breaker that bears more": (
+        "percent = 50, of = 20",
+        "percent = 55, of = 20",
+        (SUPPORT, "", "breaker.errors", "50% of 20", "55% of 20", True),
+    ),
+    "a breaker that looks back less far": (
+        "percent = 50, of = 20",
+        "percent = 100, of = 10",
+        (SUPPORT, "", "breaker.errors", "50% of 20", "100% of 10", True),
+    ),
+    "a breaker that looks back further": (
+        "percent = 50, of = 20",
+        "percent = 25, of = 40",
+        (SUPPORT, "", "breaker.errors", "50% of 20", "25% of 40", False),
+    ),
     "depth": ("depth = 1", "depth = 2", (SUPPORT, "", "delegation.depth", "1", "2", True)),
     "children": ("children = 2", "children = 1", (SUPPORT, "", "delegation.children", "2", "1", False)),
     "an agent": ('["migrator"]', '["migrator", "bot"]', (MIGRATE, "", "for.agents", "", "bot", True)),

@@ -13,7 +13,7 @@ from leasehold.errors import ConfigError, InvalidError
 from leasehold.model.budget import MICROS
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.policy.cases import run_tests
-from leasehold.policy.document import Policy, Power
+from leasehold.policy.document import Breaker, Policy, Power, Rate
 from leasehold.policy.lines import key_lines
 from leasehold.policy.load import Source, load_policy
 
@@ -47,6 +47,7 @@ def test_a_route_says_all_that_its_table_says() -> None:
     assert route.approve == {"ticket.update": ApprovalMode.NONE, "ticket.close": ApprovalMode.CALL}
     assert (route.delegation.depth, route.delegation.children) == (1, 2)
     assert route.delegation.actions == ("ticket.update",)
+    assert route.breaker == Breaker(errors=Rate(percent=50, of=20))
     assert route.ends_on == ("ticket.close",)
 
 
@@ -55,6 +56,7 @@ def test_what_a_route_does_not_say_is_finite_and_delegates_nothing() -> None:
     route = load(EXAMPLE).routes["ci/deploy"]
     assert route.budget == {"calls": 100 * MICROS, "tool_seconds": 600 * MICROS}
     assert (route.delegation.depth, route.delegation.children, route.delegation.actions) == (0, 0, ())
+    assert route.breaker is None
 
 
 def test_defaults_reach_every_route_that_does_not_say_otherwise() -> None:
@@ -66,6 +68,16 @@ def test_defaults_reach_every_route_that_does_not_say_otherwise() -> None:
     assert route.budget == {"calls": 7 * MICROS, "tool_seconds": 600 * MICROS}
     assert (route.answer_within_seconds, route.ttl_seconds, route.run_ttl_seconds) == (7200, 60, 3600)
     assert policy.defaults.timeout_seconds == 5
+
+
+@pytest.mark.requirement("P15")
+@pytest.mark.parametrize(
+    ("percent", "of", "limit"), [(50, 20, 10), (50, 5, 3), (1, 1, 1), (100, 200, 200), (1, 200, 2)]
+)
+def test_a_rate_is_reached_by_the_first_whole_number_of_calls_that_is_no_less(
+    percent: int, of: int, limit: int
+) -> None:
+    assert Rate(percent=percent, of=of).limit == limit
 
 
 @pytest.mark.requirement("L3")

@@ -162,7 +162,7 @@ class EmbeddedDoor:
             digester = self._engine.digester(admission.tenant)
             outcome = replace(outcome, result_digest=digester.digest("result", outcome.result_digest.encode()))
         step = Settle(admission=admission, outcome=outcome, tool=self._tool, environment=self._environment)
-        return lambda _: step
+        return lambda policy: replace(step, breaker=policy.breaker(admission.route))
 
     def _verify(self, token: str) -> VerifiedToken:
         """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides.

@@ -80,8 +80,10 @@ class Sweep:
         return found
 
     def _conclude(self, call: CallRow) -> Future[object]:
-        step = ConcludeUnknown(admission=decode_admission(call.body))
-        return self._engine.submit(lambda _: step)
+        admission = decode_admission(call.body)
+        return self._engine.submit(
+            lambda policy: ConcludeUnknown(admission=admission, breaker=policy.breaker(admission.route))
+        )
 
     def _close(self, row: RequestRow) -> Future[object]:
         run, request = self._engine.run(row.tenant, row.run_id), self._engine.request(row.tenant, row.request_id)

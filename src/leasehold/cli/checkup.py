@@ -14,7 +14,8 @@ import msgspec
 
 from leasehold.cli.policy import lax_words
 from leasehold.config import Anchor, StateFiles, read_key_ring, weak_modes
-from leasehold.decide.rows import ControlRow
+from leasehold.decide.breaker import BY_RULE
+from leasehold.decide.rows import ControlRow, StopRow
 from leasehold.errors import ConfigError
 from leasehold.ledger.load import Load
 from leasehold.model.instant import Instant
@@ -30,6 +31,7 @@ __all__ = [
     "check_account",
     "check_anchor",
     "check_approvers",
+    "check_breakers",
     "check_clock",
     "check_keys",
     "check_load",
@@ -128,6 +130,19 @@ def check_anchor(anchor: Anchor | None, control: ControlRow) -> Iterator[Finding
             why="the newest entries could be rolled back unseen",
             remedy="the process that writes brings it up to date; if none runs, any command that opens the state does",
         )
+
+
+def check_breakers(stops: Collection[StopRow]) -> Iterator[Finding]:
+    """Routes that a breaker holds."""
+    for stop in stops:
+        if stop.is_active and stop.by.startswith(BY_RULE):
+            yield Finding(
+                code="breaker-tripped",
+                severity=Severity.WARNING,
+                what=f"{stop.scope} is held in {stop.tenant} by {stop.by.removeprefix(BY_RULE)}: {stop.reason}",
+                why="nothing starts there until a person has looked and lifts it",
+                remedy=f"leasehold lift {stop.scope} --tenant {stop.tenant} --as PERSON --reason ...",
+            )
 
 
 def check_clock(control: ControlRow, now: Instant) -> Iterator[Finding]:

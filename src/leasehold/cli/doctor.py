@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from leasehold.cli.checkup import (
     check_account,
     check_anchor,
     check_approvers,
+    check_breakers,
     check_clock,
     check_keys,
     check_load,
@@ -26,7 +28,7 @@ from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
 from leasehold.decide.lifecycles import PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, StopRow
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.ledger.load import Load
 from leasehold.model.instant import Instant
@@ -61,7 +63,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     except ConfigError as error:
         yield _broken("policy-unusable", error, "nothing can be opened with it", "leasehold policy check")
     directory = _directory(session, policy)
-    control, with_keys = None, frozenset[str]()
+    found: _Found | None = None
     if directory is not None and directory.exists():
         files = StateFiles(directory)
         try:
@@ -70,30 +72,42 @@ def _examine(session: Session) -> Iterator[Finding]:
             if files.database.exists():
                 yield from check_keys(files)
                 now = session.around.system.now()
-                control, with_keys, load = _look(files, now)
-                yield from check_anchor(read_anchor(files.anchor), control)
-                yield from check_clock(control, now)
-                yield from check_load(load)
+                found = _look(files, now)
+                yield from check_anchor(read_anchor(files.anchor), found.control)
+                yield from check_clock(found.control, now)
+                yield from check_breakers(found.stops)
+                yield from check_load(found.load)
         except (LeaseholdError, OSError) as error:
             yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
     if policy is not None:
-        yield from check_policy(policy, control.policy if control else "")
-        if control is not None:
-            yield from check_approvers(policy, with_keys)
+        yield from check_policy(policy, found.control.policy if found else "")
+        if found is not None:
+            yield from check_approvers(policy, found.with_keys)
 
 
 def _directory(session: Session, policy: Policy | None) -> Path | None:
     return session.directory() if session.state is not None or policy is not None else None
 
 
-def _look(files: StateFiles, now: Instant) -> tuple[ControlRow, frozenset[str], Load]:
-    """The log's row, who has a key, and what people were asked of late; from a database that may be in use."""
+@dataclass(frozen=True)
+class _Found:
+    """What a database says: its log's row, who has a key, which stops there are, what people were asked of late."""
+
+    control: ControlRow
+    with_keys: frozenset[str]
+    stops: tuple[StopRow, ...]
+    load: Load
+
+
+def _look(files: StateFiles, now: Instant) -> _Found:
+    """Read a database that may be in use."""
     reader = open_read_only(files.database)
     try:
         queries = reader.queries
         with_keys = frozenset(row.person for row in queries.people([AUTHORITY_WIDE]) if row.state == PersonState.ACTIVE)
         load = read_load(queries, since=Instant(max(0, int(now) - _LOAD_WINDOW_MS)), until=now)
-        return queries.control(), with_keys, load
+        stops = queries.stops([AUTHORITY_WIDE, *queries.tenants()])
+        return _Found(control=queries.control(), with_keys=with_keys, stops=stops, load=load)
     finally:
         reader.close()
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from leasehold.decide.accounts import account_needs, reserve
 from leasehold.decide.approvals import approver_needs
 from leasehold.decide.batch import CLOCK_BEHIND
+from leasehold.decide.breaker import BreakerPlace, Counted, breaker_needs, count, speaks_against
 from leasehold.decide.call_approval import Approval, Asking, find_approval
 from leasehold.decide.call_request import ProposedCall, exact_grant
 from leasehold.decide.chain import Chain, chain_needs, refuse_chain
@@ -117,9 +118,23 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             needs.append(Ref(CallRow, (tenant, self.call.preview.admission_id)))
         if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
-        return needs
+        return [*needs, *breaker_needs(self._breaker, Counted.ASKED)] if self._breaker.breaker else needs
+
+    @cached_property
+    def _breaker(self) -> BreakerPlace:
+        """What counts the denials of this route in this tenant, if the route declares it."""
+        route = self.chain[-1].run.route
+        return BreakerPlace(tenant=self.tenant, route=route, breaker=self.policy_document.breaker(route))
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
+        answer, changes = self._decide(facts, now)
+        is_counted = changes.rows and (answer.value is not None or speaks_against(answer.decision))
+        if not is_counted or not self._breaker.breaker:
+            return answer, changes
+        counted = count(facts, now, self._breaker, Counted.ASKED, is_bad=answer.value is None)
+        return answer, Changes(rows=(*changes.rows, *counted.rows), entries=(*changes.entries, *counted.entries))
+
+    def _decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Admission], Changes]:
         earlier = facts.get(CallRow, self.tenant, self.call.admission_id)
         if earlier is not None:
             return self._answer_again(facts, earlier, now)

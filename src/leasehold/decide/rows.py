@@ -15,6 +15,7 @@ __all__ = [
     "AUTHORITY_WIDE",
     "TABLES",
     "AccountRow",
+    "BreakerRow",
     "CallRow",
     "CardRow",
     "ControlRow",
@@ -217,6 +218,22 @@ class StopRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     reason: str
 
 
+class BreakerRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """How the newest calls of one route in one tenant went, the newest last: `1` speaks against it, `0` does not.
+
+    `settled` are ended calls, `asked` those that were asked for. Only of routes that declare a breaker.
+    """
+
+    TABLE: ClassVar[str] = "breakers"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "route")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    route: str
+    settled: str
+    asked: str
+
+
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The public half of a person's key; empty where somebody left who never had one."""
 
@@ -242,6 +259,7 @@ Row: TypeAlias = (
     | CallRow
     | KeyRow
     | StopRow
+    | BreakerRow
     | PersonRow
 )
 
@@ -256,5 +274,6 @@ TABLES: tuple[type[Row], ...] = (
     CallRow,
     KeyRow,
     StopRow,
+    BreakerRow,
     PersonRow,
 )

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.decide.accounts import account_needs, settle_accounts
+from leasehold.decide.breaker import BreakerPlace, Counted, breaker_needs, count
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import CALL_TABLE, REQUEST_TABLE, CallEvent, RequestEvent, advance
 from leasehold.decide.rows import CallRow, KeyRow, RequestRow, Row
@@ -22,6 +23,7 @@ from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.grant import split_action
 from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState
+from leasehold.policy.document import Breaker
 
 __all__ = ["ConcludeUnknown", "Settle", "actual_cost"]
 
@@ -33,18 +35,22 @@ _EVENTS = {
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True):
-    """Record a guard's outcome. Only the door that admitted may: `tool` and `environment` are those it proved to be."""
+    """Record a guard's outcome. Only the door that admitted may: `tool` and `environment` are those it proved to be.
+
+    `breaker` is what the route declares by the policy of the moment; a settle is not built again for a newer one.
+    """
 
     admission: Admission
     outcome: Outcome
     tool: str
     environment: str
+    breaker: Breaker | None = None
 
     policy: None = None
     needs_clock: bool = False
 
     def keys(self) -> Sequence[Need]:
-        return _needs(self.admission, self.outcome.cost)
+        return _needs(self.admission, self.outcome.cost, self.breaker)
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Settlement], Changes]:
         row = facts.get(CallRow, self.admission.tenant, self.admission.admission_id)
@@ -56,7 +62,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
             return self._late()
         if state is not CallState.ADMITTED:
             return self._again(state), Changes()
-        return self._settled(facts, row, state)
+        return self._settled(facts, row, state, now)
 
     def _refuse_door(self, row: CallRow | None) -> Decision | None:
         if row is None:
@@ -88,7 +94,9 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
         )
         return StepAnswer(allow(), settlement), Changes(entries=(entry,))
 
-    def _settled(self, facts: Facts, row: CallRow, state: CallState) -> tuple[StepAnswer[Settlement], Changes]:
+    def _settled(
+        self, facts: Facts, row: CallRow, state: CallState, now: Instant
+    ) -> tuple[StepAnswer[Settlement], Changes]:
         after = advance(CALL_TABLE, state, _EVENTS[self.outcome.status])
         settlement = self._settlement(after)
         actual, overrun = settlement.charged, settlement.overrun
@@ -105,8 +113,12 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
         entry = _entry(
             EntryKind.CALL_SETTLED, self.admission, outcome=after, reported=self.outcome, cost=actual, overrun=overrun
         )
-        entries = (entry, *_completions(self.admission, requests))
-        return StepAnswer(allow(), settlement), Changes(rows=rows, entries=entries)
+        counted = Changes()
+        if after is not CallState.NOT_STARTED:
+            counted = _count(facts, now, self.admission, self.breaker, after)
+        return StepAnswer(allow(), settlement), Changes(
+            rows=(*rows, *counted.rows), entries=(entry, *_completions(self.admission, requests), *counted.entries)
+        )
 
     def _settlement(self, after: CallState) -> Settlement:
         """What the outcome comes to: nothing for what never started, else the actual cost and the units over it."""
@@ -121,12 +133,13 @@ class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody settled a call by its `finish_by`: it may have happened, so its charge stays. Submitted by the sweep."""
 
     admission: Admission
+    breaker: Breaker | None = None
 
     policy: None = None
     needs_clock: bool = True
 
     def keys(self) -> Sequence[Need]:
-        return _needs(self.admission, {})
+        return _needs(self.admission, {}, self.breaker)
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[bool], Changes]:
         row = facts.get(CallRow, self.admission.tenant, self.admission.admission_id)
@@ -140,11 +153,13 @@ class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
             *_close_key(facts, self.admission, after),
             *requests,
         )
+        counted = _count(facts, now, self.admission, self.breaker, after)
         entries = (
             _entry(EntryKind.CALL_UNKNOWN, self.admission, outcome=after),
             *_completions(self.admission, requests),
+            *counted.entries,
         )
-        return StepAnswer(allow(), True), Changes(rows=rows, entries=entries)
+        return StepAnswer(allow(), True), Changes(rows=(*rows, *counted.rows), entries=entries)
 
 
 def actual_cost(admission: Admission, outcome: Outcome) -> dict[str, int]:
@@ -156,7 +171,17 @@ def actual_cost(admission: Admission, outcome: Outcome) -> dict[str, int]:
     return actual
 
 
-def _needs(admission: Admission, cost: Mapping[str, int]) -> list[Need]:
+def _place(admission: Admission, breaker: Breaker | None) -> BreakerPlace:
+    return BreakerPlace(tenant=admission.tenant, route=admission.route, breaker=breaker)
+
+
+def _count(facts: Facts, now: Instant, admission: Admission, breaker: Breaker | None, after: CallState) -> Changes:
+    """What the end of a call means for its route's breaker: failed and unknown speak against it."""
+    place, is_bad = _place(admission, breaker), after is not CallState.DONE
+    return count(facts, now, place, Counted.SETTLED, is_bad=is_bad, ended=admission.admission_id)
+
+
+def _needs(admission: Admission, cost: Mapping[str, int], breaker: Breaker | None) -> list[Need]:
     tenant = admission.tenant
     units = {*admission.reserved, *cost, CALLS, TOOL_SECONDS}
     needs: list[Need] = [Ref(CallRow, (tenant, admission.admission_id))]
@@ -167,7 +192,7 @@ def _needs(admission: Admission, cost: Mapping[str, int]) -> list[Need]:
     if admission.approval is not None:
         requests.add(admission.approval)
     needs += [Ref(RequestRow, (tenant, request_id)) for request_id in sorted(requests)]
-    return needs
+    return [*needs, *breaker_needs(_place(admission, breaker), Counted.SETTLED)] if breaker is not None else needs
 
 
 def _close_key(facts: Facts, admission: Admission, after: CallState) -> list[Row]:

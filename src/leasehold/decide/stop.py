@@ -12,11 +12,11 @@ from typing import TypeAlias, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from leasehold.decide.documents import decode_admission
+from leasehold.decide.breaker import reset_breaker, reset_needs
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
+from leasehold.decide.in_flight import calls_in_flight
 from leasehold.decide.lifecycles import PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
-from leasehold.errors import StoreError
+from leasehold.decide.rows import AUTHORITY_WIDE, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -80,18 +80,9 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         return StepAnswer(allow(), stopped), Changes(rows=(row,), entries=(entry,))
 
     def stopped(self, facts: Facts) -> Stopped:
-        """What is in flight. A damaged row keeps nobody from stopping; it is named instead."""
-        in_flight: list[Admission] = []
-        unreadable: list[str] = []
-        for row in [row for row in facts.find(self._open_calls()) if isinstance(row, CallRow)]:
-            try:
-                call = decode_admission(row.body)
-            except StoreError:
-                unreadable.append(row.admission_id)
-                continue
-            if covers(self.policy_document, self.scope, call):
-                in_flight.append(call)
-        return Stopped(self.scope, tuple(in_flight), tuple(unreadable))
+        """What is in flight."""
+        found = calls_in_flight(facts, self._open_calls(), lambda call: covers(self.policy_document, self.scope, call))
+        return Stopped(self.scope, *found)
 
     def _open_calls(self) -> Index:
         return OpenCalls((self.tenant,)) if self.tenant else AllOpenCalls(())
@@ -116,7 +107,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lift(msgspec.Struct, frozen=True, kw_only=True):
-    """Lift a hold. A person with the power to lift must ask, with their key; a revoke is for ever."""
+    """Lift a hold, a person's or a breaker's. A person with the power to lift must ask, with their key; a revoke is for
+    ever."""
 
     policy_document: Policy
     tenant: str
@@ -134,7 +126,11 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
     def keys(self) -> Sequence[Need]:
-        return [_target(self.tenant, self.scope, StopKind.HOLD), Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+        return [
+            _target(self.tenant, self.scope, StopKind.HOLD),
+            Ref(PersonRow, (AUTHORITY_WIDE, self.person)),
+            *reset_needs(self.tenant, self.scope),
+        ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Scope], Changes]:
         target = _target(self.tenant, self.scope, StopKind.HOLD)
@@ -148,7 +144,8 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
         else:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not held")), Changes()
         entry = _stop_entry(EntryKind.LIFTED, lifted, self.scope, self.person, self.reason, None)
-        return StepAnswer(allow(), self.scope), Changes(rows=(lifted,), entries=(entry,))
+        reset = reset_breaker(facts, self.tenant, self.scope)
+        return StepAnswer(allow(), self.scope), Changes(rows=(lifted, *reset), entries=(entry,))
 
     def _refuse_person(self, row: PersonRow | None) -> Decision | None:
         if row is None or row.state != PersonState.ACTIVE or row.public_key != self.public_key:

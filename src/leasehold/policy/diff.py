@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
-from leasehold.policy.document import EVERYONE, ActionRule, Policy, Route
+from leasehold.policy.document import EVERYONE, ActionRule, Policy, Rate, Route
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
@@ -272,6 +272,12 @@ def _only_for(actions: Iterable[str]) -> str:
     return "".join(f" for {name}" for name in actions)
 
 
+def _rate(subject: str, before: Rate | None, after: Rate | None) -> Iterator[Change]:
+    """A breaker's rate is laxer if it needs more bad calls, or looks back less far; none at all is the laxest."""
+    is_laxer = before is not None and (after is None or after.limit > before.limit or after.of < before.of)
+    yield from _value(subject, before, after, widens=is_laxer)
+
+
 def _terms(before: Route, after: Route) -> Iterator[Change]:
     yield from _limit("answer_within", before.answer_within_seconds, after.answer_within_seconds)
     yield from _limit("ttl", before.ttl_seconds, after.ttl_seconds)
@@ -279,6 +285,9 @@ def _terms(before: Route, after: Route) -> Iterator[Change]:
     yield from _limit("run_ttl", before.run_ttl_seconds, after.run_ttl_seconds)
     yield from _amounts("budget", before.budget, after.budget, more_widens=True)
     yield from _names("ends_on", before.ends_on, after.ends_on, added=False, removed=True)
+    for key in ("errors", "denials"):
+        rates = (getattr(before.breaker, key, None), getattr(after.breaker, key, None))
+        yield from _rate(f"breaker.{key}", *rates)
     yield from _limit("delegation.depth", before.delegation.depth, after.delegation.depth)
     yield from _limit("delegation.children", before.delegation.children, after.delegation.children)
     yield from _names(

@@ -25,6 +25,7 @@ __all__ = [
     "POLICY_VERSION",
     "REQUESTER",
     "ActionRule",
+    "Breaker",
     "Day",
     "Defaults",
     "Delegation",
@@ -33,6 +34,7 @@ __all__ = [
     "Policy",
     "PolicyTest",
     "Power",
+    "Rate",
     "RolePowers",
     "Route",
     "RouteTerms",
@@ -134,6 +136,28 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     actions: tuple[str, ...] = ()
 
 
+class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many of the newest calls are too many: `percent` of the last `of`. Those that are missing count as good."""
+
+    percent: int
+    of: int
+
+    @property
+    def limit(self) -> int:
+        """The number of bad ones that is too many."""
+        return -(-self.percent * self.of // 100)
+
+    def __str__(self) -> str:
+        return f"{self.percent}% of {self.of}"
+
+
+class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a route stops by itself, tenant by tenant: on failed and unknown calls, on denied ones."""
+
+    errors: Rate | None = None
+    denials: Rate | None = None
+
+
 class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of a route but what it offers. Times are seconds, budgets millionths by unit.
 
@@ -158,6 +182,7 @@ class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     delegation: Delegation = Delegation()
     hours: tuple[Hours, ...] = ()
     freeze: tuple[Freeze, ...] = ()
+    breaker: Breaker | None = None
 
 
 class Route(RouteTerms, frozen=True, kw_only=True):
@@ -249,6 +274,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def route(self, name: str) -> Route | None:
         """The route of that name, if there is one."""
         return self.routes.get(name)
+
+    def breaker(self, route: str) -> Breaker | None:
+        """The breaker of a route, if there is such a route and it declares one."""
+        found = self.routes.get(route)
+        return None if found is None else found.breaker
 
     def to_json(self) -> JsonObject:
         """The whole document as a JSON value, tests included: what `from_json` reads back equal."""

@@ -14,7 +14,7 @@ from leasehold.model.grant import (
     parse_constraint,
 )
 from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
-from leasehold.policy.document import EVERYONE, Defaults, Delegation, Route
+from leasehold.policy.document import EVERYONE, Breaker, Defaults, Delegation, Rate, Route
 from leasehold.policy.reader import Table, show_path
 from leasehold.policy.time_table import read_freezes, read_hours
 
@@ -36,10 +36,12 @@ _ROUTE = (
     "delegation",
     "hours",
     "freeze",
+    "breaker",
 )
 _MAX_QUORUM = 20
 _MAX_DEPTH = 8
 _MAX_CHILDREN = 1000
+_MAX_WINDOW = 200
 
 
 def read_defaults(table: Table) -> Defaults:
@@ -96,6 +98,7 @@ def read_route(name: str, table: Table, defaults: Defaults) -> Route:
         delegation=_delegation(table),
         hours=read_hours(table),
         freeze=read_freezes(table),
+        breaker=_breaker(table),
     )
 
 
@@ -165,3 +168,22 @@ def _delegation(route: Table) -> Delegation:
         children=table.whole("children", 0, _MAX_CHILDREN),
         actions=table.names("actions", check_action),
     )
+
+
+def _breaker(route: Table) -> Breaker | None:
+    if "breaker" not in route.value:
+        return None
+    table = route.table("breaker")
+    table.close(("errors", "denials"))
+    if not table.value:
+        raise table.fault(f'{show_path(table.keys)} is empty; it needs "errors", "denials" or both')
+    return Breaker(errors=_rate(table, "errors"), denials=_rate(table, "denials"))
+
+
+def _rate(breaker: Table, key: str) -> Rate | None:
+    if key not in breaker.value:
+        return None
+    table = breaker.table(key)
+    table.close(("percent", "of"))
+    table.need("percent", "of")
+    return Rate(percent=table.whole("percent", 1, 100), of=table.whole("of", 1, _MAX_WINDOW))

@@ -151,6 +151,14 @@ CREATE TABLE stops (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stops_active ON stops (tenant) WHERE is_active = 1;
 
+CREATE TABLE breakers (
+  tenant TEXT NOT NULL,
+  route TEXT NOT NULL CHECK (route <> ''),
+  settled TEXT NOT NULL CHECK (settled NOT GLOB '*[^01]*'),
+  asked TEXT NOT NULL CHECK (asked NOT GLOB '*[^01]*'),
+  PRIMARY KEY (tenant, route)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE people (
   tenant TEXT NOT NULL,
   person TEXT NOT NULL CHECK (person <> ''),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leasehold.decide.facts import Changes, Facts, Ref, StepAnswer, key_of
-from leasehold.decide.rows import TABLES, CardRow, ControlRow, DocumentRow, PersonRow, Row, StopRow
+from leasehold.decide.rows import TABLES, BreakerRow, CardRow, ControlRow, DocumentRow, PersonRow, Row, StopRow
 from leasehold.errors import VerificationError
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.ledger.extract import STOPS, entries_of_run
@@ -57,6 +57,8 @@ def fields(row_type: type[Row]) -> st.SearchStrategy[Row]:
     small = st.integers(0, 1)
     special: dict[str, st.SearchStrategy[object]] = dict.fromkeys(row_type.KEY, names)
     special |= {"revoked": small, "held": small, "is_active": small, "attempt": st.integers(1, 9)}
+    if row_type is BreakerRow:
+        special |= dict.fromkeys(("settled", "asked"), st.text("01", max_size=12))
     kinds: dict[object, st.SearchStrategy[object]] = {
         str: st.text(max_size=12),
         int: st.integers(0, 2**53 - 1),
