@@ -85,6 +85,6 @@ REQUIREMENTS: dict[str, Requirement] = {
     "F3": Requirement("only entitled people approve; agent text is shown as untrusted, in full", PARTLY),
     "F4": Requirement("an MCP gateway puts unmodified servers behind leases", PLANNED),
     "F5": Requirement("gradual adoption: observe, then suggest a policy", PLANNED),
-    "F6": Requirement("order and time rules", PARTLY),
+    "F6": Requirement("order and time rules", COVERED),
     "F7": Requirement("tools nobody can edit, raw loops and plain commands are served", PARTLY),
 }

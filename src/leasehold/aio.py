@@ -53,6 +53,7 @@ class AsyncDoor:
         self.boot_milliseconds = door.boot_milliseconds
         self.submit_admit = door.submit_admit
         self.submit_settle = door.submit_settle
+        self.submit_settled = door.submit_settled
 
     @property
     def tool(self) -> str:

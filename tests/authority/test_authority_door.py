@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leasehold.authority.door import ForgeryCounter
-from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError
+from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError, StoreError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Call, Outcome, OutcomeStatus, ParentCall
 from leasehold.model.decision import Reason
@@ -222,3 +222,42 @@ def test_a_lease_signed_with_a_key_that_is_not_the_authoritys_is_refused(stage: 
     forged = sign_lease(lease.lease, "ticket", stage.authority.engine.identity.issuer, ring)
     call = stage.call("ticket.update", key="a")
     assert reason_of(lambda: stage.door().admit(forged, call)) is Reason.BAD_TOKEN
+
+
+# Waiting for the end of another call
+
+
+@pytest.mark.requirement("F6")
+def test_the_end_of_a_call_is_told_by_the_commit_that_ends_it(stage: Stage) -> None:
+    admitted = stage.admit(stage.lease(UPDATE), "ticket.update", key="a")
+    ended = stage.door().submit_settled(admitted.admission_id, 60_000)
+    assert not ended.done()
+    stage.settle(admitted)
+    assert ended.result(10)
+    assert stage.door("mail").submit_settled(admitted.admission_id, 60_000).result(10)
+
+
+@pytest.mark.requirement("F6")
+def test_who_waits_for_the_end_of_a_call_waits_so_long_and_no_longer(stage: Stage) -> None:
+    lease = stage.lease(UPDATE)
+    admitted = stage.admit(lease, "ticket.update", key="a")
+    assert stage.door().submit_settled(admitted.admission_id, 0).result(10) is False
+    ended = stage.door().submit_settled(admitted.admission_id, 1_000)
+    left = stage.door().submit_settled(admitted.admission_id, 1_000)
+    assert left.cancel()
+    stage.system.advance(milliseconds=1_000)
+    stage.admit(lease, "ticket.update", key="b")
+    assert ended.result(10) is False
+
+
+def test_what_cannot_be_waited_for_is_an_error(stage: Stage) -> None:
+    never = stage.door().new_admission_id()
+    assert isinstance(stage.door().submit_settled(never, 1_000).exception(10), NotFoundError)
+    assert isinstance(stage.door().submit_settled("T-1", 1_000).exception(10), InvalidError)
+    admitted = stage.admit(stage.lease(UPDATE), "ticket.update", key="a")
+
+    def gone() -> None:
+        raise StoreError("the disk is gone")
+
+    stage.meddle().reading = gone
+    assert isinstance(stage.door().submit_settled(admitted.admission_id, 60_000).exception(10), StoreError)

@@ -147,7 +147,7 @@ def test_an_answer_given_in_another_process_wakes_the_waiter(tmp_path: Path) -> 
 
 def test_looks_are_repeated_after_commits_until_they_are_done() -> None:
     changes = CommitWatch(None, pause_seconds=1)
-    waiters = Waiters(changes)
+    waiters = Waiters(changes, lambda: 0)
     looked, first = Future[None](), Future[None]()
     answers = iter([False, True])
 
@@ -170,7 +170,7 @@ def test_looks_are_repeated_after_commits_until_they_are_done() -> None:
 def test_nothing_waits_and_nothing_runs_where_nobody_asked() -> None:
     changes = CommitWatch(None, pause_seconds=1)
     running = threading.active_count()
-    waiters = Waiters(changes)
+    waiters = Waiters(changes, lambda: 0)
     assert threading.active_count() == running
     waiters.close()
     assert threading.active_count() == running

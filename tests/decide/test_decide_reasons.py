@@ -114,6 +114,12 @@ def _under(text: str) -> Callable[[Stage, HeldLease], object]:
     return act
 
 
+def _too_early(stage: Stage, lease: HeldLease) -> None:
+    stage.accept(changed("run_ttl", 'after."ticket.get" = ["ticket.update"]\nrun_ttl'))
+    stage.admit(lease, "ticket.update", key="a")
+    stage.admit(lease, "ticket.get")
+
+
 def _undelegated(stage: Stage, lease: HeldLease) -> None:
     child = stage.lease(GET, run=stage.child(lease))
     stage.accept(changed("depth = 2", "depth = 0"))
@@ -206,6 +212,8 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
             "freeze = [{ from = 2026-05-06T00:00:00Z, until = 2026-05-07T00:00:00Z, reason = 'fair' }]\nrun_ttl",
         )
     ),
+    Reason.OUT_OF_ORDER: _under(changed("run_ttl", 'after."ticket.get" = ["ticket.update"]\nrun_ttl')),
+    Reason.PREREQUISITE_OPEN: _too_early,
     Reason.UNKNOWN_ACTION: lambda stage, lease: stage.admit(lease, "ticket.nuke", key="a"),
     Reason.BAD_ATTRIBUTE: lambda stage, lease: stage.admit(lease, "ticket.get", None),
     Reason.NO_DELEGATION: _undelegated,

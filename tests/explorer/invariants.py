@@ -171,6 +171,7 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
     closes, opens = (BEGIN_MS + moment for moment in scenario.closed_ms)
     is_closed = closes <= before.clock_ms < opens
     demand(not is_closed, "I6", f"{script.name} was admitted while its route is closed")
+    _check_order(before, script)
     attributes = {"ticket": (script.ticket,)}
     for link in chain:
         grant = link.lease.allow.get(script.action)
@@ -183,6 +184,19 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
         wanted = (chain[-1].run.run_id, chain[-1].lease.attempt, chain[-1].lease.request_id, *script.identity)
         demand(shown is not None and shown[1:] == wanted, "I4", f"{admission.approval} was about another call")
         _check_people(scenario, before, admission.approval or "", script.quorum)
+
+
+def _check_order(world: World, script: Script) -> None:
+    """What has to come first was done, by the ghost of the guard that did it and by what the authority was told."""
+    if script.follows is None:
+        return
+    done = [
+        each
+        for each in world.ghosts.executions
+        if each.script == script.follows and each.outcome == CallState.DONE and not _is_open(world, each.admission_id)
+    ]
+    states = {row.state for each in done if isinstance(row := world.row(CallRow, "acme", each.admission_id), CallRow)}
+    demand(CallState.DONE in states, "I6", f"{script.name} was admitted before what has to come first was done")
 
 
 def _open_parent(world: World, script: Script) -> str:

@@ -27,6 +27,7 @@ from explorer.worlds import (
     LEASE_APPROVAL,
     LEAVER,
     NARROWED,
+    ORDERED,
     OVERRUN,
     RACE,
     REIMPLIED,
@@ -291,6 +292,20 @@ def _unnumbered_policy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stop, "policy", None)
 
 
+def _counts_all(patch: pytest.MonkeyPatch) -> None:
+    original = settle.end_milestone
+    patch.setattr(settle, "end_milestone", lambda facts, admission, _: original(facts, admission, CallState.DONE))
+
+
+def _counts_at_once(patch: pytest.MonkeyPatch) -> None:
+    original = admit.begin_milestone
+
+    def eager(*arguments: Any) -> Any:
+        return [replace(row, is_done=1) for row in original(*arguments)]
+
+    patch.setattr(admit, "begin_milestone", eager)
+
+
 MUTANTS = (
     Mutant("attempt is not compared", _gone(chain, "refuse_old_attempt"), (RETRIED,), ("I8",)),
     Mutant("expiry of a lease is not looked at", _gone(chain, "refuse_expired"), (RACE,), ("I5",)),
@@ -389,6 +404,9 @@ MUTANTS = (
         (NARROWED,),
         ("I6",),
     ),
+    Mutant("order is not looked at", _gone(admit, "refuse_order"), (ORDERED,), ("I6",)),
+    Mutant("what failed counts as done", _counts_all, (ORDERED,), ("I6",)),
+    Mutant("what is in flight counts as done", _counts_at_once, (ORDERED,), ("I6",)),
     Mutant("hours and freezes are not looked at", _gone(admit, "refuse_time"), (FROZEN,), ("I6",)),
     Mutant(
         "delegation is not asked about again",

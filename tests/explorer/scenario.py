@@ -84,8 +84,9 @@ class Script:
     """One call that a guard will try to make, and what the outside knows about it.
 
     `quorum` is how many people have to approve this exact call; `ends` the request that it ends; `refused_by` the
-    policies (their positions in the scenario) under which it must not be admitted; `parent` the script on whose behalf
-    it is made; `cost` what it really spends beyond one call, in millionths.
+    policies (their positions in the scenario) under which it must not be admitted; `parent` the script on whose
+    behalf it is made, `follows` the script of which a call has to be done before; `cost` what it really spends
+    beyond one call, in millionths.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Script:
     is_idempotent: bool = False
     refused_by: frozenset[int] = frozenset()
     parent: int | None = None
+    follows: int | None = None
     cost: tuple[tuple[str, int], ...] = ()
     outcomes: tuple[str, ...] = (CallState.DONE,)
 

@@ -342,6 +342,25 @@ FROZEN = Scenario(
     states=100,
 )
 
+_READS_FIRST = 'allow."desk.read" = { ticket = ["T-*"] }\nafter."desk.update" = ["desk.read"]\n'
+
+ORDERED = Scenario(
+    name="a call that comes after another",
+    policies=(policy(FREE + _READS_FIRST),),
+    setup=set_up({"desk.read": ANY_TICKET, "desk.update": ANY_TICKET}),
+    scripts=(
+        Script("first", "desk.read", key=None, tries=2, outcomes=("done", "failed")),
+        Script("B", key="b", follows=0),
+    ),
+    events=(retries(),),
+    ticks_ms=(3_000, 6_000),
+    crashes=True,
+    late=True,
+    pairs=True,
+    goals=frozenset({"admit B: out_of_order", "admit B: prerequisite_open", "admit B: ok", "settle first failed: ok"}),
+    states=300,
+)
+
 _CLOSES = 'allow."desk.close" = { ticket = ["T-*"] }\napprove."desk.close" = "none"\n'
 _PLAIN, _IMPLYING = policy(FREE + _CLOSES), policy(FREE + _CLOSES, implies=["desk.update"])
 
@@ -536,6 +555,7 @@ WORLDS = (
     RESTORED,
     NARROWED,
     FROZEN,
+    ORDERED,
     REIMPLIED,
     SUBCALL,
     TENANTS,

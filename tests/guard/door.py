@@ -60,6 +60,9 @@ class MemoryDoor:
         self.sub_grants: dict[str, Grant] = {}
         self.sub_tokens: dict[str, Token] = {}
         self.refusal: Decision | None = None
+        self.first_refusals: list[Decision] = []
+        self.waited: list[tuple[AdmissionId, int]] = []
+        self.wait_takes_ms = 0
         self.lost: list[tuple[str, bool]] = []
         self.fault: Exception | None = None
         self.is_slow = False
@@ -111,6 +114,13 @@ class MemoryDoor:
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         return self._submit("settle", lambda: self._settle(admission_id, outcome))
 
+    def submit_settled(self, admission_id: AdmissionId, within_ms: int) -> Future[bool]:
+        self.waited.append((admission_id, within_ms))
+        self.now_ms += self.wait_takes_ms
+        future: Future[bool] = Future()
+        future.set_result(self.wait_takes_ms < within_ms)
+        return future
+
     def _submit(self, what: str, carry_out: Callable[[], object]) -> Future[Any]:
         future: Future[Any] = Future()
         with self._lock:
@@ -133,7 +143,8 @@ class MemoryDoor:
             raise Denied(deny(Reason.ALREADY_SETTLED, "settled"))
         if call.admission_id in self.admitted:
             return self.admitted[call.admission_id]
-        refusal = self.refusal or self._judge(token, call)
+        early = self.first_refusals.pop(0) if self.first_refusals else None
+        refusal = early or self.refusal or self._judge(token, call)
         if refusal is not None:
             raise Denied(refusal)
         admission = self._admission(call)

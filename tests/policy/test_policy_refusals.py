@@ -128,7 +128,32 @@ REPLACED = {
     "empty text": ("undo = ", 'headline = "", undo = ', '"ticket.close"', "a text of 1 to 500 characters"),
     "route name": ('[routes."ci/deploy"]', '[routes."ci//deploy"]', '[routes."ci//deploy"]', "path segment"),
     "route key": ("run_ttl =", "runttl =", "runttl =", 'did you mean "run_ttl"?'),
-    "route order of the future": ("run_ttl =", "after = []\nrun_ttl =", "after =", "not enforced by this version"),
+    "route order": ("run_ttl =", "after = []\nrun_ttl =", "after =", "must be a table"),
+    "route order of nothing": ("run_ttl =", 'after."ticket.close" = []\nrun_ttl =', "after.", "name what comes first"),
+    "route order of an unknown action": (
+        "run_ttl =",
+        'after."ticket.clos" = ["ticket.update"]\nrun_ttl =',
+        "after.",
+        'did you mean "ticket.close"?',
+    ),
+    "route order after an unknown action": (
+        "run_ttl =",
+        'after."ticket.close" = ["ticket.updat"]\nrun_ttl =',
+        "after.",
+        'did you mean "ticket.update"?',
+    ),
+    "route order in a circle": (
+        "run_ttl =",
+        'after."ticket.close" = ["ticket.update"]\nafter."ticket.update" = ["ticket.close"]\nrun_ttl =',
+        'after."ticket.update"',
+        "done before itself",
+    ),
+    "route order in a circle through what is implied": (
+        "run_ttl =",
+        'after."ticket.update" = ["ticket.close"]\nrun_ttl =',
+        "after.",
+        "done before itself",
+    ),
     "route without for": (
         'for = { agents = ["migrator"], tenants = ["acme"], environments = ["prod"] }\n',
         "",

@@ -294,6 +294,26 @@ def items(before: str, after: str) -> set[tuple[str, str, str]]:
     return {(each.kind, each.after, each.rule) for each in reach(timed(before), timed(after))}
 
 
+@pytest.mark.requirement("F6", "P5", "P7")
+def test_an_order_that_is_lost_is_listed_for_what_implies_it_too() -> None:
+    order = 'after."ticket.update" = ["ticket.look"]\n'
+    look = '"ticket.look" = { effect = "read", args = { ticket = "ticket_id" } }\n"ticket.update" = {'
+    base = changed('"ticket.update" = {', look)
+    base = changed("run_ttl =", 'allow."ticket.look" = { ticket = ["T-*"] }\nrun_ttl =', base)
+    without, ordered = load(base), load(changed("run_ttl =", order + "run_ttl =", base))
+    assert [(each.action, each.subject, each.before, each.widens) for each in diff(ordered, without)] == [
+        ("ticket.update", "after", "ticket.look", True)
+    ]
+    assert not any(each.widens for each in diff(without, ordered))
+    assert [(each.kind, each.action, each.before, each.rule) for each in reach(ordered, without)] == [
+        (ReachKind.AFTER, name, "only after ticket.look", f'routes."{SUPPORT}".after."ticket.update"')
+        for name in ("ticket.close", "ticket.update")
+    ]
+    assert reach(without, ordered) == []
+    row = next(row for row in explain_route(ordered, SUPPORT) if row.action == "ticket.close")
+    assert row.timing == ("after a done call of ticket.look",)
+
+
 HOURS, FREEZE = f'routes."{SUPPORT}".hours', f'routes."{SUPPORT}".freeze'
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, refusal_error
 from leasehold.authority.looking import look_at_chain
+from leasehold.authority.waiting import Waiters
 from leasehold.decide.admit import Admit
 from leasehold.decide.call_request import call_digest
 from leasehold.decide.chain import Chain
@@ -23,7 +24,7 @@ from leasehold.decide.documents import decode_admission
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
-from leasehold.model.call import Admission, Call, Outcome, Settlement, check_key
+from leasehold.model.call import Admission, Call, CallState, Outcome, Settlement, check_key
 from leasehold.model.canonical import Json, decode_canonical
 from leasehold.model.card import Card, decode_card
 from leasehold.model.decision import Decision, Reason, deny
@@ -70,8 +71,11 @@ class ForgeryCounter:
 class EmbeddedDoor:
     """One tool in one environment. Holding it is the door's credential: nothing else proves which tool asks."""
 
-    def __init__(self, engine: Engine, tool: str, environment: str, forgeries: ForgeryCounter) -> None:
+    def __init__(
+        self, engine: Engine, tool: str, environment: str, forgeries: ForgeryCounter, waiters: Waiters
+    ) -> None:
         self._engine = engine
+        self._waiters = waiters
         self._tool = check_identifier(tool, "tool")
         self._environment = check_identifier(environment, "environment")
         self._forgeries = forgeries
@@ -124,6 +128,34 @@ class EmbeddedDoor:
             return self._engine.submit(self._settlement(admission_id, outcome))
         except LeaseholdError as error:
             return _failed(error)
+
+    def submit_settled(self, admission_id: AdmissionId, within_ms: int) -> Future[bool]:
+        """Wait for the end of another call: true once it is not open any more, false when so many ms have passed.
+
+        For a call that comes after one in flight; nobody polls, the commit that ends it wakes the waiter.
+        """
+        ended: Future[bool] = Future()
+        until_ms = self.boot_milliseconds() + within_ms
+        try:
+            tenant = self._admission(check_id(admission_id, "adm")).tenant
+        except LeaseholdError as error:
+            return _failed(error)
+        self._waiters.add(lambda: self._has_ended(tenant, admission_id, until_ms, ended), until_ms=until_ms)
+        return ended
+
+    def _has_ended(self, tenant: str, admission_id: AdmissionId, until_ms: int, ended: Future[bool]) -> bool:
+        """Look once; answers the Future where there is something to say. A waiter that left is looked for no more."""
+        if ended.cancelled():
+            return True
+        try:
+            row = self._engine.row(CallRow, tenant, admission_id)
+        except LeaseholdError as error:
+            ended.set_exception(error)
+            return True
+        if row is not None and row.state == CallState.ADMITTED and self.boot_milliseconds() < until_ms:
+            return False
+        ended.set_result(row is None or row.state != CallState.ADMITTED)
+        return True
 
     def submit_check(self, admission_id: AdmissionId) -> Future[None]:
         """Whether a call under way may go on: the Future raises `Denied` once its lease or anything above it ended.

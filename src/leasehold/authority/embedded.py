@@ -27,7 +27,7 @@ class Authority:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._waiters = Waiters(engine.store.changes)
+        self._waiters = Waiters(engine.store.changes, engine.system.boot_milliseconds)
         self._forgeries = ForgeryCounter()
         self.runs = Runs(engine, self._waiters)
         self.desk = Desk(engine, self.runs)
@@ -36,7 +36,7 @@ class Authority:
 
     def door(self, tool: str, environment: str) -> EmbeddedDoor:
         """The door of one tool in one environment; a guard stands at it."""
-        return EmbeddedDoor(self.engine, tool, environment, self._forgeries)
+        return EmbeddedDoor(self.engine, tool, environment, self._forgeries, self._waiters)
 
     def start(
         self,

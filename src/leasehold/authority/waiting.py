@@ -16,21 +16,25 @@ __all__ = ["Waiters"]
 class Waiters:
     """Looks that are repeated after each commit until they say that they are done. Owns its lock and its thread."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, boot_milliseconds: Callable[[], int]) -> None:
         self._changes = changes
-        self._looks: list[Callable[[], bool]] = []
+        self._boot_milliseconds = boot_milliseconds
+        self._looks: dict[Callable[[], bool], int | None] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
         self._unregister: Callable[[], None] | None = None
 
-    def add(self, look: Callable[[], bool]) -> None:
-        """Call `look` now and after each commit until it returns True. It must not raise."""
+    def add(self, look: Callable[[], bool], *, until_ms: int | None = None) -> None:
+        """Call `look` now, after each commit, and at `until_ms` of the boot-time clock, until it returns True.
+
+        It must not raise.
+        """
         with self._lock:
             is_closed = self._closing
             if not is_closed:
-                self._looks.append(look)
+                self._looks[look] = until_ms
                 if self._thread is None:
                     self._unregister = self._changes.register(self._changed.set)
                     self._thread = threading.Thread(target=self._main, name="leasehold-waiters", daemon=True)
@@ -50,13 +54,13 @@ class Waiters:
         if self._unregister is not None:
             self._unregister()
         with self._lock:
-            looks, self._looks = self._looks, []
+            looks, self._looks = self._looks, {}
         for look in looks:
             look()
 
     def _main(self) -> None:
         while True:
-            self._changed.wait()
+            self._changed.wait(self._pause())
             self._changed.clear()
             if self._closing:
                 return
@@ -64,4 +68,11 @@ class Waiters:
                 looks = list(self._looks)
             done = [look for look in looks if look()]
             with self._lock:
-                self._looks = [look for look in self._looks if look not in done]
+                for look in done:
+                    self._looks.pop(look, None)
+
+    def _pause(self) -> float | None:
+        """Seconds until the next look that has a time of its own; None if only commits count."""
+        with self._lock:
+            times = [until_ms for until_ms in self._looks.values() if until_ms is not None]
+        return max(0, min(times) - self._boot_milliseconds()) / 1000 if times else None

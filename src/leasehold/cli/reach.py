@@ -29,7 +29,7 @@ def _gain(item: Reach) -> str:
             return (
                 f"{item.attribute} {change}" if item.attribute else f"can be called with {item.after}{_instead(item)}"
             )
-        case ReachKind.MODE | ReachKind.QUORUM | ReachKind.HOURS | ReachKind.FREEZE:
+        case ReachKind.MODE | ReachKind.QUORUM | ReachKind.AFTER | ReachKind.HOURS | ReachKind.FREEZE:
             return change
         case ReachKind.APPROVERS:
             return f"other people suffice, {change}"

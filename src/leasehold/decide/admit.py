@@ -24,6 +24,7 @@ from leasehold.decide.entries import chain_entry, run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
+from leasehold.decide.order import begin_milestone, order_needs, refuse_order
 from leasehold.decide.request import refuse_undelegated
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
@@ -47,6 +48,7 @@ from leasehold.policy.evaluate import (
     need_for_call,
     reservation,
 )
+from leasehold.policy.order import is_milestone
 from leasehold.policy.timing import refuse_time
 from leasehold.token.digest import Digester
 
@@ -116,6 +118,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             needs.append(Ref(CallRow, (tenant, self.call.parent.admission_id)))
         if self.call.preview is not None:
             needs.append(Ref(CallRow, (tenant, self.call.preview.admission_id)))
+        needs += order_needs(self.policy_document, leaf.run, self.call.action)
         if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
         return [*needs, *breaker_needs(self._breaker, Counted.ASKED)] if self._breaker.breaker else needs
@@ -139,7 +142,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if earlier is not None:
             return self._answer_again(facts, earlier, now)
         refusal = self._refuse_repeat(facts) or self._refuse_life(facts, now) or self._refuse_scope(now)
-        refusal = refusal or self._refuse_missing_key()
+        refusal = refusal or self._refuse_order(facts, now) or self._refuse_missing_key()
         if refusal is not None:
             return self._denied(facts, refusal)
         call = self._proposed_call
@@ -257,6 +260,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self.policy_document, route, self.call.action, now.seconds
         )
 
+    def _refuse_order(self, facts: Facts, now: Instant) -> Decision | None:
+        return refuse_order(facts, self.policy_document, self.chain[-1].run, self.call.action, now)
+
     # 5: writes have a key
 
     def _refuse_missing_key(self) -> Decision | None:
@@ -347,6 +353,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     ) -> tuple[StepAnswer[Admission], Changes]:
         admission = self._admission(now, approval, reserved)
         rows: list[Row] = [*accounts, self._call_row(admission)]
+        if admission.is_milestone:
+            rows += begin_milestone(facts, admission)
         if self.key is not None:
             rows.append(self._key_row())
         if approval.request is not None:
@@ -398,6 +406,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             trace_id=self.call.trace_id,
             call_id=self.call.call_id,
             parent_admission=self.call.parent.admission_id if self.call.parent is not None else None,
+            is_milestone=is_milestone(self.policy_document, leaf.run.route, self.call.action),
             uses=self.rule.uses,
         )
 

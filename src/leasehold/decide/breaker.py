@@ -52,6 +52,7 @@ _SILENT = frozenset(
     {
         *(Reason.APPROVAL_NEEDED, Reason.PREVIEW_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED),
         *(Reason.HELD, Reason.REVOKED, Reason.CLOCK, Reason.OUTSIDE_HOURS, Reason.FROZEN),
+        Reason.PREREQUISITE_OPEN,
     }
 )
 

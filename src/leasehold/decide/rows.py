@@ -22,6 +22,7 @@ __all__ = [
     "DocumentRow",
     "KeyRow",
     "LeaseRow",
+    "MilestoneRow",
     "PersonRow",
     "RequestRow",
     "Row",
@@ -197,6 +198,20 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     state: str
 
 
+class MilestoneRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Whether a run has done an action that others come after. `open` is the JSON of its calls in flight: id, end."""
+
+    TABLE: ClassVar[str] = "milestones"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "run_id", "action")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    run_id: str
+    action: str
+    is_done: int
+    open: bytes
+
+
 class StopRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A stop of a scope wider than one lease, request or run; `kind` is `revoke` or `hold`.
 
@@ -258,6 +273,7 @@ Row: TypeAlias = (
     | AccountRow
     | CallRow
     | KeyRow
+    | MilestoneRow
     | StopRow
     | BreakerRow
     | PersonRow
@@ -273,6 +289,7 @@ TABLES: tuple[type[Row], ...] = (
     AccountRow,
     CallRow,
     KeyRow,
+    MilestoneRow,
     StopRow,
     BreakerRow,
     PersonRow,

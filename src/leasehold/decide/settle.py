@@ -15,7 +15,8 @@ from leasehold.decide.accounts import account_needs, settle_accounts
 from leasehold.decide.breaker import BreakerPlace, Counted, breaker_needs, count
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import CALL_TABLE, REQUEST_TABLE, CallEvent, RequestEvent, advance
-from leasehold.decide.rows import CallRow, KeyRow, RequestRow, Row
+from leasehold.decide.order import end_milestone
+from leasehold.decide.rows import CallRow, KeyRow, MilestoneRow, RequestRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
 from leasehold.model.call import Admission, CallState, Outcome, OutcomeStatus, Settlement
@@ -108,6 +109,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
                 facts, self.admission.tenant, self.admission.accounts, self.admission.reserved, actual, after
             ),
             *_close_key(facts, self.admission, after),
+            *end_milestone(facts, self.admission, after),
             *requests,
         )
         entry = _entry(
@@ -151,6 +153,7 @@ class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
             replace(row, state=after),
             *settle_accounts(facts, self.admission.tenant, self.admission.accounts, self.admission.reserved, {}, after),
             *_close_key(facts, self.admission, after),
+            *end_milestone(facts, self.admission, after),
             *requests,
         )
         counted = _count(facts, now, self.admission, self.breaker, after)
@@ -188,6 +191,8 @@ def _needs(admission: Admission, cost: Mapping[str, int], breaker: Breaker | Non
     needs += account_needs(tenant, admission.accounts, units)
     if admission.key is not None:
         needs.append(Ref(KeyRow, (tenant, admission.run_id, admission.action, admission.key)))
+    if admission.is_milestone:
+        needs.append(Ref(MilestoneRow, (tenant, admission.run_id, admission.action)))
     requests = {admission.request_id, *admission.ending}
     if admission.approval is not None:
         requests.add(admission.approval)

@@ -20,7 +20,10 @@ from leasehold.model.ids import AdmissionId
 from leasehold.model.lease import Token
 from leasehold.model.protocols import Door
 
-__all__ = ["admitting", "report", "settling"]
+__all__ = ["PREREQUISITE_WAIT_MS", "admitting", "report", "settling"]
+
+PREREQUISITE_WAIT_MS = 3000
+"""How long a guard waits in all for calls that have to be done first; less than any admission may take to start."""
 
 _LOST = (UnavailableError, TimeoutError)
 _NOT_STARTED = Outcome(status=OutcomeStatus.NOT_STARTED)
@@ -33,8 +36,7 @@ def admitting(door: Door, token: Token, call: Call) -> Waiting[OpenCall]:
         Denied: the authority refuses, or its answer came too late to start (`Reason.NOT_STARTED_IN_TIME`).
         UnavailableError: no answer came, twice.
     """
-    asked_ms = door.boot_milliseconds()
-    admission: Admission = yield from _asking(door, token, call)
+    asked_ms, admission = yield from _asking_in_turn(door, token, call)
     opened = OpenCall(door, admission, call.arguments, asked_ms)
     if opened.is_in_time:
         return opened
@@ -47,6 +49,22 @@ def admitting(door: Door, token: Token, call: Call) -> Waiting[OpenCall]:
             enough="make the same call again",
         )
     )
+
+
+def _asking_in_turn(door: Door, token: Token, call: Call) -> Waiting[tuple[int, Admission]]:
+    """Ask, and ask again each time that a call which has to be done first has ended; with when it was asked last."""
+    give_up_ms = door.boot_milliseconds() + PREREQUISITE_WAIT_MS
+    while True:
+        asked_ms = door.boot_milliseconds()
+        try:
+            return asked_ms, (yield from _asking(door, token, call))
+        except Denied as denied:
+            left_ms = give_up_ms - door.boot_milliseconds()
+            if denied.decision.reason is not Reason.PREREQUISITE_OPEN or left_ms <= 0:
+                raise
+            ended: bool = yield door.submit_settled(AdmissionId(denied.decision.admission_id), left_ms)
+            if not ended:
+                raise
 
 
 def _asking(door: Door, token: Token, call: Call) -> Waiting[Admission]:

@@ -50,6 +50,8 @@ class Reason(StrEnum):
     TTL_TOO_LONG = "ttl_too_long"
     OUTSIDE_HOURS = "outside_hours"
     FROZEN = "frozen"
+    OUT_OF_ORDER = "out_of_order"
+    PREREQUISITE_OPEN = "prerequisite_open"
     TOO_LARGE = "too_large"
     # people
     KEY_NEEDED = "key_needed"
@@ -74,8 +76,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided and why.
 
     `rule` names the policy rule or lease field that decided; `check` the comparison that failed, in words; `enough`
-    what would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on;
-    `preview` the read that a guard has to make first, so that people see what the call would change.
+    what would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on,
+    `admission_id` a call of the same run to wait for; `preview` the read that a guard has to make first, so that people
+    see what the call would change.
     """
 
     reason: Reason = Reason.OK
@@ -85,6 +88,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     enough: str = ""
     request_id: str = ""
     preview: str = ""
+    admission_id: str = ""
 
     @property
     def is_allowed(self) -> bool:

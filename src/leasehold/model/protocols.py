@@ -43,3 +43,7 @@ class Door(Protocol):
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         """Report how an admitted call went. Sending the same outcome again answers the same."""
         ...
+
+    def submit_settled(self, admission_id: AdmissionId, within_ms: int) -> Future[bool]:
+        """Wait for the end of another call: true once it is not open any more, false when so many ms have passed."""
+        ...

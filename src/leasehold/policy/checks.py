@@ -17,6 +17,7 @@ from leasehold.model.grant import Grant, matches_action, split_action
 from leasehold.policy.document import REQUESTER, ActionRule, Policy, Route
 from leasehold.policy.evaluate import implied, need_for_call
 from leasehold.policy.lines import KeyPath
+from leasehold.policy.order import prerequisites
 from leasehold.policy.paths import argument_of, is_argument_name
 from leasehold.policy.reader import show_path, suggest
 
@@ -153,6 +154,7 @@ def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
     yield from _of_budget(policy, keys, route.budget.keys() - policy.defaults.budget.keys())
     yield from _of_approvers(policy, route)
     yield from _of_times(route)
+    yield from _of_order(policy, route)
 
 
 def _of_times(route: Route) -> Iterator[Problem]:
@@ -163,6 +165,25 @@ def _of_times(route: Route) -> Iterator[Problem]:
     ):
         for problem in _not_offered(route, (key,), sorted(names)):
             yield Problem(("routes", route.name, key), problem.message)
+
+
+def _of_order(policy: Policy, route: Route) -> Iterator[Problem]:
+    """What comes first must be callable itself, and not come after what waits for it."""
+    yield from _not_offered(route, ("after",), route.after)
+    for action, names in route.after.items():
+        yield from _not_offered(route, ("after", action), names)
+    for action in sorted(route.allow):
+        first = prerequisites(policy, route.name, action)
+        reached, waiting = set(first), list(first)
+        while waiting:
+            found = prerequisites(policy, route.name, waiting.pop()).keys() - reached
+            reached |= found
+            waiting += found
+        if action in reached:
+            yield Problem(
+                ("routes", route.name, "after", next(iter(first.values()))),
+                f"{action} would have to be done before itself in route {route.name}, so it could never be called",
+            )
 
 
 def _mistyped_tools(policy: Policy, keys: KeyPath, patterns: Iterable[str]) -> Iterator[Problem]:

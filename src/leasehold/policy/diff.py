@@ -184,6 +184,7 @@ def _route(old: Policy, new: Policy, name: str) -> Iterator[Change]:
         yield from _audience(before, after)
         yield from _names("deny", before.deny, after.deny, added=False, removed=True)
         yield from _approval(old, new, before, after)
+        yield from _order(before, after)
         yield from _times(old, new, before, after)
         yield from _terms(before, after)
 
@@ -258,6 +259,13 @@ def _times(old: Policy, new: Policy, before: Route, after: Route) -> Iterator[Ch
     thaws = any(thawed(before, was, after, now) for was, now in pairs)
     yield from _value("hours", _list_hours(before), _list_hours(after), widens=opens)
     yield from _value("freeze", _list_freezes(before), _list_freezes(after), widens=thaws)
+
+
+def _order(before: Route, after: Route) -> Iterator[Change]:
+    for action in before.after.keys() | after.after.keys():
+        names = before.after.get(action, ()), after.after.get(action, ())
+        for change in _names("after", *names, added=False, removed=action in after.allow):
+            yield replace(change, action=action)
 
 
 def _list_hours(route: Route) -> str:

@@ -162,7 +162,8 @@ class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """All of a route but what it offers. Times are seconds, budgets millionths by unit.
 
     `approve` holds only what is spelled out. `ttl_seconds` is what a lease gets unless less is asked or, up to
-    `max_ttl_seconds`, more. `quorum` is None unless spelled out. Of several `hours` for an action one has to be open.
+    `max_ttl_seconds`, more. `quorum` is None unless spelled out. Of several `hours` for an action one has to be open;
+    `after` names for an action those of which the same run must have done a call before.
     """
 
     name: str
@@ -180,6 +181,7 @@ class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     budget: dict[str, int] = msgspec.field(default_factory=_built_in_budget)
     ends_on: tuple[str, ...] = ()
     delegation: Delegation = Delegation()
+    after: dict[str, tuple[str, ...]] = {}
     hours: tuple[Hours, ...] = ()
     freeze: tuple[Freeze, ...] = ()
     breaker: Breaker | None = None

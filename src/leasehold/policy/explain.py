@@ -21,6 +21,7 @@ from leasehold.policy.evaluate import (
     need_for_call,
     own_mode,
 )
+from leasehold.policy.order import prerequisites
 from leasehold.policy.reader import suggest
 from leasehold.policy.timing import show_timing
 from leasehold.policy.wording import route_rule, show_constraint
@@ -144,8 +145,13 @@ def _row(policy: Policy, route: Route, action: str, *, is_laxer: bool) -> RouteR
         quorum=need.quorum,
         is_laxer=is_laxer,
         denied_by=next(denials, ""),
-        timing=show_timing(route, names),
+        timing=(*_order(policy, route, action), *show_timing(route, names)),
     )
+
+
+def _order(policy: Policy, route: Route, action: str) -> Iterator[str]:
+    if names := sorted(prerequisites(policy, route.name, action)):
+        yield f"after a done call of {' and of '.join(names)}"
 
 
 def _exact_grants(policy: Policy, action: str) -> Grants:

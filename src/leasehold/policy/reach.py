@@ -18,6 +18,7 @@ from leasehold.model.grant import ANY, Constraint, Grant, Grants, OneOf, Scalar,
 from leasehold.policy.document import EVERYONE, Policy, Route
 from leasehold.policy.evaluate import ApprovalNeed, implied, need_for_call
 from leasehold.policy.opening import opened, thawed
+from leasehold.policy.order import prerequisites
 from leasehold.policy.witness import find_beyond, find_inside
 from leasehold.policy.wording import allow_rule, route_rule, show_constraint
 
@@ -31,6 +32,7 @@ class ReachKind(StrEnum):
     MODE = "mode"
     QUORUM = "quorum"
     APPROVERS = "approvers"
+    AFTER = "after"
     HOURS = "hours"
     FREEZE = "freeze"
     DELEGATED = "delegated"
@@ -329,6 +331,11 @@ def _show_people(side: _Side) -> str:
 
 
 def _more_time(before: _Side, after: _Side, action: str) -> Iterator[Reach]:
+    old = prerequisites(before.policy, before.route.name, action)
+    new = prerequisites(after.policy, after.route.name, action)
+    for name in sorted(old.keys() - new.keys()):
+        rule = f'{route_rule(after.route.name)}.after."{old[name]}"'
+        yield _item(after, ReachKind.AFTER, action, before=f"only after {name}", after=f"without {name}", rule=rule)
     names = before.names(action), after.names(action)
     for kind, gained in (
         (ReachKind.HOURS, opened(before.route, names[0], after.route, names[1])),

@@ -34,6 +34,7 @@ _ROUTE = (
     "budget",
     "ends_on",
     "delegation",
+    "after",
     "hours",
     "freeze",
     "breaker",
@@ -72,7 +73,7 @@ def read_route(name: str, table: Table, defaults: Defaults) -> Route:
         ConfigError: at the key at fault.
     """
     table.checked_name((), name)
-    table.close(_ROUTE, not_yet=("after",))
+    table.close(_ROUTE)
     table.need("for", "allow")
     audience = table.table("for")
     audience.close(("agents", "tenants", "environments"))
@@ -96,6 +97,7 @@ def read_route(name: str, table: Table, defaults: Defaults) -> Route:
         budget=_budget(table, defaults.budget),
         ends_on=table.names("ends_on", check_action),
         delegation=_delegation(table),
+        after=_after(table.table("after")),
         hours=read_hours(table),
         freeze=read_freezes(table),
         breaker=_breaker(table),
@@ -154,6 +156,16 @@ def _constraints(table: Table) -> dict[str, Constraint]:
         except InvalidError as error:
             raise table.fault(str(error), name) from None
     return constraints
+
+
+def _after(table: Table) -> dict[str, tuple[str, ...]]:
+    for action in table.value:
+        table.checked((action,), check_action, action)
+        if not table.names(action, check_action):
+            raise table.fault(
+                f"{show_path((*table.keys, action))} is empty; leave it out, or name what comes first", action
+            )
+    return {action: table.names(action, check_action) for action in table.value}
 
 
 def _delegation(route: Table) -> Delegation:

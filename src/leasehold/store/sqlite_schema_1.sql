@@ -138,6 +138,15 @@ CREATE TABLE keys (
   PRIMARY KEY (tenant, run_id, action, "key")
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE milestones (
+  tenant TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  action TEXT NOT NULL,
+  is_done INTEGER NOT NULL CHECK (is_done IN (0, 1)),
+  open BLOB NOT NULL,
+  PRIMARY KEY (tenant, run_id, action)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE stops (
   tenant TEXT NOT NULL,
   scope TEXT NOT NULL CHECK (scope <> ''),

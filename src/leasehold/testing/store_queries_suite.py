@@ -56,7 +56,7 @@ def fields(row_type: type[Row]) -> st.SearchStrategy[Row]:
     names = st.text(min_size=1, max_size=12)
     small = st.integers(0, 1)
     special: dict[str, st.SearchStrategy[object]] = dict.fromkeys(row_type.KEY, names)
-    special |= {"revoked": small, "held": small, "is_active": small, "attempt": st.integers(1, 9)}
+    special |= dict.fromkeys(("revoked", "held", "is_active", "is_done"), small) | {"attempt": st.integers(1, 9)}
     if row_type is BreakerRow:
         special |= dict.fromkeys(("settled", "asked"), st.text("01", max_size=12))
     kinds: dict[object, st.SearchStrategy[object]] = {
