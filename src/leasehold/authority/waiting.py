@@ -14,7 +14,10 @@ __all__ = ["Waiters"]
 
 
 class Waiters:
-    """Looks that are repeated after each commit until they say that they are done. Owns its lock and its thread."""
+    """Looks that are repeated after each commit until they say that they are done. Owns its lock and its thread.
+
+    While there are none, commits wake nobody: a thread woken by each of them takes the processor from the next.
+    """
 
     def __init__(self, changes: Changes, boot_milliseconds: Callable[[], int]) -> None:
         self._changes = changes
@@ -35,8 +38,9 @@ class Waiters:
             is_closed = self._closing
             if not is_closed:
                 self._looks[look] = until_ms
-                if self._thread is None:
+                if self._unregister is None:
                     self._unregister = self._changes.register(self._changed.set)
+                if self._thread is None:
                     self._thread = threading.Thread(target=self._main, name="leasehold-waiters", daemon=True)
                     self._thread.start()
         if is_closed:
@@ -51,10 +55,9 @@ class Waiters:
         self._changed.set()
         if thread is not None:
             thread.join()
-        if self._unregister is not None:
-            self._unregister()
         with self._lock:
             looks, self._looks = self._looks, {}
+            self._rest()
         for look in looks:
             look()
 
@@ -70,6 +73,13 @@ class Waiters:
             with self._lock:
                 for look in done:
                     self._looks.pop(look, None)
+                self._rest()
+
+    def _rest(self) -> None:
+        """Hear of commits no more once nobody waits. The lock is held."""
+        if not self._looks and self._unregister is not None:
+            self._unregister()
+            self._unregister = None
 
     def _pause(self) -> float | None:
         """Seconds until the next look that has a time of its own; None if only commits count."""
