@@ -141,7 +141,7 @@ def _only_leaf(patch: pytest.MonkeyPatch) -> None:
 
 
 def _own_budget(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Admit, "accounts", property(lambda self: (self.chain[-1].lease.request_id,)))
+    patch.setattr(chain.Chain, "accounts", property(lambda self: (self[-1].lease.request_id,)))
 
 
 def _no_limit(patch: pytest.MonkeyPatch) -> None:

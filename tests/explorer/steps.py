@@ -66,10 +66,10 @@ def chain_of(world: World, name: str, tenant: str = "acme") -> Chain:
     """The lease and all above it, root first; empty if there is no such lease yet."""
     lease = find_lease(world, name, tenant)
     if lease is None:
-        return ()
+        return Chain()
     leases = [each for each in (find_lease(world, above, tenant) for above in lease.parents) if each is not None]
     runs = [find_run(world, each.run_id, tenant) for each in (*leases, lease)]
-    return tuple(ChainLink(each, run) for each, run in zip((*leases, lease), runs, strict=True) if run is not None)
+    return Chain(ChainLink(each, run) for each, run in zip((*leases, lease), runs, strict=True) if run is not None)
 
 
 def start(policy: Policy, run_id: str, *, agent: str = "bot", tenant: str = "acme") -> Start:
@@ -163,10 +163,10 @@ def draw(world: World, policy: Policy, request_id: str, lease_id: str, tenant: s
 def _above(world: World, run: Run) -> Chain:
     """The chain of the newest lease of the request that a child run was delegated from."""
     if not run.ancestors:
-        return ()
+        return Chain()
     source = run.ancestors[-1].request_id
     rows = [row for row in world.rows.values() if isinstance(row, LeaseRow) and row.request_id == source]
-    return chain_of(world, max(rows, key=lambda row: row.recorded).lease_id) if rows else ()
+    return chain_of(world, max(rows, key=lambda row: row.recorded).lease_id) if rows else Chain()
 
 
 def answer(

@@ -213,8 +213,8 @@ class Engine:
         if kept is not None:
             return kept
         leaf = decode_lease(self._document(tenant, lease_id))
-        above = tuple(self._link(decode_lease(self._document(tenant, parent))) for parent in leaf.parents)
-        return self._chains.put((tenant, lease_id), (*above, self._link(leaf)))
+        above = [decode_lease(self._document(tenant, parent)) for parent in leaf.parents]
+        return self._chains.put((tenant, lease_id), Chain(map(self._link, (*above, leaf))))
 
     def _link(self, lease: Lease) -> ChainLink:
         return ChainLink(lease, self.run(lease.tenant, lease.run_id), capability_digest(lease))

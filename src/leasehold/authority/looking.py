@@ -6,7 +6,7 @@ The answer is true of one moment and starts nothing; whatever starts goes throug
 from __future__ import annotations
 
 from leasehold.authority.engine import Engine
-from leasehold.decide.chain import Chain, chain_needs, refuse_chain
+from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision, Reason
@@ -22,7 +22,7 @@ def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -
     control = queries.control()
     facts = Facts(control)
     now = max(engine.system.now(), Instant(control.last_time_ms))  # as in the lane: a clock set back revives nothing
-    needs = chain_needs(chain)
+    needs = chain.needs
     refs = [need for need in needs if isinstance(need, Ref)]
     for ref, row in zip(refs, queries.rows(refs), strict=True):
         facts.load(ref, row)

@@ -66,7 +66,7 @@ class Runs:
         Raises:
             Denied: the policy does not let this agent run here, or the lease may not be delegated.
         """
-        chain: Chain = ()
+        chain = Chain()
         if parent is not None:
             chain = self._engine.chain(parent.lease.tenant, parent.lease.lease_id)
             given = (route, tenant, environment, requested_by)
@@ -325,7 +325,7 @@ class Runs:
     def _parent_chain(self, run: Run) -> Chain:
         """The chain of the newest lease of the request that a child run was delegated from."""
         if not run.ancestors:
-            return ()
+            return Chain()
         rows = self._engine.store.queries.leases_of_request(run.tenant, run.ancestors[-1].request_id)
         if not rows:
             raise Denied(deny(Reason.NOT_FOUND, "the lease that this run was delegated from is gone"))

@@ -18,7 +18,7 @@ from leasehold.decide.batch import CLOCK_BEHIND
 from leasehold.decide.breaker import BreakerPlace, Counted, breaker_needs, count, speaks_against
 from leasehold.decide.call_approval import Approval, Asking, find_approval
 from leasehold.decide.call_request import ProposedCall, exact_grant
-from leasehold.decide.chain import Chain, chain_needs, refuse_chain
+from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
 from leasehold.decide.entries import chain_entry, run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
@@ -101,17 +101,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The run's tenant; never from arguments (requirement P6)."""
         return self.chain[-1].run.tenant
 
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The root run's account and those of every request of the chain."""
-        return (self.chain[0].run.run_id, *(link.lease.request_id for link in self.chain))
-
     def keys(self) -> Sequence[Need]:
         tenant, leaf = self.tenant, self.chain[-1]
-        needs = chain_needs(self.chain)
+        needs = list(self.chain.needs)
         needs.append(Ref(CallRow, (tenant, self.call.admission_id)))
         needs.append(RequestsOfCall((tenant, self.call_digest)))
-        needs += account_needs(tenant, self.accounts, self._wanted)
+        needs += account_needs(tenant, self.chain.accounts, self._wanted)
         if self.key is not None:
             needs.append(Ref(KeyRow, (tenant, leaf.run.run_id, self.call.action, self.key)))
         if self.call.parent is not None:
@@ -153,7 +148,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             # A preview that is still missing is a question to the guard, not a refusal: it leaves nothing behind.
             is_question = approval.reason is Reason.PREVIEW_NEEDED and self.call.preview is None
             return (StepAnswer(approval), Changes()) if is_question else self._denied(facts, approval)
-        reserved = reserve(facts, self.tenant, self.accounts, self._wanted)
+        reserved = reserve(facts, self.tenant, self.chain.accounts, self._wanted)
         if isinstance(reserved, Decision):
             return self._denied(facts, reserved)
         return self._admitted(facts, now, approval, *reserved)
@@ -370,8 +365,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _admission(self, now: Instant, approval: Approval, reserved: dict[str, int]) -> Admission:
         leaf = self.chain[-1]
-        ends = [link.lease.expires_at for link in self.chain] + [link.run.expires_at for link in self.chain]
-        start_within = min(START_WITHIN_MS, now.milliseconds_until(min(ends)))
+        start_within = min(START_WITHIN_MS, now.milliseconds_until(self.chain.ends_at))
         timeout = finish_seconds(self.policy_document, self.call.action)
         finish_by = -(-(int(now) + start_within) // 1000) + timeout + FINISH_GRACE_SECONDS
         return Admission(
@@ -394,10 +388,10 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             approved_by=approval.approved_by,
             capability=leaf.capability,
             arguments_digest=self.arguments_digest,
-            lease_chain=tuple(link.lease.lease_id for link in self.chain),
-            run_chain=tuple(link.run.run_id for link in self.chain),
-            request_chain=tuple(link.lease.request_id for link in self.chain),
-            agents=tuple(link.run.agent for link in self.chain),
+            lease_chain=self.chain.lease_ids,
+            run_chain=self.chain.run_ids,
+            request_chain=self.chain.request_ids,
+            agents=self.chain.agents,
             reserved=reserved,
             ending=self._ending(),
             start_within_ms=start_within,
@@ -453,7 +447,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 "quorum": need.quorum,
                 **({"implies": implies} if implies else {}),
                 "finish_by": admission.finish_by,
-                "expires_at": min(link.lease.expires_at for link in self.chain),
+                "expires_at": self.chain.expires_at,
                 **({"call_id": admission.call_id} if admission.call_id else {}),
                 **({"parent_call": admission.parent_admission} if admission.parent_admission else {}),
                 **({"ending": admission.ending} if admission.ending else {}),

@@ -7,6 +7,7 @@ A child has no liveness of its own: it lives while every link does, which is why
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -15,6 +16,7 @@ from leasehold.decide.lifecycles import LeaseState, RunState
 from leasehold.decide.rows import AUTHORITY_WIDE, LeaseRow, RequestRow, RunRow, StopRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.grant import Grants, split_action
+from leasehold.model.ids import LeaseId, RequestId, RunId
 from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.request import RequestState
@@ -24,11 +26,11 @@ from leasehold.model.scope import Scope, ScopeKind, StopKind
 __all__ = [
     "Chain",
     "ChainLink",
-    "chain_needs",
     "refuse_chain",
     "refuse_new_run",
     "refuse_old_attempt",
     "refuse_run",
+    "run_fields",
     "run_needs",
     "stop_needs",
 ]
@@ -47,8 +49,79 @@ class ChainLink(msgspec.Struct, frozen=True):
         return self.lease.allow, self.lease.deny
 
 
-Chain = tuple[ChainLink, ...]
-"""Root first; the last link is the lease in hand."""
+class Chain(tuple[ChainLink, ...]):
+    """Root first; the last link is the lease in hand. Empty where there is none.
+
+    What its documents say is worked out once for all calls under the lease: documents never change. Nothing that a row
+    says is kept here.
+    """
+
+    @cached_property
+    def needs(self) -> tuple[Need, ...]:
+        """The facts that `refuse_chain` asks for."""
+        tenant = self[-1].run.tenant
+        needs = stop_needs(tenant)
+        for link in self:
+            needs.append(Ref(RunRow, (tenant, link.run.run_id)))
+            needs.append(Ref(RequestRow, (tenant, link.lease.request_id)))
+            needs.append(Ref(LeaseRow, (tenant, link.lease.lease_id)))
+        return tuple(needs)
+
+    @cached_property
+    def accounts(self) -> tuple[str, ...]:
+        """What its calls draw on: the root run's account and that of every request."""
+        return (self.run_ids[0], *self.request_ids)
+
+    @cached_property
+    def lease_ids(self) -> tuple[LeaseId, ...]:
+        """The id of each lease."""
+        return tuple(link.lease.lease_id for link in self)
+
+    @cached_property
+    def run_ids(self) -> tuple[RunId, ...]:
+        """The id of each run."""
+        return tuple(link.run.run_id for link in self)
+
+    @cached_property
+    def request_ids(self) -> tuple[RequestId, ...]:
+        """The id of each request."""
+        return tuple(link.lease.request_id for link in self)
+
+    @cached_property
+    def agents(self) -> tuple[str, ...]:
+        """The agent of each run."""
+        return tuple(link.run.agent for link in self)
+
+    @cached_property
+    def expires_at(self) -> int:
+        """When the first of its leases expires, in Unix seconds."""
+        return min(link.lease.expires_at for link in self)
+
+    @cached_property
+    def ends_at(self) -> int:
+        """When the first of its leases and runs is over, in Unix seconds."""
+        return min(self.expires_at, *(link.run.expires_at for link in self))
+
+    @cached_property
+    def origin(self) -> dict[str, object]:
+        """What every entry about a use of the lease says of where it comes from. To be copied, not changed."""
+        lease = self[-1].lease
+        of_lease = {"request": lease.request_id, "lease": lease.lease_id, "parents": tuple(lease.parents)}
+        return run_fields(self[-1].run, lease.attempt) | of_lease
+
+
+def run_fields(run: Run, attempt: int) -> dict[str, object]:
+    """What every entry about a run says of it."""
+    return {
+        "tenant": run.tenant,
+        "environment": run.environment,
+        "run": run.run_id,
+        "parent_run": run.parent_run or "",
+        "attempt": attempt,
+        "agent": run.agent,
+        "requested_by": run.requested_by,
+        "route": run.route,
+    }
 
 
 def stop_needs(tenant: str) -> list[Need]:
@@ -62,17 +135,6 @@ def run_needs(run: Run) -> list[Need]:
     for ancestor in run.ancestors:
         needs.append(Ref(RunRow, (run.tenant, ancestor.run_id)))
         needs.append(Ref(RequestRow, (run.tenant, ancestor.request_id)))
-    return needs
-
-
-def chain_needs(chain: Chain) -> list[Need]:
-    """The facts that `refuse_chain` asks for."""
-    tenant = chain[-1].run.tenant
-    needs = stop_needs(tenant)
-    for link in chain:
-        needs.append(Ref(RunRow, (tenant, link.run.run_id)))
-        needs.append(Ref(RequestRow, (tenant, link.lease.request_id)))
-        needs.append(Ref(LeaseRow, (tenant, link.lease.lease_id)))
     return needs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from leasehold.decide.chain import Chain
+from leasehold.decide.chain import Chain, run_fields
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
 from leasehold.model.grant import Grants, grants_to_json
@@ -16,21 +16,7 @@ __all__ = ["chain_entry", "describe_grants", "request_entry", "run_entry"]
 
 def run_entry(kind: EntryKind, run: Run, *, attempt: int, decision: Decision | None = None, **fields: object) -> Entry:
     """An entry about a run."""
-    return _entry(
-        kind,
-        decision,
-        {
-            "tenant": run.tenant,
-            "environment": run.environment,
-            "run": run.run_id,
-            "parent_run": run.parent_run or "",
-            "attempt": attempt,
-            "agent": run.agent,
-            "requested_by": run.requested_by,
-            "route": run.route,
-            **fields,
-        },
-    )
+    return _entry(kind, decision, run_fields(run, attempt) | fields)
 
 
 def request_entry(
@@ -42,19 +28,7 @@ def request_entry(
 
 def chain_entry(kind: EntryKind, chain: Chain, *, decision: Decision | None = None, **fields: object) -> Entry:
     """An entry about the use of a lease: what was held and where it came from (requirement C8)."""
-    leaf = chain[-1]
-    return run_entry(
-        kind,
-        leaf.run,
-        attempt=leaf.lease.attempt,
-        decision=decision,
-        **{
-            "request": leaf.lease.request_id,
-            "lease": leaf.lease.lease_id,
-            "parents": tuple(leaf.lease.parents),
-            **fields,
-        },
-    )
+    return _entry(kind, decision, chain.origin | fields)
 
 
 def describe_grants(grants: Grants) -> tuple[str, ...]:

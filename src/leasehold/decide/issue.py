@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
-from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_run, run_needs
+from leasehold.decide.chain import Chain, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
@@ -41,7 +41,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     request: Request
     lease_id: LeaseId
-    parent: Chain = ()
+    parent: Chain = Chain()
 
     @property
     def policy(self) -> str:
@@ -54,7 +54,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
     def keys(self) -> Sequence[Need]:
         own = [*run_needs(self.run), Ref(RequestRow, (self.run.tenant, self.request.request_id))]
         own += approver_needs(self.policy_document, self.run.route, self.run.requested_by)
-        return [*own, *chain_needs(self.parent)] if self.parent else own
+        return [*own, *self.parent.needs] if self.parent else own
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Lease], Changes]:
         row = facts.get(RequestRow, self.run.tenant, self.request.request_id)

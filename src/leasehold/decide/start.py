@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from leasehold.decide.accounts import account_needs, open_accounts, refuse_overspend
-from leasehold.decide.chain import Chain, chain_needs, refuse_chain, refuse_new_run, stop_needs
+from leasehold.decide.chain import Chain, refuse_chain, refuse_new_run, stop_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
@@ -36,7 +36,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     policy_document: Policy
     run: Run
-    parent: Chain = ()
+    parent: Chain = Chain()
 
     @property
     def policy(self) -> str:
@@ -50,7 +50,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         if not self.parent:
             return [*stop_needs(self.run.tenant), Ref(PersonRow, (AUTHORITY_WIDE, self.run.requested_by))]
         root = self.parent[0].run.run_id
-        return [*chain_needs(self.parent), *account_needs(self.run.tenant, [root], [CHILDREN])]
+        return [*self.parent.needs, *account_needs(self.run.tenant, [root], [CHILDREN])]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Run], Changes]:
         route = self.policy_document.route(self.run.route)
