@@ -256,6 +256,7 @@ def test_denials_are_listed_up_to_a_budget_and_counted_beyond_it(stage: Stage) -
 
 @pytest.mark.case(87)
 def test_a_run_that_asks_and_asks_is_stopped_from_asking(stage: Stage) -> None:
+    stage.accept(POLICY + "[defaults]\npending_per_run = 1000\n")
     lease = stage.lease(AUDIT)
     for number in range(200):
         stage.ask(lease, "ticket.audit", f"T-{number}")

@@ -14,7 +14,7 @@ from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
 from leasehold.model.preview import Preview, PreviewMade
 from previewed import PREVIEWED, erase_by_hand, look_by_hand
-from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, UPDATE, Stage, changed
+from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, POLICY, UPDATE, Stage, changed
 
 TO_THE_DESK = {Reason.NOT_PENDING, Reason.NOT_ENTITLED, Reason.OWN_REQUEST, Reason.BAD_SIGNATURE, Reason.CARD_CHANGED}
 TO_WHO_ASKS = {
@@ -150,6 +150,15 @@ def _said_otherwise(stage: Stage, lease: HeldLease) -> None:
     stage.admit(lease, "ticket.audit")
 
 
+def _asked_too_much(stage: Stage, lease: HeldLease) -> None:
+    stage.accept(POLICY + "[defaults]\npending_per_run = 2\n")
+    for number in range(3):
+        try:
+            stage.admit(lease, "ticket.audit", f"T-{number}")
+        except ApprovalNeeded:
+            continue
+
+
 def _asked_twice(stage: Stage, lease: HeldLease) -> None:
     stage.ask(lease, "ticket.audit")
     stage.admit(lease, "ticket.audit")
@@ -221,6 +230,7 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.APPROVAL_NEEDED: _asked_twice,
     Reason.APPROVAL_DENIED: _said_no,
     Reason.PREVIEW_NEEDED: _unseen,
+    Reason.TOO_MANY_PENDING: _asked_too_much,
     Reason.BUDGET: _spent,
 }
 ASKED_AGAIN: dict[Reason, Callable[[Stage, HeldLease], object]] = {

@@ -12,6 +12,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, then
+from leasehold.authority.so_far import run_so_far
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.answer import Withdraw
 from leasehold.decide.chain import Chain
@@ -121,7 +122,8 @@ class Runs:
         """Ask for a lease: actions with what their attributes may be, and why.
 
         Answers at once; where people have to agree, `wait` waits for them. `budget` and `ttl_seconds` default to the
-        route's. `tried` says what the run already tried, for an escalation.
+        route's. `tried` says what the run already tried, for an escalation; the card has beside it what the ledger
+        says. What was asked in the same words and still waits is not asked twice.
 
         Raises:
             Denied: the route does not offer this.
@@ -147,7 +149,7 @@ class Runs:
             tried=tuple(tried),
         )
         stored = self._engine.run(run.tenant, run.run_id)
-        parent = self._parent_chain(stored)
+        parent, facts = self._parent_chain(stored), run_so_far(self._engine, stored)
         asked = self._engine.ask(
             lambda policy: AskLease(
                 policy_document=policy,
@@ -155,9 +157,12 @@ class Runs:
                 run=stored,
                 request=draft,
                 above=tuple(link.lease.allow for link in parent),
+                facts=facts,
             )
         )
-        return asked.request
+        if asked.request.request_id == draft.request_id:
+            return asked.request
+        return self._engine.request(run.tenant, asked.request.request_id)  # the same question, which waits already
 
     def find_request(self, request_id: str) -> Request:
         """A request by its id, in whatever process it is asked for.

@@ -25,6 +25,7 @@ from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, St
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.order import begin_milestone, order_needs, refuse_order
+from leasehold.decide.pending import pending_need, refuse_many_pending
 from leasehold.decide.request import refuse_undelegated
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
@@ -116,6 +117,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         needs += order_needs(self.policy_document, leaf.run, self.call.action)
         if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
+            needs.append(pending_need(leaf.run))
         return [*needs, *breaker_needs(self._breaker, Counted.ASKED)] if self._breaker.breaker else needs
 
     @cached_property
@@ -290,6 +292,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         route = self.policy_document.route(run.route)
         if run_row is None or run_row.denials >= DENIALS_LISTED or route is None:
             return self._denied(facts, _too_many_denials(run.run_id))
+        if refusal := refuse_many_pending(facts, self.policy_document, run, now):
+            return self._denied(facts, refusal)
         rows: list[Row] = [replace(run_row, denials=run_row.denials + 1)]
         entries: list[Entry] = []
         if asking.over is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "is_approved",
     "people_who_may",
     "refuse_person",
+    "words_of_denial",
 ]
 
 _DECODER = msgspec.json.Decoder(tuple[Answer, ...])
@@ -39,6 +40,12 @@ def answers_of(row: RequestRow) -> tuple[Answer, ...]:
 def encode_answers(answers: tuple[Answer, ...]) -> bytes:
     """The bytes that a request's row keeps."""
     return msgspec.json.encode(answers)
+
+
+def words_of_denial(row: RequestRow) -> str:
+    """What the person who said no wrote, with their name; empty where nobody wrote anything."""
+    said = [answer for answer in answers_of(row) if answer.verdict is Verdict.DENY and answer.reason]
+    return f"{said[-1].person}: {said[-1].reason}" if said else ""
 
 
 def refuse_person(policy: Policy, person: str, *, route: str, requested_by: str, effect: Effect) -> Decision | None:

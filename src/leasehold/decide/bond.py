@@ -16,11 +16,15 @@ __all__ = ["NO_BOND", "Bond", "bond_of", "card_terms", "encode_bond"]
 
 
 class Bond(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`preview` is the digest of the state that was shown (empty: none was), `terms` that of what the policy said."""
+    """`preview` is the digest of the state that was shown (empty: none was), `terms` that of what the policy said.
+
+    `asked` is the digest of what a lease request asks for and why: the same question is not put to people twice.
+    """
 
     preview: str = ""
     terms: str = ""
     editors: tuple[str, ...] = ()
+    asked: str = ""
 
 
 NO_BOND = Bond()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from leasehold.decide.approvals import approvers_of, is_approved
+from leasehold.decide.approvals import approvers_of, is_approved, words_of_denial
 from leasehold.decide.bond import bond_of
 from leasehold.decide.call_request import ProposedCall, approval_needed
 from leasehold.decide.facts import Facts, RequestsOfCall
@@ -129,8 +129,9 @@ def _what_changed(call: ProposedCall, row: RequestRow) -> Asking | None:
 
 
 def _approval_denied(row: RequestRow) -> Decision:
-    return deny(
+    refusal = deny(
         Reason.APPROVAL_DENIED,
         f"{row.request_id} was denied for this attempt",
         check="an approved request for this call",
     )
+    return replace(refusal, words=words_of_denial(row))

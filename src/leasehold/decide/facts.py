@@ -18,6 +18,7 @@ from leasehold.ledger.entry import Entry
 from leasehold.model.call import CallState
 from leasehold.model.decision import Decision
 from leasehold.model.instant import Instant
+from leasehold.model.request import RequestState
 
 __all__ = [
     "INDEXES",
@@ -29,6 +30,7 @@ __all__ = [
     "Key",
     "Need",
     "OpenCalls",
+    "PendingRequests",
     "Ref",
     "RequestsOfCall",
     "Step",
@@ -92,6 +94,16 @@ class RequestsOfCall(Index, frozen=True):
         return (row.tenant, row.call_digest) if isinstance(row, RequestRow) and row.call_digest else None
 
 
+class PendingRequests(Index, frozen=True):
+    """Requests of one run that wait for people. Bucket: (tenant, run id)."""
+
+    ROW = RequestRow
+
+    @staticmethod
+    def bucket_of(row: Row) -> Key | None:
+        return (row.tenant, row.run_id) if isinstance(row, RequestRow) and row.state == RequestState.PENDING else None
+
+
 class ActiveStops(Index, frozen=True):
     """Wide revokes and holds in force. Bucket: (tenant,); the authority-wide ones stand under the empty tenant."""
 
@@ -102,7 +114,7 @@ class ActiveStops(Index, frozen=True):
         return (row.tenant,) if isinstance(row, StopRow) and row.is_active else None
 
 
-INDEXES: tuple[type[Index], ...] = (OpenCalls, AllOpenCalls, RequestsOfCall, ActiveStops)
+INDEXES: tuple[type[Index], ...] = (OpenCalls, AllOpenCalls, RequestsOfCall, PendingRequests, ActiveStops)
 
 Need: TypeAlias = Ref | Index
 

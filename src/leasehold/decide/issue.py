@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.decide.approvals import approver_needs, approvers_of, is_approved
+from leasehold.decide.approvals import approver_needs, approvers_of, is_approved, words_of_denial
 from leasehold.decide.chain import Chain, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
@@ -169,7 +169,8 @@ def refuse_draw(row: RequestRow | None, request: Request) -> Decision | None:
     if state in (RequestState.APPROVED, RequestState.USED):
         return None
     reason, words = _DRAW_REASONS[state]
-    return deny(reason, f"{request.request_id} {words}", check="state is approved or used")
+    refusal = deny(reason, f"{request.request_id} {words}", check="state is approved or used")
+    return msgspec.structs.replace(refusal, words=words_of_denial(row) if state is RequestState.DENIED else "")
 
 
 _DRAW_REASONS = {

@@ -12,21 +12,24 @@ import msgspec
 
 from leasehold.decide.accounts import open_accounts
 from leasehold.decide.approvals import encode_answers
-from leasehold.decide.bond import NO_BOND, Bond, encode_bond
+from leasehold.decide.bond import NO_BOND, Bond, bond_of, encode_bond
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
+from leasehold.decide.pending import pending_need, pending_of, refuse_many_pending
 from leasehold.decide.previews import with_previews
 from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.budget import amounts_to_lines
+from leasehold.model.canonical import encode
 from leasehold.model.card import Card, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
-from leasehold.model.grant import Grant, Grants
+from leasehold.model.grant import Grant, Grants, grants_to_json
+from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
@@ -38,7 +41,10 @@ __all__ = ["AskLease", "Asked", "lease_need", "refuse_undelegated", "request_row
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What became of a request for a lease: its document, and where it stands."""
+    """What became of a request for a lease: its document, and where it stands.
+
+    Where the same was asked before and still waits, the id is that request's; its own document says the rest.
+    """
 
     request: Request
     state: RequestState
@@ -47,7 +53,8 @@ class Asked(msgspec.Struct, frozen=True):
 class AskLease(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for a lease. `request` is complete but for its times, budget defaults, card digest and policy.
 
-    `above` holds the grants of the leases that the run was delegated from, root first.
+    `above` holds the grants of the leases that the run was delegated from, root first; `facts` what the ledger says
+    that the run did so far, for the card.
     """
 
     policy_document: Policy
@@ -55,6 +62,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     request: Request
     above: tuple[Grants, ...] = ()
+    facts: tuple[str, ...] = ()
 
     @property
     def policy(self) -> str:
@@ -65,7 +73,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
     def keys(self) -> Sequence[Need]:
-        return run_needs(self.run)
+        return [*run_needs(self.run), pending_need(self.run)]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Asked], Changes]:
         route = self.policy_document.route(self.run.route)
@@ -79,7 +87,34 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         if refusal := refuse_large(compose_lease(self.run, request, drawing), facts.control.issuer):
             return self._denied(refusal)
         state = RequestState.APPROVED if need.mode is ApprovalMode.NONE else RequestState.PENDING
-        rows = request_rows(request, card, state=state, recorded=facts.next_index, use_by=self.run.expires_at)
+        if state is RequestState.PENDING:
+            if (same := self._asked_before(facts, now)) is not None:
+                return StepAnswer(allow(), Asked(same, state)), Changes()
+            if refusal := refuse_many_pending(facts, self.policy_document, self.run, now):
+                return self._denied(refusal)
+        return StepAnswer(allow(), Asked(request, state)), self._made(request, card, need, state, facts.next_index)
+
+    @property
+    def _asked(self) -> str:
+        """The digest of what is asked for and why."""
+        return self.digester.digest("asked", _content(self.request))
+
+    def _asked_before(self, facts: Facts, now: Instant) -> Request | None:
+        """The same question, if it waits for people already: its id counts."""
+        for row in pending_of(facts, self.run, now):
+            if bond_of(row).asked == self._asked and not (row.revoked or row.held):
+                return msgspec.structs.replace(self.request, request_id=RequestId(row.request_id))
+        return None
+
+    def _made(self, request: Request, card: Card, need: ApprovalNeed, state: RequestState, recorded: int) -> Changes:
+        rows = request_rows(
+            request,
+            card,
+            state=state,
+            recorded=recorded,
+            use_by=self.run.expires_at,
+            bond=Bond(asked=self._asked),
+        )
         entry = request_entry(
             EntryKind.REQUEST_MADE,
             request,
@@ -97,7 +132,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             },
         )
         accounts = open_accounts(self.run.tenant, request.request_id, request.budget)
-        return StepAnswer(allow(), Asked(request, state)), Changes(rows=(*rows, *accounts), entries=(entry,))
+        return Changes(rows=(*rows, *accounts), entries=(entry,))
 
     def _denied(self, refusal: Decision) -> tuple[StepAnswer[Asked], Changes]:
         entry = request_entry(EntryKind.REQUEST_DENIED, self.request, self.run, decision=refusal)
@@ -137,7 +172,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             ends_on=tuple(action for action in route.ends_on if action in self._reach()),
             delegation_depth=min(asked.delegation_depth, depth) if asked.delegation_depth >= 0 else depth,
         )
-        card = build_card(self.policy_document, self.run, request, need)
+        card = build_card(self.policy_document, self.run, request, need, facts=self.facts)
         digest = self.digester.digest("card", card_bytes(card))
         return msgspec.structs.replace(request, card_digest=digest), card
 
@@ -145,6 +180,20 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         """Everything that the lease could be used to do: what is asked for and all that it implies."""
         asked = self.request.allow
         return {*asked, *(name for action in asked for name in implied(self.policy_document, action))}
+
+
+def _content(request: Request) -> bytes:
+    """What a request asks for and why, in canonical bytes: two with equal content are one question."""
+    said = (
+        request.attempt,
+        grants_to_json(request.allow),
+        request.budget,
+        request.ttl_seconds,
+        request.delegation_depth,
+        request.reason,
+        request.tried,
+    )
+    return encode(msgspec.to_builtins(said))
 
 
 def refuse_undelegated(route: Route, run: Run, actions: Iterable[str]) -> Decision | None:

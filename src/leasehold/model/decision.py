@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from leasehold.model.plain import escape
+
 __all__ = ["Decision", "Reason", "allow", "deny"]
 
 
@@ -65,6 +67,7 @@ class Reason(StrEnum):
     PREVIEW_NEEDED = "preview_needed"
     STATE_MOVED = "state_moved"
     TERMS_CHANGED = "terms_changed"
+    TOO_MANY_PENDING = "too_many_pending"
     # money and repeats of refusals
     BUDGET = "budget"
     # the guard's own
@@ -78,7 +81,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `rule` names the policy rule or lease field that decided; `check` the comparison that failed, in words; `enough`
     what would be enough, only ever about things inside the run's own envelope; `request_id` a request to wait on,
     `admission_id` a call of the same run to wait for; `preview` the read that a guard has to make first, so that people
-    see what the call would change.
+    see what the call would change; `words` what the person who said no wrote to the agent, with their name.
     """
 
     reason: Reason = Reason.OK
@@ -89,6 +92,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     preview: str = ""
     admission_id: str = ""
+    words: str = ""
 
     @property
     def is_allowed(self) -> bool:
@@ -102,6 +106,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"check: {self.check}")
         if self.rule:
             parts.append(f"rule: {self.rule}")
+        if self.words:
+            parts.append(f"a person wrote: {escape(self.words)}")
         if self.enough:
             parts.append(f"enough would be: {self.enough}")
         return "; ".join(parts)

@@ -137,6 +137,7 @@ def _defaults(old: Policy, new: Policy) -> Iterator[Change]:
     yield from _limit("defaults.max_ttl", before.max_ttl_seconds, after.max_ttl_seconds)
     yield from _limit("defaults.run_ttl", before.run_ttl_seconds, after.run_ttl_seconds)
     yield from _amounts("defaults.budget", before.budget, after.budget, more_widens=True)
+    yield from _limit("defaults.pending_per_run", before.pending_per_run, after.pending_per_run)
 
 
 # Actions.

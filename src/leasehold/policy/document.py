@@ -214,6 +214,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What holds where a route or action says nothing. All of it is finite.
 
     `timeout_seconds` bounds how long a call may stay open; it reserves nothing, because nothing was declared.
+    `pending_per_run` is how many requests of one run may wait for people at the same time.
     """
 
     timeout_seconds: int = 30
@@ -222,6 +223,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_ttl_seconds: int = HARD_MAX_TTL_SECONDS
     run_ttl_seconds: int = 1800
     budget: dict[str, int] = msgspec.field(default_factory=_built_in_budget)
+    pending_per_run: int = 24
 
 
 class _StoredRoute(RouteTerms, frozen=True, kw_only=True):

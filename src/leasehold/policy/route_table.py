@@ -20,7 +20,7 @@ from leasehold.policy.time_table import read_freezes, read_hours
 
 __all__ = ["read_audience", "read_defaults", "read_route"]
 
-_DEFAULTS = ("budget", "timeout", "answer_within", "ttl", "run_ttl", "max_ttl")
+_DEFAULTS = ("budget", "timeout", "answer_within", "ttl", "run_ttl", "max_ttl", "pending_per_run")
 _ROUTE = (
     "for",
     "allow",
@@ -43,6 +43,7 @@ _MAX_QUORUM = 20
 _MAX_DEPTH = 8
 _MAX_CHILDREN = 1000
 _MAX_WINDOW = 200
+_MAX_PENDING = 1000
 
 
 def read_defaults(table: Table) -> Defaults:
@@ -63,6 +64,11 @@ def read_defaults(table: Table) -> Defaults:
         max_ttl_seconds=max_ttl,
         run_ttl_seconds=table.seconds("run_ttl", built_in.run_ttl_seconds),
         budget=_budget(table, built_in.budget),
+        pending_per_run=(
+            table.whole("pending_per_run", 1, _MAX_PENDING)
+            if "pending_per_run" in table.value
+            else built_in.pending_per_run
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from typing import cast
 import apsw
 import msgspec
 
-from leasehold.decide.facts import ActiveStops, AllOpenCalls, Index, Key, OpenCalls, RequestsOfCall
+from leasehold.decide.facts import ActiveStops, AllOpenCalls, Index, Key, OpenCalls, PendingRequests, RequestsOfCall
 from leasehold.decide.rows import Row
 from leasehold.store.columns import SHAPES, Shape
 
@@ -39,6 +39,10 @@ INDEX_FILTERS: dict[type[Index], tuple[str, str]] = {
     RequestsOfCall: (
         "requests_of_call",
         "call_digest <> '' AND (tenant, call_digest) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
+    ),
+    PendingRequests: (
+        "requests_pending_of_run",
+        "state = 'pending' AND (tenant, run_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
     ),
     ActiveStops: ("stops_active", "is_active = 1 AND tenant IN (SELECT value ->> 0 FROM json_each(?))"),
 }

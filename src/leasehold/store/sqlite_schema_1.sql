@@ -81,6 +81,7 @@ CREATE INDEX requests_by_id ON requests (request_id);
 CREATE INDEX requests_of_run ON requests (tenant, run_id, recorded);
 CREATE INDEX requests_of_call ON requests (tenant, call_digest) WHERE call_digest <> '';
 CREATE INDEX requests_pending ON requests (answer_by) WHERE state = 'pending';
+CREATE INDEX requests_pending_of_run ON requests (tenant, run_id) WHERE state = 'pending';
 CREATE INDEX requests_approved ON requests (use_by) WHERE state = 'approved';
 CREATE INDEX requests_held ON requests (tenant) WHERE held = 1;
 
