@@ -71,13 +71,14 @@ def test_policy_explain_names_each_action_who_agrees_and_why(terminal: Terminal)
     assert 'did you mean "support"?' in terminal.run("policy", "explain", "suport", code=2).stderr
 
 
-def test_policy_explain_says_which_powers_of_a_role_are_not_enforced(terminal: Terminal) -> None:
+def test_policy_explain_says_which_powers_the_holder_of_the_state_needs_no_role_for(terminal: Terminal) -> None:
     more = 'auditor = { can = ["query"], tenants = ["acme"] }\nlifter = { can = ["lift"], tenants = ["*"] }\n'
     change(terminal, ("[actions]", f"{more}[actions]"))
     assert terminal.run("policy", "explain").stdout.splitlines()[-3:] == [
-        "role operator, tenants *: needed for lift; not enforced, open to whoever holds the state: hold, query, revoke",
-        "role auditor, tenants acme: needed for nothing; not enforced, open to whoever holds the state: query",
-        "role lifter, tenants *: needed for lift",
+        "role operator, tenants *: hold, lift, query, revoke; "
+        "whoever holds the state needs no role for hold, query, revoke",
+        "role auditor, tenants acme: query; whoever holds the state needs no role for query",
+        "role lifter, tenants *: lift",
     ]
     assert "role " not in terminal.run("policy", "explain", "support").stdout
 

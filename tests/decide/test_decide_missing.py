@@ -22,12 +22,14 @@ from leasehold.decide.rows import AccountRow, CallRow, KeyRow, LeaseRow, PersonR
 from leasehold.decide.settle import ConcludeUnknown, Settle
 from leasehold.decide.start import Start
 from leasehold.decide.stop import Lift, Stop
+from leasehold.decide.voices import KeyVoice
 from leasehold.errors import StoreError
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.model.budget import CHILDREN
 from leasehold.model.call import Admission, CallState, Outcome, OutcomeStatus
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
+from leasehold.model.proof import KeyProof
 from leasehold.model.request import Answer, Request, Verdict
 from leasehold.model.run import Run
 from leasehold.model.scope import Scope
@@ -86,9 +88,11 @@ def _steps(desk: Desk) -> Iterable[tuple[Step[object], tuple[type[Row], ...]]]:
             policy_document=desk.policy,
             run=run,
             request=request,
-            answer=Answer(person=BEN, verdict=Verdict.APPROVE, answered_at=1, key_id="k", signature="s"),
+            answer=Answer(
+                person=BEN, verdict=Verdict.APPROVE, answered_at=1, proof=KeyProof(key_id="k", signature="s")
+            ),
             card_digest=request.card_digest,
-            public_key=key_of_person(BEN).public().to_bytes(),
+            voice=KeyVoice(person=BEN, public_key=key_of_person(BEN).public().to_bytes()),
         ),
         (RequestRow, RunRow, PersonRow),
     )
@@ -209,7 +213,13 @@ def test_a_stop_that_is_gone_or_lifted_is_not_retired_again(desk: Desk) -> None:
 def test_every_step_says_whether_a_wrong_clock_stops_it(desk: Desk) -> None:
     lease = desk.lease.lease
     stop = Stop(policy_document=desk.policy, tenant="", scope=Scope.parse("all"), kind="hold", by="op", reason="")
-    lift = Lift(policy_document=desk.policy, tenant="", scope=Scope.parse("all"), person=BEN, public_key=b"", reason="")
+    lift = Lift(
+        policy_document=desk.policy,
+        tenant="",
+        scope=Scope.parse("all"),
+        voice=KeyVoice(person=BEN, public_key=b""),
+        reason="",
+    )
     waits = {type(step): step.needs_clock for step, _ in _steps(desk)} | {Lift: lift.needs_clock}
     waits |= {EndLease: EndLease(lease=lease, run=desk.run).needs_clock, Stop: stop.needs_clock}
     assert {kind for kind, is_stopped in waits.items() if not is_stopped} == {Settle, Stop, FinishRun}

@@ -16,7 +16,14 @@ from leasehold.model.preview import Preview, PreviewMade
 from previewed import PREVIEWED, erase_by_hand, look_by_hand
 from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, POLICY, UPDATE, Stage, changed
 
-TO_THE_DESK = {Reason.NOT_PENDING, Reason.NOT_ENTITLED, Reason.OWN_REQUEST, Reason.BAD_SIGNATURE, Reason.CARD_CHANGED}
+TO_THE_DESK = {
+    Reason.NOT_PENDING,
+    Reason.NOT_ENTITLED,
+    Reason.OWN_REQUEST,
+    Reason.BAD_SIGNATURE,
+    Reason.CARD_CHANGED,
+    Reason.NOT_SIGNED_IN,
+}
 TO_WHO_ASKS = {
     Reason.UNKNOWN_ROUTE,
     Reason.WIDER_THAN_PARENT,

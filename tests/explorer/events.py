@@ -18,6 +18,7 @@ from leasehold.decide.retry import Retry
 from leasehold.decide.rows import RunRow, StopRow
 from leasehold.decide.settle import Settle
 from leasehold.decide.stop import Lift, Stop
+from leasehold.decide.voices import KeyVoice
 from leasehold.model.call import Outcome, OutcomeStatus
 from leasehold.model.request import Verdict
 from leasehold.model.scope import Scope
@@ -97,8 +98,7 @@ def lifts(scope: str) -> Event:
             policy_document=rules,
             tenant="acme",
             scope=Scope.parse(scope),
-            person=EVA,
-            public_key=key_of_person(EVA).to_bytes(),
+            voice=KeyVoice(person=EVA, public_key=key_of_person(EVA).to_bytes()),
             reason="",
         ),
         after=(f"hold {scope}",),

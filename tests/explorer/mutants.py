@@ -341,7 +341,7 @@ MUTANTS = (
     Mutant("entitlement is not asked at the use", _not_entitled_any_more, (CALL_APPROVAL,), ("I4",)),
     Mutant(
         "a removed key still speaks",
-        lambda patch: patch.setattr(approvals, "_has_key", lambda *_: True),
+        lambda patch: patch.setattr(approvals, "is_vouched", lambda *_: True),
         (CALL_APPROVAL,),
         ("I4",),
     ),

@@ -20,11 +20,13 @@ from leasehold.decide.issue import DrawLease
 from leasehold.decide.request import AskLease
 from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, RunRow
 from leasehold.decide.start import Start
+from leasehold.decide.voices import KeyVoice
 from leasehold.model.call import Call, ParentCall
 from leasehold.model.canonical import decode
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId
 from leasehold.model.lease import Lease
+from leasehold.model.proof import KeyProof
 from leasehold.model.request import Answer, Request, RequestKind, Verdict
 from leasehold.model.run import Link, Run
 from leasehold.policy.document import Policy
@@ -181,8 +183,7 @@ def answer(
         person=person,
         verdict=verdict,
         answered_at=world.database_ms // 1000,
-        key_id=key_of_person(person).kid,
-        signature="",
+        proof=KeyProof(key_id=key_of_person(person).kid, signature="signed"),
     )
     return AnswerRequest(
         policy_document=policy,
@@ -190,7 +191,7 @@ def answer(
         request=request,
         answer=given,
         card_digest=request.card_digest,
-        public_key=key_of_person(person).to_bytes(),
+        voice=KeyVoice(person=person, public_key=key_of_person(person).to_bytes()),
     )
 
 

@@ -250,6 +250,25 @@ def test_one_person_approving_twice_is_a_violation() -> None:
     assert broken(story) == [("I4", 5)]
 
 
+@pytest.mark.parametrize(
+    ("detail", "is_whole"),
+    [
+        ({}, True),
+        ({"proof": "key"}, True),
+        ({"signature": None}, False),
+        ({"sign_in": "signin_1"}, False),
+        ({"proof": "session"}, False),
+        ({"proof": "session", "sign_in": "signin_1", "method": "password", "key": None, "signature": None}, True),
+        ({"proof": "session", "sign_in": "signin_1", "method": "password", "key": None}, False),
+        ({"proof": "word of mouth"}, False),
+    ],
+)
+def test_answer_that_does_not_say_how_it_was_given_is_a_violation(detail: dict[str, object], is_whole: bool) -> None:
+    story = Story()
+    story.answer(story.ask(story.start(), outcome="pending"), detail=detail)
+    assert broken(story) == ([] if is_whole else [("I4", 2)])
+
+
 @pytest.mark.invariant("I4")
 @pytest.mark.requirement("P9")
 def test_lease_or_call_under_it_that_needs_people_needs_those_of_its_request() -> None:

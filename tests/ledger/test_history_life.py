@@ -256,7 +256,7 @@ def test_request_moves_only_from_the_states_that_lead_there(kind: EntryKind) -> 
     for state in ("pending", "approved", "used", "denied", "expired", "withdrawn", "lapsed", "completed"):
         story = Story()
         request = story.ask(story.start(), outcome=state)
-        story.add(replace(request, kind=kind, detail={}, outcome="approved"))
+        story.add(replace(request, kind=kind, detail={"key": "k", "signature": "s"}, outcome="approved"))
         assert broken(story) == ([] if state in leads else [("I8", 2)])
 
 

@@ -192,9 +192,12 @@ def test_receipt_tells_what_was_asked_granted_and_by_whom() -> None:
         {
             "at": "2026-05-06T12:00:16.000Z",
             "key": "key-1",
+            "method": "",
             "ownRequest": True,
             "person": "user:ana",
+            "proof": "key",
             "sameAccount": True,
+            "signIn": "",
             "verdict": "approve",
             "words": "go on",
         }
@@ -250,6 +253,29 @@ def test_child_run_has_a_receipt_of_its_own() -> None:
     receipt = receipt_of(STORY, "run_2")
     assert receipt.run == "run_2"
     assert {entry.run for entry in receipt.entries} == {"run_2", ""}
+
+
+@pytest.mark.requirement("B10")
+def test_receipt_claims_a_signature_only_where_something_was_signed() -> None:
+    signed_in = {"proof": "session", "sign_in": "signin_1", "method": "password", "key": None, "signature": None}
+    story = Story()
+    request = story.ask(story.start())
+    story.answer(request, detail=signed_in)
+    [asked] = said(story)["asked"]
+    assert asked["answers"][0] | {"at": ""} == {
+        "at": "",
+        "key": "",
+        "method": "password",
+        "ownRequest": False,
+        "person": "user:ben",
+        "proof": "session",
+        "sameAccount": False,
+        "signIn": "signin_1",
+        "verdict": "approve",
+        "words": "",
+    }
+    assert "nothing was signed" in said(story)["assertedBy"]["answers"]
+    assert "signature" not in said(story)["assertedBy"]["answers"]
 
 
 @pytest.mark.requirement("L4")

@@ -1,7 +1,8 @@
 """What people may do: answer, revoke, hold, lift, and look. The Desk protocol, embedded.
 
-An answer carries the signature of the person's own key over exactly what they were shown. Stopping is open to whoever
-holds the open state, because it is the safe side; lifting needs a person with the power to lift.
+An answer carries the signature of the person's own key over exactly what they were shown, or says in which session
+they gave it. Stopping is open to whoever holds the open state, because it is the safe side, and to a person whom the
+desk speaks for if a role of theirs can; lifting needs a person with the power to lift.
 """
 
 from __future__ import annotations
@@ -13,28 +14,35 @@ import msgspec
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
+from leasehold.authority.sign_ins import SignedIn
 from leasehold.authority.standing import Standing, standing_stops
 from leasehold.decide.answer import Answered, AnswerRequest, request_need
 from leasehold.decide.approvals import answers_of, people_who_may
 from leasehold.decide.chain import Chain
+from leasehold.decide.facts import Step
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.offboard import Offboard, Offboarded
+from leasehold.decide.powers import Empowered
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
+from leasehold.decide.voices import KeyVoice, Voice
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.card import Card, Footer, decode_card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.ids import check_id
+from leasehold.model.proof import KeyProof, SessionProof
 from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.scope import Scope, ScopeKind, StopKind
-from leasehold.policy.document import Policy
+from leasehold.policy.document import Policy, Power
 from leasehold.store.queries import LedgerQuery
 from leasehold.token.keys import PublicKey, SigningKey
 from leasehold.token.person import AnswerStatement
 
 __all__ = ["Desk", "LeaseStatus", "Signatory"]
+
+_POWERS = {StopKind.REVOKE: Power.REVOKE, StopKind.HOLD: Power.HOLD}
 
 
 class Signatory(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +51,11 @@ class Signatory(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     key: SigningKey
     same_account: bool = False
+
+    @property
+    def voice(self) -> KeyVoice:
+        """Who speaks, for a step."""
+        return KeyVoice(person=self.person, public_key=self.key.public().to_bytes())
 
 
 class LeaseStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +69,15 @@ class LeaseStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Desk:
-    """Answers, stops and queries. Threads may share it."""
+    """Answers, stops and queries. Threads may share it.
 
-    def __init__(self, engine: Engine, runs: Runs) -> None:
+    `voice` is the one person for whom this desk stops things, by their powers; None is whoever holds the open state.
+    """
+
+    def __init__(self, engine: Engine, runs: Runs, *, voice: Voice | None = None) -> None:
         self._engine = engine
         self._runs = runs
+        self._voice = voice
 
     # answers
 
@@ -134,21 +151,38 @@ class Desk:
             person=statement.person,
             verdict=statement.verdict,
             answered_at=statement.answered_at,
-            key_id=key.kid,
-            signature=signature,
+            proof=KeyProof(key_id=key.kid, signature=signature),
             reason=reason,
             same_account=same_account,
         )
+        voice = KeyVoice(person=statement.person, public_key=key.to_bytes())
+        return self._record(request, answer, statement.card_digest, voice)
+
+    def answer_signed_in(
+        self, request: Request, verdict: Verdict, signed_in: SignedIn, *, card_digest: str, reason: str = ""
+    ) -> Answered:
+        """Record the answer of a person who is signed in, to the card with this digest, which they were shown.
+
+        Raises:
+            Denied: the session is over, the card is another one, or this person's word does not count for it.
+        """
+        answer = Answer(
+            person=signed_in.person,
+            verdict=verdict,
+            answered_at=self._engine.system.now().seconds,
+            proof=SessionProof(
+                sign_in=signed_in.sign_in, method=signed_in.method, authenticated_at=signed_in.authenticated_at
+            ),
+            reason=reason,
+        )
+        return self._record(request, answer, card_digest, signed_in.voice)
+
+    def _record(self, request: Request, answer: Answer, card_digest: str, voice: Voice) -> Answered:
         stored = self._engine.request(request.tenant, request.request_id)
         run = self._engine.run(stored.tenant, stored.run_id)
         return self._engine.ask(
             lambda policy: AnswerRequest(
-                policy_document=policy,
-                run=run,
-                request=stored,
-                answer=answer,
-                card_digest=statement.card_digest,
-                public_key=key.to_bytes(),
+                policy_document=policy, run=run, request=stored, answer=answer, card_digest=card_digest, voice=voice
             )
         )
 
@@ -185,33 +219,26 @@ class Desk:
         """Let nothing start in a scope until the hold is lifted: the kill switch. Answers the calls in flight."""
         return self._stop(scope, StopKind.HOLD, by, reason, tenant)
 
-    def lift(self, scope: Scope, signatory: Signatory, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Scope:
+    def lift(self, scope: Scope, who: Signatory | SignedIn, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Scope:
         """Lift a hold.
 
         Raises:
             Denied: it is not held, or this person has no power to lift.
         """
         if scope.kind is ScopeKind.LEASE:
-            self._lift_one(scope, signatory, reason, tenant)
-            self._lift_one(self._source_of(scope), signatory, reason, tenant)
+            self._lift_one(scope, who.voice, reason, tenant)
+            self._lift_one(self._source_of(scope), who.voice, reason, tenant)
             return scope
-        return self._lift_one(scope, signatory, reason, tenant)
+        return self._lift_one(scope, who.voice, reason, tenant)
 
     def standing(self) -> tuple[Standing, ...]:
         """What is held or revoked now, in every tenant, with who did it and why; the newest first."""
         return standing_stops(self._engine)
 
-    def _lift_one(self, scope: Scope, signatory: Signatory, reason: str, tenant: str) -> Scope:
+    def _lift_one(self, scope: Scope, voice: Voice, reason: str, tenant: str) -> Scope:
         place = self._tenant_of(scope, tenant)
         return self._engine.ask(
-            lambda policy: Lift(
-                policy_document=policy,
-                tenant=place,
-                scope=scope,
-                person=signatory.person,
-                public_key=signatory.key.public().to_bytes(),
-                reason=reason,
-            )
+            lambda policy: Lift(policy_document=policy, tenant=place, scope=scope, voice=voice, reason=reason)
         )
 
     def _stop(self, scope: Scope, kind: StopKind, by: str, reason: str, tenant: str) -> Stopped:
@@ -228,9 +255,15 @@ class Desk:
 
     def _stop_one(self, scope: Scope, kind: StopKind, by: str, reason: str, tenant: str) -> Stopped:
         place = self._tenant_of(scope, tenant)
-        return self._engine.ask(
-            lambda policy: Stop(policy_document=policy, tenant=place, scope=scope, kind=kind, by=by, reason=reason)
-        )
+
+        def build(policy: Policy) -> Step[Stopped]:
+            step = Stop(policy_document=policy, tenant=place, scope=scope, kind=kind, by=by, reason=reason)
+            if self._voice is None:
+                return step
+            power = _POWERS[kind]
+            return Empowered(step=step, policy_document=policy, voice=self._voice, power=power, tenant=place)
+
+        return self._engine.ask(build)
 
     def _tenant_of(self, scope: Scope, tenant: str) -> str:
         if scope.kind is ScopeKind.TENANT:
@@ -262,7 +295,7 @@ class Desk:
     # people and policy
 
     def people(self) -> tuple[PersonRow, ...]:
-        """The people with keys here."""
+        """The people who are known here, by a key or a sign-in."""
         rows = self._engine.store.queries.people([AUTHORITY_WIDE])
         return tuple(row for row in rows if row.state != PersonState.KEY)
 
@@ -275,7 +308,7 @@ class Desk:
         return self._engine.ask(lambda _: AddPerson(person=person, public_key=key.to_bytes(), key_id=key.kid, by=by))
 
     def remove_person(self, person: str, *, by: str) -> str:
-        """Remove a person's key; their earlier answers count no more.
+        """Remove a person's key and sign-ins; their sessions end, their earlier answers count no more.
 
         Raises:
             Denied: they have none.
@@ -318,7 +351,7 @@ class Desk:
 
     def _person_key(self, person: str) -> PublicKey:
         row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)
-        if row is None or row.state != PersonState.ACTIVE:
+        if row is None or row.state != PersonState.ACTIVE or not row.public_key:
             raise Denied(
                 deny(Reason.NOT_ENTITLED, f"{person} has no key here", enough="leasehold person add " + person)
             )

@@ -8,8 +8,10 @@ from types import TracebackType
 from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
+from leasehold.authority.person_desk import PersonDesk
 from leasehold.authority.receipts import Receipts
 from leasehold.authority.runs import ALL_DEPTH, Runs
+from leasehold.authority.sign_ins import FailedSignIns, SignedIn, SignIns
 from leasehold.authority.sweep import Sweep
 from leasehold.authority.waiting import Waiters
 from leasehold.model.lease import HeldLease
@@ -22,7 +24,7 @@ __all__ = ["Authority"]
 class Authority:
     """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
 
-    The everyday verbs stand here; `runs`, `desk`, `receipts` and `sweep` have the rest.
+    The everyday verbs stand here; `runs`, `desk`, `receipts`, `sign_ins` and `sweep` have the rest.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,7 +34,13 @@ class Authority:
         self.runs = Runs(engine, self._waiters)
         self.desk = Desk(engine, self.runs)
         self.receipts = Receipts(engine)
-        self.sweep = Sweep(engine, self.runs, self._forgeries)
+        failed = FailedSignIns()
+        self.sign_ins = SignIns(engine, failed)
+        self.sweep = Sweep(engine, self.runs, self._forgeries, failed)
+
+    def person_desk(self, session: SignedIn) -> PersonDesk:
+        """The desk of a person who is signed in: what they may do and see, and nothing else."""
+        return PersonDesk(self.engine, self.runs, self.receipts, session)
 
     def door(self, tool: str, environment: str) -> EmbeddedDoor:
         """The door of one tool in one environment; a guard stands at it."""

@@ -1,4 +1,4 @@
-"""Judging a lease by what is committed, without a step: for people who look, and for calls that ask whether to go on.
+"""Judging what is committed, without a step: for people who look, and for calls that ask whether to go on.
 
 The answer is true of one moment and starts nothing; whatever starts goes through admit.
 """
@@ -6,14 +6,20 @@ The answer is true of one moment and starts nothing; whatever starts goes throug
 from __future__ import annotations
 
 from leasehold.authority.engine import Engine
+from leasehold.decide.answer import request_need
+from leasehold.decide.approvals import approver_needs, approvers_of
 from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
+from leasehold.decide.rows import RequestRow
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision, Reason
 from leasehold.model.instant import Instant
+from leasehold.model.request import Request
+from leasehold.model.run import Run
+from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import implied
 
-__all__ = ["look_at_chain"]
+__all__ = ["look_at_approvals", "look_at_chain"]
 
 
 def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
@@ -36,3 +42,13 @@ def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -
     if decision is not None and decision.reason is Reason.ENDING and call.parent_admission is not None:
         return refuse_chain(facts, chain, actions, now, call.parent_admission)
     return decision
+
+
+def look_at_approvals(engine: Engine, policy: Policy, row: RequestRow, run: Run, request: Request) -> tuple[str, ...]:
+    """The people whose approval of a request counts now."""
+    facts = Facts(engine.store.queries.control())
+    refs = [need for need in approver_needs(policy, run.route, run.requested_by) if isinstance(need, Ref)]
+    for ref, found in zip(refs, engine.store.queries.rows(refs), strict=True):
+        facts.load(ref, found)
+    effect = request_need(policy, run, request).effect
+    return approvers_of(facts, policy, row, route=run.route, requested_by=run.requested_by, effect=effect)

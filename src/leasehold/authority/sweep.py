@@ -16,11 +16,13 @@ from typing import TypeVar
 from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.engine import Engine
 from leasehold.authority.runs import Runs
+from leasehold.authority.sign_ins import FailedSignIns
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
 from leasehold.decide.govern import CountForgeries
 from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, RequestRow, RunRow
 from leasehold.decide.settle import ConcludeUnknown
+from leasehold.decide.sign_ins import CountFailedSignIns
 from leasehold.errors import LeaseholdError
 from leasehold.model.scope import StopKind
 
@@ -34,10 +36,11 @@ _LOG = logging.getLogger("leasehold.sweep")
 class Sweep:
     """The housekeeping of one authority. Owns its thread, if it was started."""
 
-    def __init__(self, engine: Engine, runs: Runs, forgeries: ForgeryCounter) -> None:
+    def __init__(self, engine: Engine, runs: Runs, forgeries: ForgeryCounter, failed: FailedSignIns) -> None:
         self._engine = engine
         self._runs = runs
         self._forgeries = forgeries
+        self._failed = failed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,7 +77,7 @@ class Sweep:
             _attempt(future.result, faults)
         for run in due.runs:
             _attempt(partial(self._finish, run), faults)
-        found = len(submissions) + len(due.runs) + self._count_forgeries() + self._retire_stops()
+        found = len(submissions) + len(due.runs) + self._count_forgeries() + self._count_failed() + self._retire_stops()
         if faults:
             raise faults[0]
         return found
@@ -100,6 +103,13 @@ class Sweep:
         counts = self._forgeries.take()
         for (tool, environment, minute), count in sorted(counts.items()):
             step = CountForgeries(tool=tool, environment=environment, minute=minute, count=count)
+            self._engine.ask(lambda _, step=step: step)  # type: ignore[misc]  # the default binds the value
+        return len(counts)
+
+    def _count_failed(self) -> int:
+        counts = self._failed.take()
+        for (person, minute), count in sorted(counts.items()):
+            step = CountFailedSignIns(person=person, minute=minute, count=count)
             self._engine.ask(lambda _, step=step: step)  # type: ignore[misc]  # the default binds the value
         return len(counts)
 

@@ -1,4 +1,4 @@
-"""`leasehold person`: the keys by which people answer. A key file belongs to its person and to nobody else."""
+"""`leasehold person`: the keys and passwords by which people answer. A key file belongs to its person alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import click
 import msgspec
 
 from leasehold.authority import Authority
+from leasehold.cli.extra import server_extra
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.stop import in_flight_lines, stopped_value
 from leasehold.config import ensure_key_ring, open_state
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import PersonRow
+from leasehold.decide.voices import sign_ins_of
+from leasehold.errors import InvalidError
 from leasehold.model.plain import escape
 from leasehold.model.text import check_identifier
 from leasehold.policy.document import Power
@@ -25,7 +28,7 @@ __all__ = ["person"]
 
 @click.group()
 def person() -> None:
-    """Add and remove the keys of people."""
+    """Add and remove people, their keys and passwords."""
 
 
 @person.command("add")
@@ -60,27 +63,65 @@ def add(session: Session, name: str, key: Path | None) -> None:
 @person.command("list")
 @with_session
 def list_people(session: Session) -> None:
-    """List the people whose keys are known here, with the roles that the active policy gives them."""
+    """List the people who are known here, how they sign in, and the roles that the active policy gives them."""
     with session.authority() as authority:
         policy, rows = authority.engine.active_policy(), authority.desk.people()
-    found = [(row.person, row.state, _key_id(row), policy.people.get(row.person, ())) for row in rows]
-    values = [{"person": who, "state": state, "key": kid, "roles": list(roles)} for who, state, kid, roles in found]
-    session.give_table(
-        values,
-        ("person", "state", "roles", "key"),
-        [(who, state, ", ".join(roles) or "none", kid) for who, state, kid, roles in found],
-    )
+    values = [
+        {
+            "person": row.person,
+            "state": row.state,
+            "key": _key_id(row),
+            "sign_ins": [{"sign_in": known.sign_in, "method": known.method} for known in sign_ins_of(row)],
+            "roles": list(policy.people.get(row.person, ())),
+        }
+        for row in rows
+    ]
+    table = [
+        (
+            row.person,
+            row.state,
+            ", ".join(policy.people.get(row.person, ())) or "none",
+            ", ".join(known.method for known in sign_ins_of(row)) or "none",
+            _key_id(row),
+        )
+        for row in rows
+    ]
+    session.give_table(values, ("person", "state", "roles", "sign-ins", "key"), table)
 
 
 def _key_id(row: PersonRow) -> str:
     return PublicKey.from_bytes(row.public_key).kid if row.public_key else "none"
 
 
+@person.command("password")
+@with_session
+@click.argument("name", metavar="PERSON")
+def password(session: Session, name: str) -> None:
+    """Give a person a password for the console, in the place of the one they had. Asked for twice, at a terminal.
+
+    Their sessions end, and answers that they gave under the old password count no more.
+    """
+    check_identifier(name, "person")
+    if not session.around.is_interactive:
+        raise InvalidError("a password is typed at a terminal, by its person; nobody can be asked here")
+    with server_extra():
+        from leasehold.http.passwords import Passwords
+    typed = click.prompt(f"new password of {name}", hide_input=True, confirmation_prompt="once more", err=True)
+    hashed = Passwords().hash(typed, person=name)
+    with session.authority() as authority:
+        sign_in = authority.sign_ins.set_password(name, hashed, by=session.around.account)
+        roles = authority.engine.active_policy().people.get(name, ())
+    session.give_fields({"person": name, "sign_in": sign_in}, [("person", name), ("sign-in", sign_in)])
+    if not roles:
+        session.say(f"the active policy names no role of {name}, so their word counts for nothing yet")
+
+
 @person.command("remove")
 @with_session
 @click.argument("name", metavar="PERSON")
 def remove(session: Session, name: str) -> None:
-    """Remove a person's key: their answers count no more. Their runs go on; see offboard."""
+    """Remove a person's key and sign-ins: their sessions end, their answers count no more. Their runs go on; see
+    offboard."""
     with session.authority() as authority:
         authority.desk.remove_person(name, by=session.around.account)
         _drop_file(session, name)

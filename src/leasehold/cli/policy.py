@@ -188,12 +188,10 @@ def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str
 
 
 def _role_words(role: RolePowers) -> str:
-    """What a role is needed for, and what it lists though nobody needs it for that."""
-    needed = ", ".join(power for power in role.can if power.is_enforced) or "nothing"
-    words = f"role {role.name}, tenants {', '.join(role.tenants)}: needed for {needed}"
-    if idle := ", ".join(power for power in role.can if not power.is_enforced):
-        words += f"; not enforced, open to whoever holds the state: {idle}"
-    return words
+    """What a role can do, and what of it needs no role of whoever holds the open state."""
+    words = f"role {role.name}, tenants {', '.join(role.tenants)}: {', '.join(role.can)}"
+    idle = ", ".join(power for power in role.can if not power.is_enforced)
+    return f"{words}; whoever holds the state needs no role for {idle}" if idle else words
 
 
 def _row_lines(row: RouteRow) -> list[str]:

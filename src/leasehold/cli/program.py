@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "LazyGroup", "program", "run_program"]
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("leasehold.cli.init:init", "Write a commented policy with passing tests."),
     "demo": ("leasehold.cli.demo:demo", "Watch one run on a real repository, from request to receipt."),
+    "serve": ("leasehold.cli.serve:serve", "Let people decide in a browser, at this machine by default."),
     "doctor": ("leasehold.cli.doctor:doctor", "Look for what weakens this installation."),
     "run": ("leasehold.cli.run:run", "Start, look at, retry and finish runs."),
     "request": ("leasehold.cli.request:request", "Make, look at and answer requests."),
@@ -24,7 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "hold": ("leasehold.cli.stop:hold", "Let nothing start in a scope: the kill switch."),
     "lift": ("leasehold.cli.stop:lift", "Lift a hold."),
     "stops": ("leasehold.cli.stop:stops", "List what is held or revoked now."),
-    "person": ("leasehold.cli.person:person", "Add and remove the keys of people."),
+    "person": ("leasehold.cli.person:person", "Add and remove people, their keys and passwords."),
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),
     "ledger": ("leasehold.cli.ledger:ledger", "Ask, export and verify the ledger."),
     "receipt": ("leasehold.cli.receipt:receipt", "Read and verify receipts, offline, and amend them."),

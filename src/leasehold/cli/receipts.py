@@ -99,7 +99,13 @@ def _asked(asked: AskedTold) -> str:
 
 def _answer(answer: AnswerTold) -> str:
     marks = [
-        mark for mark, holds in (("same account", answer.same_account), ("own request", answer.own_request)) if holds
+        mark
+        for mark, holds in (
+            (f"signed in by {answer.method}, not signed", answer.proof == "session"),
+            ("same account", answer.same_account),
+            ("own request", answer.own_request),
+        )
+        if holds
     ]
     words = [answer.words] if answer.words else []
     return f"{answer.verdict} by {answer.person}" + (f" [{', '.join((*marks, *words))}]" if marks or words else "")

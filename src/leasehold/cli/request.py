@@ -23,6 +23,7 @@ from leasehold.model.card import Card, Footer, card_json
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
+from leasehold.model.proof import SessionProof
 from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.times import parse_time, show_countdown, show_time
 
@@ -269,4 +270,5 @@ def _tally_cells(group: str, tally: Tally) -> tuple[str, ...]:
 def _answer_line(answer: Answer) -> str:
     words = f": {answer.reason}" if answer.reason else ""
     account = ", same account" if answer.same_account else ""
-    return escape(f"{answer.verdict} by {answer.person} at {show_time(answer.answered_at)}{account}{words}")
+    proof = f", signed in by {answer.proof.method}" if isinstance(answer.proof, SessionProof) else ""
+    return escape(f"{answer.verdict} by {answer.person} at {show_time(answer.answered_at)}{proof}{account}{words}")

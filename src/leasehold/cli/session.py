@@ -60,15 +60,15 @@ class Session:
         return open_state(directory)
 
     @contextmanager
-    def authority(self) -> Iterator[Authority]:
-        """The open authority of this policy and state.
+    def authority(self, *, sweep: bool = False) -> Iterator[Authority]:
+        """The open authority of this policy and state; with `sweep` it does its housekeeping in the background.
 
         Raises:
             ConfigError: the policy, a key file or the state directory cannot be used.
             StoreError: the database cannot be used.
         """
         state = self.directory()
-        with open_authority(self.policy_path, state=state, system=self.around.system, sweep=False) as authority:
+        with open_authority(self.policy_path, state=state, system=self.around.system, sweep=sweep) as authority:
             yield authority
 
     @contextmanager

@@ -1,7 +1,7 @@
 """A person answers a request, or the requester takes it back. Submitted by the Desk and Runs faces.
 
-The signature over request id, card digest, verdict and time was verified before the step; here the key that verified it
-must still be the person's.
+A signature over request id, card digest, verdict and time was verified before the step; here the key that verified it
+must still be the person's, or the session in which they answered still open.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import msgspec
 
 from leasehold.decide.approvals import answers_of, approver_needs, approvers_of, encode_answers, refuse_person
 from leasehold.decide.chain import refuse_run, run_needs
-from leasehold.decide.entries import request_entry
+from leasehold.decide.entries import proof_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
-from leasehold.decide.lifecycles import REQUEST_TABLE, PersonState, RequestEvent, advance
+from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
+from leasehold.decide.voices import Voice, is_vouched, refuse_voice, voice_needs
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
@@ -39,14 +40,14 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Record one person's answer. `public_key` verified its signature over `card_digest`."""
+    """Record one person's answer. `voice` is who gave it: of a key, the one that verified the signature."""
 
     policy_document: Policy
     run: Run
     request: Request
     answer: Answer
     card_digest: str
-    public_key: bytes
+    voice: Voice
 
     @property
     def policy(self) -> str:
@@ -60,7 +61,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         return [
             *run_needs(self.run),
             Ref(RequestRow, (self.run.tenant, self.request.request_id)),
-            Ref(PersonRow, (AUTHORITY_WIDE, self.answer.person)),
+            *voice_needs(self.voice),
             *approver_needs(self.policy_document, self.run.route, self.run.requested_by),
         ]
 
@@ -84,7 +85,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         return (
             _refuse_row(row, self.request, now)
             or self._refuse_card()
-            or self._refuse_key(facts.get(PersonRow, AUTHORITY_WIDE, self.answer.person))
+            or self._refuse_voice(facts, now)
             or refuse_person(
                 self.policy_document,
                 self.answer.person,
@@ -101,17 +102,15 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return deny(Reason.CARD_CHANGED, "the answer names another card than the request has", check="same card digest")
 
-    def _refuse_key(self, person: PersonRow | None) -> Decision | None:
-        if person is not None and person.state == PersonState.ACTIVE and person.public_key == self.public_key:
-            return None
-        return deny(
-            Reason.BAD_SIGNATURE,
-            f"{self.answer.person} has no such key here",
-            enough="a key added with: leasehold person add",
-        )
+    def _refuse_voice(self, facts: Facts, now: Instant) -> Decision | None:
+        refusal = refuse_voice(facts, self.voice, now)
+        person = facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
+        if refusal is None and not (self.voice.person == self.answer.person and is_vouched(person, self.answer.proof)):
+            return deny(Reason.BAD_SIGNATURE, f"what vouches for this answer is not of {self.answer.person}")
+        return refusal
 
     def _is_same_voice(self, earlier: Answer) -> bool:
-        return (earlier.person, earlier.key_id) == (self.answer.person, self.answer.key_id)
+        return (earlier.person, earlier.vouched_by) == (self.answer.person, self.answer.vouched_by)
 
     def _refuse_second_thought(self, row: RequestRow | None) -> Decision | None:
         """An answer is immutable: saying it twice is harmless, saying the opposite must not look as if it counted."""
@@ -164,8 +163,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             detail={
                 "verdict": self.answer.verdict,
                 "card": self.card_digest,
-                "key": self.answer.key_id,
-                "signature": self.answer.signature,
+                **proof_detail(self.answer.proof),
                 "answered_at": self.answer.answered_at,
                 **({"same_account": "yes"} if self.answer.same_account else {}),
                 **({"own_request": "yes"} if self.answer.person == self.run.requested_by else {}),

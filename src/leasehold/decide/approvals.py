@@ -1,7 +1,7 @@
 """Has the right people's word been given for exactly this? Asked when they answer, when a lease is drawn, and at admit.
 
-Entitlement counts at the answer and again at the use (invariant I4): a person who lost the role, or whose key was
-removed, no longer counts.
+Entitlement counts at the answer and again at the use (invariant I4): a person who lost the role, or whose key or
+sign-in was removed, no longer counts.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from leasehold.decide.facts import Facts, Need, Ref
-from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
+from leasehold.decide.voices import is_vouched
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.request import Answer, Verdict
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.evaluate import ApprovalNeed, is_entitled
-from leasehold.token.keys import raw_thumbprint
 
 __all__ = [
     "answers_of",
@@ -80,15 +79,15 @@ def approver_needs(policy: Policy, route: str, requested_by: str) -> list[Need]:
 def approvers_of(
     facts: Facts, policy: Policy, row: RequestRow, *, route: str, requested_by: str, effect: Effect
 ) -> tuple[str, ...]:
-    """The people whose approval of this request counts now, each once, by key as well as by name."""
+    """The people whose approval of this request counts now, each once, by what vouched as well as by name."""
     counted: dict[str, str] = {}
     for answer in answers_of(row):
-        if answer.verdict is not Verdict.APPROVE or answer.key_id in counted.values():
+        if answer.verdict is not Verdict.APPROVE or answer.vouched_by in counted.values():
             continue
         if refuse_person(policy, answer.person, route=route, requested_by=requested_by, effect=effect) is not None:
             continue
-        if _has_key(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.key_id):
-            counted.setdefault(answer.person, answer.key_id)
+        if is_vouched(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.proof):
+            counted.setdefault(answer.person, answer.vouched_by)
     return tuple(counted)
 
 
@@ -99,11 +98,6 @@ def people_who_may(policy: Policy, *, route: str, requested_by: str, effect: Eff
         for person in sorted({*policy.people, requested_by})
         if refuse_person(policy, person, route=route, requested_by=requested_by, effect=effect) is None
     )
-
-
-def _has_key(person: PersonRow | None, key_id: str) -> bool:
-    """Whether the key that gave an answer is still that person's: a removed or replaced key says nothing any more."""
-    return person is not None and person.state == PersonState.ACTIVE and raw_thumbprint(person.public_key) == key_id
 
 
 def is_approved(

@@ -8,10 +8,11 @@ from leasehold.decide.chain import Chain, run_fields
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
 from leasehold.model.grant import Grants, grants_to_json
+from leasehold.model.proof import KeyProof, Proof
 from leasehold.model.request import Request
 from leasehold.model.run import Run
 
-__all__ = ["chain_entry", "describe_grants", "request_entry", "run_entry"]
+__all__ = ["chain_entry", "describe_grants", "proof_detail", "request_entry", "run_entry"]
 
 
 def run_entry(kind: EntryKind, run: Run, *, attempt: int, decision: Decision | None = None, **fields: object) -> Entry:
@@ -37,6 +38,18 @@ def describe_grants(grants: Grants) -> tuple[str, ...]:
         f"{action} {msgspec.json.encode(attributes, order='sorted').decode()}"
         for action, attributes in grants_to_json(grants).items()
     )
+
+
+def proof_detail(proof: Proof) -> dict[str, str | int | tuple[str, ...]]:
+    """How a person proved who they are, as entries write it. A session has no signature, and claims none."""
+    if isinstance(proof, KeyProof):
+        return {"proof": "key", "key": proof.key_id, "signature": proof.signature}
+    return {
+        "proof": "session",
+        "sign_in": proof.sign_in,
+        "method": proof.method,
+        "authenticated_at": proof.authenticated_at,
+    }
 
 
 def _entry(kind: EntryKind, decision: Decision | None, fields: dict[str, object]) -> Entry:

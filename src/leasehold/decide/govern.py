@@ -82,7 +82,8 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
-        if row is not None and row.state == PersonState.ACTIVE:
+        is_known = row is not None and row.state == PersonState.ACTIVE
+        if row is not None and is_known and row.public_key:
             same = row.public_key == self.public_key
             refusal = deny(Reason.CONFLICT, f"{self.person} has a key already", enough="person remove, then add")
             return StepAnswer(allow() if same else refusal, self.person if same else None), Changes()
@@ -95,6 +96,7 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
                 public_key=self.public_key,
                 state=PersonState.ACTIVE if name == self.person else PersonState.KEY,
                 recorded=facts.next_index,
+                sign_ins=row.sign_ins if row is not None and is_known and name == self.person else b"[]",
             )
             for name in (self.person, self._key_name)
         )
@@ -107,7 +109,7 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RemovePerson(msgspec.Struct, frozen=True, kw_only=True):
-    """Remove a person's key: their answers count no more from here on."""
+    """Remove a person's key and sign-ins: sessions end, and their answers count no more from here on."""
 
     person: str
     by: str
@@ -121,9 +123,9 @@ class RemovePerson(msgspec.Struct, frozen=True, kw_only=True):
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
         if row is None or row.state != PersonState.ACTIVE:
-            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.person} has no key here")), Changes()
+            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.person} is not known here")), Changes()
         entry = Entry(kind=EntryKind.PERSON_REMOVED, person=self.person, detail={"by": self.by})
-        removed = replace(row, state=PersonState.REMOVED)
+        removed = replace(row, state=PersonState.REMOVED, sign_ins=b"[]")
         return StepAnswer(allow(), self.person), Changes(rows=(removed,), entries=(entry,))
 
 

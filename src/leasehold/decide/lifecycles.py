@@ -25,20 +25,27 @@ __all__ = [
     "RequestEvent",
     "RunEvent",
     "RunState",
+    "SessionState",
     "advance",
 ]
 
 
 class PersonState(StrEnum):
-    """Where a person's key stands. `key` marks the row that says whose a key was, so that nobody else can bring it.
-
-    `left` is who was let go: nothing starts for them until they are added again.
+    """Where a person stands: known here by a key or a sign-in, or removed. `key` marks the row that says whose a key
+    was, so that nobody else can bring it. `left` is who was let go: nothing starts for them until they are added again.
     """
 
     ACTIVE = "active"
     REMOVED = "removed"
     LEFT = "left"
     KEY = "key"
+
+
+class SessionState(StrEnum):
+    """Where a session stands, as far as it was written down: most end by the clock, or with what they rest on."""
+
+    OPEN = "open"
+    ENDED = "ended"
 
 
 class RunState(StrEnum):

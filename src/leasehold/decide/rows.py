@@ -27,6 +27,7 @@ __all__ = [
     "RequestRow",
     "Row",
     "RunRow",
+    "SessionRow",
     "StopRow",
 ]
 
@@ -250,7 +251,7 @@ class BreakerRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The public half of a person's key; empty where somebody left who never had one."""
+    """By what a person is known: the public half of their key (empty: none), and the JSON of their sign-ins."""
 
     TABLE: ClassVar[str] = "people"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "person")
@@ -261,6 +262,28 @@ class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     public_key: bytes
     state: str
     recorded: int
+    sign_ins: bytes = b"[]"
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A person who is signed in, under the digest of an id that only their browser has.
+
+    It counts while its sign-in stands in the person's row, until `expires_at`, and not too long after `seen_at`.
+    """
+
+    TABLE: ClassVar[str] = "sessions"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "session")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    session: str
+    person: str
+    sign_in: str
+    method: str
+    state: str
+    authenticated_at: int
+    seen_at: int
+    expires_at: int
 
 
 Row: TypeAlias = (
@@ -277,6 +300,7 @@ Row: TypeAlias = (
     | StopRow
     | BreakerRow
     | PersonRow
+    | SessionRow
 )
 
 TABLES: tuple[type[Row], ...] = (
@@ -293,4 +317,5 @@ TABLES: tuple[type[Row], ...] = (
     StopRow,
     BreakerRow,
     PersonRow,
+    SessionRow,
 )

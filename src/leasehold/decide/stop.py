@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from leasehold.decide.breaker import reset_breaker, reset_needs
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
 from leasehold.decide.in_flight import calls_in_flight
-from leasehold.decide.lifecycles import PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
+from leasehold.decide.powers import refuse_power
+from leasehold.decide.rows import LeaseRow, RequestRow, RunRow, StopRow
+from leasehold.decide.voices import Voice, refuse_voice, voice_needs
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import Admission
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -24,7 +25,7 @@ from leasehold.model.grant import split_action
 from leasehold.model.instant import Instant
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy, Power
-from leasehold.policy.evaluate import has_power, implied
+from leasehold.policy.evaluate import implied
 
 __all__ = ["Lift", "Stop", "Stopped", "covers", "covers_run"]
 
@@ -107,14 +108,12 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lift(msgspec.Struct, frozen=True, kw_only=True):
-    """Lift a hold, a person's or a breaker's. A person with the power to lift must ask, with their key; a revoke is for
-    ever."""
+    """Lift a hold, a person's or a breaker's. A person with the power to lift must ask; a revoke is for ever."""
 
     policy_document: Policy
     tenant: str
     scope: Scope
-    person: str
-    public_key: bytes
+    voice: Voice
     reason: str
 
     @property
@@ -128,14 +127,14 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
     def keys(self) -> Sequence[Need]:
         return [
             _target(self.tenant, self.scope, StopKind.HOLD),
-            Ref(PersonRow, (AUTHORITY_WIDE, self.person)),
+            *voice_needs(self.voice),
             *reset_needs(self.tenant, self.scope),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Scope], Changes]:
         target = _target(self.tenant, self.scope, StopKind.HOLD)
         row = facts.get(target.row_type, *target.key)
-        if refusal := self._refuse_person(facts.get(PersonRow, AUTHORITY_WIDE, self.person)):
+        if refusal := self._refuse_person(facts, now):
             return StepAnswer(refusal), Changes()
         if isinstance(row, StopRow) and row.is_active:
             lifted: _Stoppable = replace(row, is_active=0)
@@ -143,22 +142,14 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
             lifted = replace(row, held=0)
         else:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.scope} is not held")), Changes()
-        entry = _stop_entry(EntryKind.LIFTED, lifted, self.scope, self.person, self.reason, None)
+        entry = _stop_entry(EntryKind.LIFTED, lifted, self.scope, self.voice.person, self.reason, None)
         reset = reset_breaker(facts, self.tenant, self.scope)
         return StepAnswer(allow(), self.scope), Changes(rows=(lifted, *reset), entries=(entry,))
 
-    def _refuse_person(self, row: PersonRow | None) -> Decision | None:
-        if row is None or row.state != PersonState.ACTIVE or row.public_key != self.public_key:
-            return deny(Reason.BAD_SIGNATURE, f"{self.person} has no such key here", check="a person's own key")
-        if not has_power(self.policy_document, self.person, Power.LIFT, self.tenant):
-            return deny(
-                Reason.NOT_ENTITLED,
-                f"{self.person} may not lift holds",
-                rule="roles",
-                check=f"a role of {self.person} can lift in {self.tenant or 'every tenant'}",
-                enough='a role with can = ["lift"] in the policy',
-            )
-        return None
+    def _refuse_person(self, facts: Facts, now: Instant) -> Decision | None:
+        return refuse_voice(facts, self.voice, now) or refuse_power(
+            self.policy_document, self.voice.person, Power.LIFT, self.tenant
+        )
 
 
 def covers(policy: Policy, scope: Scope, call: Admission) -> bool:

@@ -5,15 +5,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
+from leasehold.authority import Authority
+from leasehold.http.events import Streams
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
-from leasehold.http.problems import ProblemPage
+from leasehold.http.passwords import Passwords
+from leasehold.http.problems import ProblemPage, exception_handlers, plain_problem_page
+from leasehold.http.sessions import SignedInOnly
+from leasehold.http.sign_in import SignInPage, plain_sign_in_page, sign_in_routes
 from leasehold.http.site import Site
 from leasehold.system import System
 
-__all__ = ["protect"]
+__all__ = ["Pages", "create_app", "protect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """What a console brings: pages for signed-in people, files for everybody, and how the two pages of ours look.
+
+    A handler finds the person's desk in `request.state.viewer`, their session in `.session`, and in `.tokens` what
+    makes the tokens of its forms. `public` is for static files alone.
+    """
+
+    routes: Sequence[BaseRoute]
+    public: Sequence[BaseRoute] = ()
+    sign_in: SignInPage = plain_sign_in_page
+    problem: ProblemPage = plain_problem_page
+
+
+def create_app(
+    authority: Authority,
+    pages: Pages,
+    *,
+    site: Site,
+    streams: Streams | None = None,
+    passwords: Passwords | None = None,
+) -> ASGIApp:
+    """The whole application over one authority.
+
+    `streams` are closed by the server that stops, `passwords` have the costs of hashing; both are made where not given.
+    """
+    inside = SignedInOnly(Router(pages.routes, redirect_slashes=False), authority)
+    app = Starlette(
+        routes=[
+            *sign_in_routes(authority, pages.sign_in, passwords or Passwords()),
+            *pages.public,
+            Mount("/", app=inside),
+        ],
+        exception_handlers=exception_handlers(pages.problem),
+    )
+    app.state.streams = streams or Streams(authority)
+    return protect(app, site=site, page=pages.problem, system=authority.engine.system)
 
 
 def protect(app: ASGIApp, *, site: Site, page: ProblemPage, system: System) -> ASGIApp:

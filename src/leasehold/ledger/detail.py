@@ -5,7 +5,8 @@ A member that is absent reads as empty; one of another type than here is no entr
 run.started        purpose, requester; expires_at (Unix seconds); budget (of a root run: every unit, `children` too)
 run.finished       denials (all refused calls, those without an entry included)
 request.made       kind, reason; allow; budget; for a call: lease_request
-request.answered   verdict, words, same_account, key; own_request where the requester confirms their own
+request.answered   verdict, words, same_account; proof: `key` (with key, signature) or `session` (with sign_in, method,
+                   authenticated_at in Unix seconds); own_request where the requester confirms their own
 lease.issued       allow, deny; expires_at; reason; approval (mode now in force) and quorum
 call.admitted      reserved; approval and quorum; implies, ending; idempotent, tool_authority, parent_call, call_id
 call.settled       touched, files, contacted, overrun; result_digest, error, no_effect; late evidence has the same
@@ -24,7 +25,7 @@ from leasehold.ledger.entry import Entry
 from leasehold.model import canonical
 from leasehold.model.grant import Grants, grants_from_json
 
-__all__ = ["amounts", "grants", "number", "text", "texts"]
+__all__ = ["amounts", "grants", "number", "text", "texts", "vouched_by"]
 
 _AMOUNT = re.compile(r"([a-z][a-z0-9_]{0,31})=(0|[1-9][0-9]{0,15})")
 
@@ -39,6 +40,11 @@ def text(entry: Entry, name: str) -> str:
     if isinstance(value, str):
         return value
     raise _wrong(entry, name, "text")
+
+
+def vouched_by(entry: Entry) -> str:
+    """What vouched for the person of an answer: a key's thumbprint or a sign-in's id."""
+    return text(entry, "key") or text(entry, "sign_in")
 
 
 def number(entry: Entry, name: str) -> int:

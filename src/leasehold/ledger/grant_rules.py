@@ -84,8 +84,21 @@ def answers_for_others(entry: Entry, past: Past) -> Iterator[str]:
         elif request is not None and request.made.effect == Effect.DESTRUCTIVE:
             yield f"{entry.person} approved their own destructive request"
     earlier = request.answers.get(entry.person) if request is not None else None
-    if earlier is not None and detail.text(earlier, "key") == detail.text(entry, "key"):
+    if earlier is not None and detail.vouched_by(earlier) == detail.vouched_by(entry):
         yield f"{entry.person} approved {entry.request} twice"
+
+
+def says_how_it_was_given(entry: Entry, past: Past) -> Iterator[str]:  # noqa: ARG001 - every rule takes both
+    """An answer carries a key's signature, or names the sign-in of a session and claims no signature."""
+    if entry.decision == "deny":
+        return
+    proof = detail.text(entry, "proof") or "key"
+    given = {name for name in ("key", "signature", "sign_in", "method") if detail.text(entry, name)}
+    if given != _PROOFS.get(proof):
+        yield f"the answer of {entry.person} is given by {proof!r} with {sorted(given)}"
+
+
+_PROOFS = {"key": {"key", "signature"}, "session": {"sign_in", "method"}}
 
 
 # I6: a child's authority is within its parent's at every moment

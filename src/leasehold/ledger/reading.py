@@ -76,6 +76,8 @@ class AnswerTold(_Member, frozen=True):
 
     person: str
     verdict: str
+    proof: str
+    method: str
     same_account: bool
     own_request: bool
     words: str

@@ -52,7 +52,11 @@ RULES: Mapping[EntryKind, tuple[tuple[Invariant, Rule], ...]] = {
         (Invariant.I8, life.is_of_the_newest_attempt),
         (Invariant.I8, life.happens_once),
     ),
-    EntryKind.REQUEST_ANSWERED: ((Invariant.I4, grant.answers_for_others), (Invariant.I8, life.moves_a_request_on)),
+    EntryKind.REQUEST_ANSWERED: (
+        (Invariant.I4, grant.answers_for_others),
+        (Invariant.I4, grant.says_how_it_was_given),
+        (Invariant.I8, life.moves_a_request_on),
+    ),
     **dict.fromkeys(
         (
             EntryKind.REQUEST_EXPIRED,

@@ -69,7 +69,7 @@ def summarise(entries: Sequence[Entry]) -> dict[str, object]:
     root, *children = (_story(started, starts, entries, calls) for started in starts)
     summary = {
         **_run_summary(root),
-        "assertedBy": _asserted_by(root),
+        "assertedBy": _asserted_by(root, entries),
         "children": [_run_summary(child) for child in children],
         "stops": [_stop(entry, calls) for entry in entries if entry.kind in STOPS],
     }
@@ -188,8 +188,11 @@ def _answer(entry: Entry) -> dict[str, object]:
         "at": shown_time(entry.time_ms),
         "key": detail.text(entry, "key"),
         "ownRequest": bool(detail.text(entry, "own_request")),
+        "method": detail.text(entry, "method"),
         "person": entry.person,
+        "proof": detail.text(entry, "proof") or "key",
         "sameAccount": detail.text(entry, "same_account") == "yes",
+        "signIn": detail.text(entry, "sign_in"),
         "verdict": detail.text(entry, "verdict"),
         "words": detail.text(entry, "words"),
     }
@@ -286,11 +289,13 @@ def _stop(entry: Entry, calls: Iterable[CallRecord]) -> dict[str, object]:
     }
 
 
-def _asserted_by(story: _Story) -> dict[str, object]:
+def _asserted_by(story: _Story, entries: Sequence[Entry]) -> dict[str, object]:
     """Whose word each part of the receipt is."""
+    proofs = {detail.text(entry, "proof") or "key" for entry in entries if entry.kind is EntryKind.REQUEST_ANSWERED}
+    words = [_WORD_OF_PROOF[proof] for proof in sorted(proofs)]
     is_proven = detail.text(story.started, "requester") == "proven"
     return {
-        "answers": "the person, by the signature in the entry",
+        "answers": "; ".join(words) or "nobody",
         "decisions": "the authority",
         "outcomes": "the guard at the tool",
         "purpose": "the launcher",
@@ -299,3 +304,9 @@ def _asserted_by(story: _Story) -> dict[str, object]:
         "resources": "the guard at the tool",
         "times": "the authority's database",
     }
+
+
+_WORD_OF_PROOF = {
+    "key": "the person, by the signature in the entry",
+    "session": "the authority, where the person was signed in and nothing was signed",
+}

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     NOT_ENTITLED = "not_entitled"
     OWN_REQUEST = "own_request"
     BAD_SIGNATURE = "bad_signature"
+    NOT_SIGNED_IN = "not_signed_in"
     CARD_CHANGED = "card_changed"
     PREVIEW_NEEDED = "preview_needed"
     STATE_MOVED = "state_moved"

@@ -9,6 +9,7 @@ import msgspec
 from leasehold.errors import InvalidError
 from leasehold.model.grant import Grant
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
+from leasehold.model.proof import Proof, vouched_by
 from leasehold.model.text import check_unicode
 
 __all__ = ["Answer", "Request", "RequestKind", "RequestState", "Verdict"]
@@ -43,15 +44,19 @@ class Verdict(StrEnum):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's immutable answer to a card digest, with the signature of their own key. Time in Unix seconds."""
+    """One person's immutable answer to a card digest, and how they proved who they are. Time in Unix seconds."""
 
     person: str
     verdict: Verdict
     answered_at: int
-    key_id: str
-    signature: str
+    proof: Proof
     reason: str = ""
     same_account: bool = False
+
+    @property
+    def vouched_by(self) -> str:
+        """What vouched for the person: a key's thumbprint or a sign-in's id."""
+        return vouched_by(self.proof)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,8 @@ REQUESTER = "requester"
 class Power(StrEnum):
     """What a role may do at the Desk. Answering requests is no power: the approvers of a route do that.
 
-    Embedded, only lifting asks for its power: whoever holds the open state may stop, and can read all there is.
+    Of a person who is signed in all are asked for; embedded only that to lift, because whoever holds the open state may
+    stop, and can read all there is.
     """
 
     REVOKE = "revoke"
@@ -60,7 +61,7 @@ class Power(StrEnum):
 
     @property
     def is_enforced(self) -> bool:
-        """Whether anything is refused to those who lack it."""
+        """Whether it is refused also to those who hold the open state."""
         return self is Power.LIFT
 
 

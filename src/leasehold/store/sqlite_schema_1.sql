@@ -175,5 +175,19 @@ CREATE TABLE people (
   public_key BLOB NOT NULL,
   state TEXT NOT NULL,
   recorded INTEGER NOT NULL CHECK (recorded >= 0),
+  sign_ins BLOB NOT NULL,
   PRIMARY KEY (tenant, person)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sessions (
+  tenant TEXT NOT NULL,
+  session TEXT NOT NULL CHECK (session <> ''),
+  person TEXT NOT NULL CHECK (person <> ''),
+  sign_in TEXT NOT NULL,
+  method TEXT NOT NULL,
+  state TEXT NOT NULL,
+  authenticated_at INTEGER NOT NULL CHECK (authenticated_at >= 0),
+  seen_at INTEGER NOT NULL CHECK (seen_at >= 0),
+  expires_at INTEGER NOT NULL CHECK (expires_at >= 0),
+  PRIMARY KEY (tenant, session)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,378 @@
+"""What one person who is signed in may do and see: their inbox, their answers, the stops that a role of theirs can.
+
+A desk around the desk, made for each request by the server. Whatever changes something is judged inside its step, by
+the live policy. What a person may not see is not found (invariant I10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+from leasehold.authority.desk import Desk, LeaseStatus
+from leasehold.authority.engine import Engine
+from leasehold.authority.looking import look_at_approvals
+from leasehold.authority.receipts import Receipts
+from leasehold.authority.runs import Runs
+from leasehold.authority.sign_ins import SignedIn
+from leasehold.authority.standing import Standing
+from leasehold.decide.answer import Answered, request_need
+from leasehold.decide.approvals import answers_of, refuse_person
+from leasehold.decide.documents import decode_admission
+from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, RequestRow, RunRow, StopRow
+from leasehold.decide.stop import Stopped
+from leasehold.errors import NotFoundError, StoreError
+from leasehold.ledger.entry import Entry
+from leasehold.model.call import Admission
+from leasehold.model.card import Card
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.ids import check_id
+from leasehold.model.instant import Instant
+from leasehold.model.request import Request, RequestState, Verdict
+from leasehold.model.run import Run
+from leasehold.model.scope import Scope, ScopeKind
+from leasehold.policy.document import EVERYONE, Policy, Power
+from leasehold.policy.evaluate import has_power, is_entitled
+from leasehold.store.queries import MAX_LISTED, LedgerQuery
+
+__all__ = ["PersonDesk", "PolicyShown", "PowerIn", "RunDetail", "Waiting"]
+
+R = TypeVar("R", RunRow, LeaseRow)
+L = TypeVar("L", bound=RequestRow | RunRow | LeaseRow)
+
+_LOOK_AHEAD = 100
+_NARROW: dict[ScopeKind, tuple[str, type[RequestRow] | type[RunRow] | type[LeaseRow]]] = {
+    ScopeKind.LEASE: ("lease", LeaseRow),
+    ScopeKind.REQUEST: ("req", RequestRow),
+    ScopeKind.RUN: ("run", RunRow),
+}
+
+
+class PowerIn(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a person may do, and in which tenants (`("*",)`: in all)."""
+
+    power: Power
+    tenants: tuple[str, ...]
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as this person meets it.
+
+    `refusal` says why they may not answer it now, None that they may. `approvals` are the people whose approval counts
+    so far, `missing` how many more it takes. `card` is None once it was erased: nobody can approve unseen.
+    """
+
+    request: Request
+    run: Run
+    row: RequestRow
+    card: Card | None
+    refusal: Decision | None
+    approvals: tuple[str, ...]
+    missing: int
+
+
+class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A run with what it asked for, holds and started, each the newest first.
+
+    `accounts` are those of the root run, on which a child draws too; `entries` what the ledger has of the run, of every
+    run under it and of the stops that reached them, oldest first.
+    """
+
+    run: Run
+    row: RunRow
+    parent: RunRow | None
+    requests: tuple[RequestRow, ...]
+    leases: tuple[LeaseRow, ...]
+    children: tuple[RunRow, ...]
+    accounts: tuple[AccountRow, ...]
+    entries: tuple[Entry, ...]
+
+
+class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """The active policy: its hash, and as much of the document as concerns the tenants that this person may see."""
+
+    hash: str
+    document: Policy
+
+
+class PersonDesk:
+    """The desk of one signed-in person. Threads may share it.
+
+    They see what stands in tenants where a role of theirs can query; besides, requests and runs of routes whose
+    approver they are, and runs that were started for them.
+    """
+
+    def __init__(self, engine: Engine, runs: Runs, receipts: Receipts, session: SignedIn) -> None:
+        self._engine = engine
+        self._receipts = receipts
+        self._desk = Desk(engine, runs, voice=session.voice)
+        self._session = session
+
+    @property
+    def person(self) -> str:
+        """Whose desk this is."""
+        return self._session.person
+
+    @property
+    def session(self) -> SignedIn:
+        """How and since when they are signed in."""
+        return self._session
+
+    def now(self) -> Instant:
+        """The authority's clock, by which countdowns run."""
+        return self._engine.system.now()
+
+    # what I may do
+
+    def policy(self) -> PolicyShown:
+        """The active policy, as far as it concerns tenants that this person may see."""
+        policy = self._engine.active_policy()
+        tenants = set(self._tenants())
+        routes = {
+            name: route
+            for name, route in policy.routes.items()
+            if self._has_everywhere(Power.QUERY)
+            or not tenants.isdisjoint(route.tenants)
+            or (route.tenants == (EVERYONE,) and tenants)
+            or is_entitled(policy, self.person, name, "")
+        }
+        return PolicyShown(hash=policy.hash, document=msgspec.structs.replace(policy, routes=routes))
+
+    def powers(self) -> tuple[PowerIn, ...]:
+        """What the roles of this person can do, to offer no button that would be refused."""
+        policy = self._engine.active_policy()
+        held = [policy.roles[role] for role in policy.people.get(self.person, ()) if role in policy.roles]
+        found = [(power, {name for role in held if power in role.can for name in role.tenants}) for power in Power]
+        return tuple(PowerIn(power=power, tenants=tuple(sorted(tenants))) for power, tenants in found if tenants)
+
+    def may(self, power: Power, tenant: str) -> bool:
+        """Whether a role of this person can do this in the tenant, or in every tenant where it is empty."""
+        return has_power(self._engine.active_policy(), self.person, power, tenant)
+
+    # requests
+
+    def inbox(self) -> tuple[Waiting, ...]:
+        """The pending requests that this person may see, the oldest first."""
+        queries = self._engine.store.queries
+        rows = queries.pending_requests(queries.tenants())
+        return tuple(self._waiting(row, run) for row in rows for run in [self._run_of(row)] if self._may_see(run))
+
+    def waiting(self, request_id: str) -> Waiting:
+        """One request in whatever state.
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+        """
+        row = self._located(request_id, "req", RequestRow)
+        return self._waiting(row, self._run_of(row))
+
+    def card(self, request_id: str) -> Card:
+        """The card of a request, exactly as its digest covers it.
+
+        Raises:
+            NotFoundError: there is none that this person may see, or it was erased.
+        """
+        row = self._located(request_id, "req", RequestRow)
+        return self._desk.card(self._engine.request(row.tenant, row.request_id))
+
+    def answer(self, request_id: str, verdict: Verdict, *, card_digest: str, reason: str = "") -> Answered:
+        """Answer a request to the card with this digest, which is the one that was shown.
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+            Denied: it is not pending, the card is another one, or this person's word does not count for it.
+        """
+        row = self._located(request_id, "req", RequestRow)
+        request = self._engine.request(row.tenant, row.request_id)
+        return self._desk.answer_signed_in(request, verdict, self._session, card_digest=card_digest, reason=reason)
+
+    def _waiting(self, row: RequestRow, run: Run) -> Waiting:
+        request = self._engine.request(row.tenant, row.request_id)
+        policy = self._engine.active_policy()
+        approvals = look_at_approvals(self._engine, policy, row, run, request)
+        body = self._engine.store.queries.card(row.tenant, row.card_digest)
+        return Waiting(
+            request=request,
+            run=run,
+            row=row,
+            card=self._desk.card(request) if body is not None else None,
+            refusal=self._refuse_answer(policy, row, run, request),
+            approvals=approvals,
+            missing=max(0, request_need(policy, run, request).quorum - len(approvals)),
+        )
+
+    def _refuse_answer(self, policy: Policy, row: RequestRow, run: Run, request: Request) -> Decision | None:
+        """Why an answer would be refused or change nothing, as far as can be told before it is given."""
+        if row.state != RequestState.PENDING or self._engine.system.now().reached(row.answer_by):
+            state = row.state if row.state != RequestState.PENDING else RequestState.EXPIRED
+            return deny(Reason.NOT_PENDING, f"this request is {state}")
+        if any(answer.person == self.person for answer in answers_of(row)):
+            return deny(Reason.NOT_PENDING, "you have answered; others still have to")
+        effect = request_need(policy, run, request).effect
+        return refuse_person(policy, self.person, route=run.route, requested_by=run.requested_by, effect=effect)
+
+    # runs and leases
+
+    def runs(self, *, before: int | None = None, limit: int = 100) -> tuple[RunRow, ...]:
+        """The runs that this person may see, the newest first; `before` is the `recorded` of the last one shown."""
+        queries = self._engine.store.queries
+        return self._seen(lambda end, count: queries.runs(queries.tenants(), before=end, limit=count), before, limit)
+
+    def run(self, run_id: str) -> RunDetail:
+        """All that is known of one run.
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+        """
+        queries = self._engine.store.queries
+        row = self._located(run_id, "run", RunRow)
+        run = self._engine.run(row.tenant, run_id)
+        root = (run.ancestors or (run,))[0].run_id
+        return RunDetail(
+            run=run,
+            row=row,
+            parent=self._engine.row(RunRow, row.tenant, row.parent_run) if row.parent_run else None,
+            requests=queries.requests_of_run(row.tenant, run_id),
+            leases=queries.leases_of_run(row.tenant, run_id),
+            children=queries.children(row.tenant, run_id),
+            accounts=queries.accounts(row.tenant, root),
+            entries=self._receipts.entries(run),
+        )
+
+    def receipt(self, run_id: str) -> bytes:
+        """The signed receipt of a run as of now.
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+        """
+        row = self._located(run_id, "run", RunRow)
+        return self._receipts.build(self._engine.run(row.tenant, run_id))
+
+    def leases(self, *, before: int | None = None, limit: int = 100) -> tuple[LeaseRow, ...]:
+        """The leases that this person may see, the newest first; `before` as for `runs`."""
+        queries = self._engine.store.queries
+        return self._seen(lambda end, count: queries.leases(queries.tenants(), before=end, limit=count), before, limit)
+
+    def lease_status(self, lease_id: str) -> LeaseStatus:
+        """A lease as every door would judge it now.
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+        """
+        self._located(lease_id, "lease", LeaseRow)
+        return self._desk.lease_status(lease_id)
+
+    def open_calls(self) -> tuple[Admission, ...]:
+        """Calls that are admitted and not settled, in the runs that this person may see, the one due first in front.
+
+        What is in flight before something is stopped. A call whose stored admission is damaged is left out.
+        """
+        queries = self._engine.store.queries
+        rows = queries.open_calls(queries.tenants())
+        return tuple(_readable(row for row in rows if self._may_see(self._engine.run(row.tenant, row.run_id))))
+
+    # ledger and stops
+
+    def search(self, query: LedgerQuery) -> tuple[Entry, ...]:
+        """Ledger entries of the tenants where this person can query, the newest first."""
+        mine = [*self._tenants(), *([AUTHORITY_WIDE] if self._has_everywhere(Power.QUERY) else [])]
+        wanted = mine if query.tenants is None else [tenant for tenant in mine if tenant in query.tenants]
+        return self._desk.search(msgspec.structs.replace(query, tenants=tuple(wanted)))
+
+    def stops(self) -> tuple[StopRow, ...]:
+        """Wide revokes and holds, in force or not, of the tenants where this person can query; with those of every
+        tenant, which reach theirs too."""
+        tenants = self._tenants()
+        return self._engine.store.queries.stops([AUTHORITY_WIDE, *tenants] if tenants else [])
+
+    def standing(self) -> tuple[Standing, ...]:
+        """What is held or revoked now in the tenants where this person can query, and in every tenant at once; the
+        newest first."""
+        tenants = self._tenants()
+        seen = {AUTHORITY_WIDE, *tenants} if tenants else set()
+        return tuple(stop for stop in self._desk.standing() if stop.tenant in seen)
+
+    def revoke(self, scope: Scope, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
+        """Kill everything recorded so far in a scope, for good. Answers the calls in flight.
+
+        Raises:
+            NotFoundError: there is no such lease, request or run that this person may see.
+            Denied: no role of theirs can revoke there.
+        """
+        self._check_scope(scope)
+        return self._desk.revoke(scope, by=self.person, reason=reason, tenant=tenant)
+
+    def hold(self, scope: Scope, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
+        """Let nothing start in a scope until the hold is lifted. Answers the calls in flight.
+
+        Raises:
+            NotFoundError: there is no such lease, request or run that this person may see.
+            Denied: no role of theirs can hold there.
+        """
+        self._check_scope(scope)
+        return self._desk.hold(scope, by=self.person, reason=reason, tenant=tenant)
+
+    def lift(self, scope: Scope, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Scope:
+        """Lift a hold.
+
+        Raises:
+            NotFoundError: there is no such lease, request or run that this person may see.
+            Denied: it is not held, or no role of theirs can lift there.
+        """
+        self._check_scope(scope)
+        return self._desk.lift(scope, self._session, reason=reason, tenant=tenant)
+
+    # what I may see
+
+    def _tenants(self) -> tuple[str, ...]:
+        """The tenants where a role of this person can query."""
+        policy = self._engine.active_policy()
+        known = self._engine.store.queries.tenants()
+        return tuple(tenant for tenant in known if has_power(policy, self.person, Power.QUERY, tenant))
+
+    def _has_everywhere(self, power: Power) -> bool:
+        return self.may(power, AUTHORITY_WIDE)
+
+    def _may_see(self, run: Run) -> bool:
+        policy = self._engine.active_policy()
+        return (
+            run.requested_by == self.person
+            or is_entitled(policy, self.person, run.route, run.requested_by)
+            or has_power(policy, self.person, Power.QUERY, run.tenant)
+        )
+
+    def _run_of(self, row: RequestRow | LeaseRow | RunRow) -> Run:
+        return self._engine.run(row.tenant, row.run_id)
+
+    def _located(self, row_id: str, prefix: str, row_type: type[L]) -> L:
+        check_id(row_id, prefix)
+        queries = self._engine.store.queries
+        row = queries.locate(row_id, queries.tenants())
+        if not isinstance(row, row_type) or not self._may_see(self._run_of(row)):
+            raise NotFoundError(f"{row_id} is not in this ledger")
+        return row
+
+    def _check_scope(self, scope: Scope) -> None:
+        if scope.kind in _NARROW:
+            self._located(scope.value, *_NARROW[scope.kind])
+
+    def _seen(self, read: Callable[[int | None, int], tuple[R, ...]], before: int | None, limit: int) -> tuple[R, ...]:
+        """As many rows as asked for, of those that this person may see, read page by page."""
+        found: list[R] = []
+        count = min(MAX_LISTED, max(limit, _LOOK_AHEAD))
+        while len(found) < limit:
+            page = read(before, count)
+            found.extend(row for row in page if self._may_see(self._run_of(row)))
+            if len(page) < count:
+                break
+            before = page[-1].recorded
+        return tuple(found[:limit])
+
+
+def _readable(rows: Iterable[CallRow]) -> Iterator[Admission]:
+    for row in rows:
+        with suppress(StoreError):
+            yield decode_admission(row.body)

@@ -1,0 +1,193 @@
+"""How people sign in at this authority: what they sign in with, and who is signed in now.
+
+Called by the server and the command line. Verifying a password is theirs; what was verified comes here by its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+
+import msgspec
+
+from leasehold.authority.engine import Engine
+from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
+from leasehold.decide.sign_ins import (
+    AddSignIn,
+    BeginSession,
+    EndSession,
+    RemoveSignIn,
+    RenewSecret,
+    TouchSession,
+)
+from leasehold.decide.voices import SessionVoice, refuse_session, sign_ins_of
+from leasehold.errors import Denied
+from leasehold.model.decision import Reason
+from leasehold.model.instant import Instant
+from leasehold.model.proof import SignIn, SignInMethod
+from leasehold.model.text import check_identifier
+
+__all__ = ["SESSION_ID_BYTES", "FailedSignIns", "SignIns", "SignedIn", "digest_of_session"]
+
+SESSION_ID_BYTES = 32
+TOUCH_SECONDS = 60
+"""A session in use is written down at most so often."""
+
+
+class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who is signed in, how, and since when they proved it. Times in Unix seconds."""
+
+    person: str
+    session: str
+    sign_in: str
+    method: SignInMethod
+    authenticated_at: int
+    expires_at: int
+
+    @property
+    def voice(self) -> SessionVoice:
+        """Who speaks, for a step."""
+        return SessionVoice(person=self.person, session=self.session)
+
+
+class FailedSignIns:
+    """How many tries to sign in failed, by person and minute. Owns its lock; emptied by the sweep."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, int]] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, person: str, minute: int) -> None:
+        """Count one; `person` is empty for a name that nobody has."""
+        with self._lock:
+            self._counts[(person, minute)] += 1
+
+    def take(self) -> dict[tuple[str, int], int]:
+        """What was counted since the last time, and start again."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return dict(counts)
+
+
+class SignIns:
+    """What people sign in with, and their sessions. Threads may share it."""
+
+    def __init__(self, engine: Engine, failed: FailedSignIns) -> None:
+        self._engine = engine
+        self._failed = failed
+
+    # what people sign in with
+
+    def set_password(self, person: str, hashed: str, *, by: str) -> str:
+        """Give a person a password, in the place of the one that they had; answers the id of the new sign-in.
+
+        Raises:
+            InvalidError: this is no person's name, or no argon2id hash.
+            Denied: the person has too many ways to sign in.
+        """
+        check_identifier(person, "person")
+        system = self._engine.system
+        sign_in = SignIn(
+            sign_in=system.new_id("signin"),
+            method=SignInMethod.PASSWORD,
+            added_at=system.now().seconds,
+            secret=hashed,
+        )
+        return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
+
+    def renew(self, person: str, sign_in: SignIn, hashed: str) -> str:
+        """Keep a password as it is, under a hash of today's cost.
+
+        Raises:
+            Denied: the sign-in was taken away or changed meanwhile.
+        """
+        step = RenewSecret(person=person, sign_in=sign_in.sign_in, before=sign_in.secret, secret=hashed)
+        return self._engine.ask(lambda _: step)
+
+    def remove(self, person: str, sign_in: str, *, by: str) -> str:
+        """Take a way to sign in away.
+
+        Raises:
+            Denied: the person has no such sign-in.
+        """
+        return self._engine.ask(lambda _: RemoveSignIn(person=person, sign_in=sign_in, by=by))
+
+    def of(self, person: str) -> tuple[SignIn, ...]:
+        """By what a person can sign in; of one who is not known here, nothing."""
+        row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)
+        return sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
+
+    # sessions
+
+    def begin(self, person: str, sign_in: str, *, address: str, ends: bytes = b"") -> tuple[bytes, SignedIn]:
+        """Sign a person in who was verified by this sign-in; answers the session's id, for their browser alone.
+
+        `ends` is the id that the browser had before, which is worth nothing from here on.
+
+        Raises:
+            Denied: the sign-in was taken away meanwhile.
+        """
+        session_id = self._engine.system.random_bytes(SESSION_ID_BYTES)
+        step = BeginSession(
+            person=person,
+            sign_in=sign_in,
+            session=digest_of_session(session_id),
+            address=address,
+            ends=digest_of_session(ends) if ends else "",
+        )
+        return session_id, _signed_in(self._engine.ask(lambda _: step))
+
+    def find(self, session_id: bytes) -> SignedIn | None:
+        """Who is signed in under this id now; None if nobody is. Marks the session as used."""
+        name = digest_of_session(session_id)
+        signed_in, seen_at = self._look(name)
+        if signed_in is None:
+            return None
+        if self._engine.system.now().seconds - seen_at >= TOUCH_SECONDS:
+            try:
+                self._engine.ask(lambda _: TouchSession(person=signed_in.person, session=name))
+            except Denied as refusal:
+                if refusal.decision.reason is Reason.NOT_SIGNED_IN:
+                    return None
+        return signed_in
+
+    def is_open(self, signed_in: SignedIn) -> bool:
+        """Whether this session still is one. Does not mark it as used."""
+        return self._look(signed_in.session)[0] is not None
+
+    def end(self, session_id: bytes) -> None:
+        """Sign out. Of a session that is over already this is harmless."""
+        name = digest_of_session(session_id)
+        self._engine.ask(lambda _: EndSession(session=name))
+
+    def count_failure(self, person: str) -> None:
+        """Remember that a try to sign in as somebody failed, for the ledger."""
+        self._failed.add(person if self.of(person) else "", self._engine.system.now().seconds // 60)
+
+    def _look(self, name: str) -> tuple[SignedIn | None, int]:
+        """The session by committed state, and when it was last marked as used."""
+        session = self._engine.row(SessionRow, AUTHORITY_WIDE, name)
+        if session is None:
+            return None, 0
+        queries = self._engine.store.queries
+        person = self._engine.row(PersonRow, AUTHORITY_WIDE, session.person)
+        now = max(self._engine.system.now(), Instant(queries.control().last_time_ms))
+        return (None if refuse_session(session, person, now) else _signed_in(session)), session.seen_at
+
+
+def digest_of_session(session_id: bytes) -> str:
+    """The name under which a session is kept: who reads the database cannot make the cookie of it."""
+    return hashlib.sha256(b"leasehold session v1\0" + session_id).hexdigest()
+
+
+def _signed_in(row: SessionRow) -> SignedIn:
+    return SignedIn(
+        person=row.person,
+        session=row.session,
+        sign_in=row.sign_in,
+        method=SignInMethod(row.method),
+        authenticated_at=row.authenticated_at,
+        expires_at=row.expires_at,
+    )

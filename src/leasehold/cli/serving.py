@@ -1,0 +1,29 @@
+"""What `leasehold serve` needs of the extra `server`; imported only when it runs."""
+
+from __future__ import annotations
+
+from leasehold.authority import Authority
+from leasehold.console.pages import console_pages
+from leasehold.http.app import create_app
+from leasehold.http.events import Streams
+from leasehold.http.server import listen, run_server
+from leasehold.http.site import Site
+
+__all__ = ["Serving"]
+
+
+class Serving:
+    """A server that is bound to its address and not running yet."""
+
+    def __init__(self, authority: Authority, host: str, port: int, public_url: str | None) -> None:
+        self._authority = authority
+        public = Site.public(public_url) if public_url is not None else None
+        self._listener = listen(host, port)
+        self.site = public or Site.loopback(int(self._listener.getsockname()[1]))
+
+    def run(self) -> None:
+        """Serve until a signal says to stop."""
+        streams = Streams(self._authority)
+        app = create_app(self._authority, console_pages(), site=self.site, streams=streams)
+        with self._listener:
+            run_server(app, self._listener, streams)

@@ -1,0 +1,255 @@
+"""How people sign in: the ways a person has, and the sessions that come of them.
+
+Passwords and the like were verified before the step, by whoever knows how; here what was verified must still be the
+person's. A session is kept under the digest of an id that only the browser has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import PersonState, SessionState
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
+from leasehold.decide.voices import encode_sign_ins, refuse_session, sign_ins_of
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.decision import Reason, allow, deny
+from leasehold.model.instant import Instant
+from leasehold.model.proof import SignIn, SignInMethod
+
+__all__ = [
+    "MAX_SIGN_INS",
+    "SESSION_SECONDS",
+    "AddSignIn",
+    "BeginSession",
+    "CountFailedSignIns",
+    "EndSession",
+    "RemoveSignIn",
+    "RenewSecret",
+    "TouchSession",
+]
+
+SESSION_SECONDS = 12 * 3600
+"""No session is longer than a working day."""
+
+MAX_SIGN_INS = 20
+
+
+class AddSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Give a person a way to sign in. A new password takes the place of the old one, whose sessions and answers end."""
+
+    person: str
+    sign_in: SignIn
+    by: str
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
+        if row is not None and row.state == PersonState.KEY:
+            return StepAnswer(deny(Reason.CONFLICT, f"{self.person} is the name of a key, not of a person")), Changes()
+        if row is not None and row.state == PersonState.LEFT:
+            return StepAnswer(
+                deny(Reason.CONFLICT, f"{self.person} was let go", enough=f"leasehold person add {self.person}")
+            ), Changes()
+        if row is None or row.state != PersonState.ACTIVE:
+            row = PersonRow(
+                tenant=AUTHORITY_WIDE,
+                person=self.person,
+                public_key=b"",
+                state=PersonState.ACTIVE,
+                recorded=facts.next_index,
+            )
+        kept = tuple(known for known in sign_ins_of(row) if not self._replaces(known))
+        if len(kept) >= MAX_SIGN_INS:
+            return StepAnswer(deny(Reason.CONFLICT, f"{self.person} has {MAX_SIGN_INS} ways to sign in")), Changes()
+        gone = tuple(known.sign_in for known in sign_ins_of(row) if self._replaces(known))
+        entry = Entry(
+            kind=EntryKind.SIGN_IN_ADDED,
+            person=self.person,
+            detail={
+                "sign_in": self.sign_in.sign_in,
+                "method": self.sign_in.method,
+                "by": self.by,
+                **({"replaced": gone} if gone else {}),
+            },
+        )
+        changed = replace(row, sign_ins=encode_sign_ins((*kept, self.sign_in)))
+        return StepAnswer(allow(), self.sign_in.sign_in), Changes(rows=(changed,), entries=(entry,))
+
+    def _replaces(self, known: SignIn) -> bool:
+        return self.sign_in.method is SignInMethod.PASSWORD and known.method is SignInMethod.PASSWORD
+
+
+class RemoveSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Take a way to sign in away: its sessions end, and answers that it vouched for count no more."""
+
+    person: str
+    sign_in: str
+    by: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
+        known = sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
+        kept = tuple(other for other in known if other.sign_in != self.sign_in)
+        if row is None or len(kept) == len(known):
+            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.person} has no sign-in {self.sign_in}")), Changes()
+        entry = Entry(
+            kind=EntryKind.SIGN_IN_REMOVED, person=self.person, detail={"sign_in": self.sign_in, "by": self.by}
+        )
+        return StepAnswer(allow(), self.sign_in), Changes(
+            rows=(replace(row, sign_ins=encode_sign_ins(kept)),), entries=(entry,)
+        )
+
+
+class RenewSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep the same password under a hash of today's cost. It stays the same sign-in, so nothing ends."""
+
+    person: str
+    sign_in: str
+    before: str
+    secret: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
+        known = sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
+        found = next((one for one in known if (one.sign_in, one.secret) == (self.sign_in, self.before)), None)
+        if row is None or found is None:
+            return StepAnswer(deny(Reason.NOT_FOUND, f"{self.person} has no sign-in {self.sign_in}")), Changes()
+        renewed = tuple(replace(one, secret=self.secret) if one is found else one for one in known)
+        return StepAnswer(allow(), self.sign_in), Changes(rows=(replace(row, sign_ins=encode_sign_ins(renewed)),))
+
+
+class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
+    """Sign a person in. `session` is the digest of a fresh id, `ends` that of the browser's earlier session, if any.
+
+    `address` is where the person came from, as far as the server knows.
+    """
+
+    person: str
+    sign_in: str
+    session: str
+    address: str
+    ends: str = ""
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        sessions = [Ref(SessionRow, (AUTHORITY_WIDE, name)) for name in (self.session, self.ends) if name]
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person)), *sessions]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[SessionRow], Changes]:
+        row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
+        known = sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
+        used = next((known for known in known if known.sign_in == self.sign_in), None)
+        if used is None or facts.get(SessionRow, AUTHORITY_WIDE, self.session) is not None:
+            return StepAnswer(deny(Reason.NOT_SIGNED_IN, "this sign-in does not stand any more")), Changes()
+        session = SessionRow(
+            tenant=AUTHORITY_WIDE,
+            session=self.session,
+            person=self.person,
+            sign_in=used.sign_in,
+            method=used.method,
+            state=SessionState.OPEN,
+            authenticated_at=now.seconds,
+            seen_at=now.seconds,
+            expires_at=now.seconds + SESSION_SECONDS,
+        )
+        detail: dict[str, str | int | tuple[str, ...]] = {
+            "sign_in": used.sign_in,
+            "method": used.method,
+            "session": self.session,
+            "address": self.address,
+        }
+        entry = Entry(kind=EntryKind.SIGNED_IN, person=self.person, detail=detail)
+        earlier = facts.get(SessionRow, AUTHORITY_WIDE, self.ends) if self.ends else None
+        ended = (
+            (replace(earlier, state=SessionState.ENDED),)
+            if earlier is not None and earlier.state == SessionState.OPEN
+            else ()
+        )
+        return StepAnswer(allow(), session), Changes(rows=(*ended, session), entries=(entry,))
+
+
+class EndSession(msgspec.Struct, frozen=True, kw_only=True):
+    """Sign out."""
+
+    session: str
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(SessionRow, (AUTHORITY_WIDE, self.session))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(SessionRow, AUTHORITY_WIDE, self.session)
+        if row is None or row.state != SessionState.OPEN:
+            return StepAnswer(allow(), self.session), Changes()
+        entry = Entry(kind=EntryKind.SIGNED_OUT, person=row.person, detail={"session": self.session})
+        return StepAnswer(allow(), self.session), Changes(
+            rows=(replace(row, state=SessionState.ENDED),), entries=(entry,)
+        )
+
+
+class TouchSession(msgspec.Struct, frozen=True, kw_only=True):
+    """Write down that a session is in use, so that it does not end for want of it. Revives none that is over."""
+
+    person: str
+    session: str
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(SessionRow, (AUTHORITY_WIDE, self.session)), Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        row = facts.get(SessionRow, AUTHORITY_WIDE, self.session)
+        refusal = refuse_session(row, facts.get(PersonRow, AUTHORITY_WIDE, self.person), now)
+        if refusal is not None or row is None:
+            return StepAnswer(refusal or deny(Reason.NOT_SIGNED_IN, "there is no such session")), Changes()
+        return StepAnswer(allow(), self.session), Changes(rows=(replace(row, seen_at=now.seconds),))
+
+
+class CountFailedSignIns(msgspec.Struct, frozen=True, kw_only=True):
+    """Record how many tries to sign in as somebody failed in one minute. `person` is empty for names that nobody has:
+    what people type there by mistake may be a password."""
+
+    person: str
+    minute: int
+    count: int
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return []
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        entry = Entry(
+            kind=EntryKind.SIGN_INS_FAILED,
+            person=self.person,
+            detail={"minute": self.minute, "count": self.count},
+        )
+        return StepAnswer(allow(), self.count), Changes(entries=(entry,))

@@ -1,0 +1,178 @@
+"""Signing in and out: two plain forms, which work without scripts.
+
+A wrong name and a wrong password look the same and take the same time. Who fails waits, longer each time; what failed
+is counted in the ledger by person and minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TypeAlias
+
+import anyio
+import anyio.to_thread
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from leasehold.authority import Authority
+from leasehold.authority.sign_ins import SESSION_ID_BYTES, SignedIn
+from leasehold.errors import InvalidError
+from leasehold.http.attempts import Attempts
+from leasehold.http.forms import FormTokens, check_token, read_form
+from leasehold.http.passwords import Passwords
+from leasehold.http.sessions import SIGN_IN_PATH, cookie_of, keep_cookie, safe_path
+from leasehold.model.proof import SignIn, SignInMethod
+from leasehold.model.text import check_identifier
+
+__all__ = ["SIGN_IN", "SIGN_OUT", "SignInForm", "SignInPage", "plain_sign_in_page", "sign_in_routes"]
+
+SIGN_IN, SIGN_OUT = "sign-in", "sign-out"
+"""The purposes of the two forms, for their tokens."""
+
+_AT_ONCE = 4
+"""Passwords verified at the same time; each takes tens of megabytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInForm:
+    """What the sign-in page shows. It posts `person`, `password`, `next` and `token` to `/sign-in`.
+
+    `words` say what went wrong, empty on a first look. `again` is the person who is signed in and is asked once more.
+    """
+
+    token: str
+    next: str = "/"
+    person: str = ""
+    words: str = ""
+    again: str = ""
+    status: int = 200
+
+
+SignInPage: TypeAlias = Callable[[Request, SignInForm], Response]
+"""Draws the form, with the form's status."""
+
+
+def plain_sign_in_page(request: Request, form: SignInForm) -> Response:  # noqa: ARG001 - every page takes both
+    """A page without style, for where no better one was given."""
+
+    def field(kind: str, name: str, value: str, more: str = "") -> str:
+        return f'<input type="{kind}" name="{name}" value="{escape(value)}"{more}>'
+
+    body = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Sign in - Leasehold</title><h1>Sign in</h1><p>{escape(form.words)}</p>"
+        f'<form method="post" action="{SIGN_IN_PATH}">{field("hidden", "token", form.token)}'
+        f"{field('hidden', 'next', form.next)}"
+        f"<p><label>Person {field('text', 'person', form.again or form.person, ' autocomplete=username')}</label></p>"
+        f"<p><label>Password {field('password', 'password', '', ' autocomplete=current-password')}</label></p>"
+        "<p><button>Sign in</button></p></form>"
+    )
+    return HTMLResponse(body, status_code=form.status)
+
+
+def sign_in_routes(authority: Authority, page: SignInPage, passwords: Passwords) -> Sequence[BaseRoute]:
+    """The routes `/sign-in` and `/sign-out`, which need nobody to be signed in."""
+    desk = _FrontDesk(authority, page, passwords)
+    return [
+        Route(SIGN_IN_PATH, desk.show, methods=["GET"]),
+        Route(SIGN_IN_PATH, desk.take, methods=["POST"]),
+        Route("/sign-out", desk.sign_out, methods=["POST"]),
+    ]
+
+
+class _FrontDesk:
+    """Who asks for the person and the password."""
+
+    def __init__(self, authority: Authority, page: SignInPage, passwords: Passwords) -> None:
+        self._authority = authority
+        self._page = page
+        self._passwords = passwords
+        self._attempts = Attempts(authority.engine.system)
+        self._places = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def show(self, request: Request) -> Response:
+        """The form. Gives a browser that has no id yet one to make its token with."""
+        cookie = cookie_of(request.headers)
+        fresh = cookie is None
+        cookie = cookie or self._authority.engine.system.random_bytes(SESSION_ID_BYTES)
+        session = None if fresh else await run_in_threadpool(self._authority.sign_ins.find, cookie)
+        wanted = safe_path(request.query_params.get("next", "/"))
+        is_again = "again" in request.query_params
+        if session is not None and not is_again:
+            return RedirectResponse(wanted, status_code=303)
+        form = SignInForm(
+            token=FormTokens(cookie).make(SIGN_IN),
+            next=wanted,
+            again=session.person if session is not None else "",
+            words="Prove once more that it is you." if session is not None else "",
+        )
+        response = self._page(request, form)
+        if fresh:
+            keep_cookie(response, cookie)
+        return response
+
+    async def take(self, request: Request) -> Response:
+        """Sign in with what the form says."""
+        cookie = cookie_of(request.headers) or b""
+        request.state.tokens = FormTokens(cookie)
+        form = await read_form(request)
+        check_token(request, form, SIGN_IN)
+        typed, address = form.get("person", ""), request.client.host if request.client is not None else ""
+        again = SignInForm(
+            token=request.state.tokens.make(SIGN_IN), next=safe_path(form.get("next", "/")), person=typed
+        )
+        wait = self._attempts.begin(typed, address)
+        if wait:
+            words = f"Too many tries. Wait {wait} seconds, then try again."
+            response = self._page(request, replace(again, words=words, status=429))
+            response.headers["Retry-After"] = str(wait)
+            return response
+        used = await anyio.to_thread.run_sync(self._verify, typed, form.get("password", ""), limiter=self._places)
+        if used is None:
+            words = "That is not the right person and password. Nothing was done."
+            return self._page(request, replace(again, words=words, status=403))
+        self._attempts.succeeded(typed, address)
+        person = _person(typed)
+        fresh, _ = await run_in_threadpool(self._begin, person, used, address, cookie)
+        response = RedirectResponse(again.next, status_code=303)
+        keep_cookie(response, fresh)
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session of this browser."""
+        cookie = cookie_of(request.headers) or b""
+        request.state.tokens = FormTokens(cookie)
+        check_token(request, await read_form(request), SIGN_OUT)
+        await run_in_threadpool(self._authority.sign_ins.end, cookie)
+        response = RedirectResponse(SIGN_IN_PATH, status_code=303)
+        keep_cookie(response, self._authority.engine.system.random_bytes(SESSION_ID_BYTES))
+        return response
+
+    def _verify(self, typed: str, password: str) -> SignIn | None:
+        """The sign-in that this password is right for. Takes as long for a name that nobody has."""
+        person = _person(typed)
+        known = self._authority.sign_ins.of(person) if person else ()
+        used = next((each for each in known if each.method is SignInMethod.PASSWORD), None)
+        is_right = self._passwords.is_right(used.secret if used is not None else None, password)
+        if used is not None and is_right:
+            if self._passwords.is_outdated(used.secret):
+                self._authority.sign_ins.renew(person, used, self._passwords.hash(password, person=person))
+            return used
+        self._authority.sign_ins.count_failure(person)
+        return None
+
+    def _begin(self, person: str, used: SignIn, address: str, cookie: bytes) -> tuple[bytes, SignedIn]:
+        return self._authority.sign_ins.begin(person, used.sign_in, address=address, ends=cookie)
+
+
+def _person(typed: str) -> str:
+    """The person whom somebody means who typed this; empty where it can be nobody's name."""
+    name = typed.strip()
+    try:
+        return check_identifier(name if ":" in name else f"user:{name}", "person")
+    except InvalidError:
+        return ""

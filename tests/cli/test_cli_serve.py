@@ -1,0 +1,141 @@
+"""`leasehold serve` and the passwords that it needs, as an operator runs them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+
+from leasehold.ledger.entry import EntryKind, decode_entry
+from leasehold.model.request import Verdict
+
+PASSWORD = "correct horse battery"
+
+
+def serve(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """The real program, in a process of its own."""
+    environ = {
+        **os.environ,
+        "LEASEHOLD_POLICY": str(folder / "leasehold.toml"),
+        "LEASEHOLD_STATE": str(folder / "state"),
+    }
+    command = [sys.executable, "-m", "leasehold", "serve", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_server_says_where_it_is_answers_there_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    Terminal(tmp_path)
+    process = serve(tmp_path, "--port", "0")
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        port = int(url.rpartition(":")[2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/sign-in")
+        reply = connection.getresponse()
+        assert reply.status == 200
+        assert "server" not in {name.lower() for name, _ in reply.getheaders()}
+        assert b"Sign in" in reply.read()
+        connection.close()
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert out == ""
+    assert "leasehold person password" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "lease.example.com"])
+def test_other_machines_are_served_only_behind_tls(terminal: Terminal, host: str) -> None:
+    result = terminal.run("serve", "--host", host, code=2)
+    assert "--public-url https://" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["http://lease.example.com", "https://lease.example.com/console", "lease.example.com"])
+def test_public_address_is_https_and_a_host(terminal: Terminal, url: str) -> None:
+    assert "https://" in terminal.run("serve", "--port", "0", "--public-url", url, code=2).stderr
+
+
+def test_port_that_is_taken_is_a_plain_error(terminal: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port}" in terminal.run("serve", "--port", port, code=2).stderr
+
+
+def test_server_that_is_not_installed_says_how(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "leasehold.cli.serving", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "leasehold.http.server", raising=False)
+    assert "leasehold[server]" in terminal.run("serve", code=2).stderr
+
+
+# passwords
+
+
+@pytest.mark.requirement("F3")
+def test_password_is_typed_twice_and_only_its_hash_is_kept(terminal: Terminal) -> None:
+    result = terminal.run("person", "password", "user:ben", typing=f"{PASSWORD}\n{PASSWORD}\n")
+    assert "sign-in: signin_" in result.stdout
+    assert PASSWORD not in result.output
+    [ben] = terminal.json("person", "list")
+    assert (ben["person"], ben["key"], [known["method"] for known in ben["sign_ins"]]) == (
+        "user:ben",
+        "none",
+        ["password"],
+    )
+    assert "password" in terminal.run("person", "list").stdout
+    with terminal.authority() as authority:
+        [known] = authority.sign_ins.of("user:ben")
+        assert known.secret.startswith("$argon2id$")
+        bodies = [line.body for line in authority.engine.store.queries.ledger(0, 100)]
+    entries = [decode_entry(body) for body in bodies]
+    [added] = [entry for entry in entries if entry.kind is EntryKind.SIGN_IN_ADDED]
+    assert added.person == "user:ben"
+    assert b"argon2" not in b"".join(bodies)
+
+
+def test_password_that_was_typed_differently_or_too_short_changes_nothing(terminal: Terminal) -> None:
+    terminal.run("person", "password", "user:ben", typing=f"{PASSWORD}\nanother\n", code=1)
+    assert "12 characters" in terminal.run("person", "password", "user:ben", typing="short\nshort\n", code=2).stderr
+    assert terminal.json("person", "list") == []
+
+
+def test_password_is_asked_for_at_a_terminal_alone(terminal: Terminal) -> None:
+    assert "terminal" in terminal.run("person", "password", "user:ben", code=2).stderr
+
+
+def test_person_without_a_role_is_told_that_they_have_none(terminal: Terminal) -> None:
+    result = terminal.run("person", "password", "user:new", typing=f"{PASSWORD}\n{PASSWORD}\n")
+    assert "no role" in result.stderr
+
+
+def test_answer_of_somebody_signed_in_is_shown_as_one(terminal: Terminal) -> None:
+    terminal.run("person", "password", "user:ben", typing=f"{PASSWORD}\n{PASSWORD}\n")
+    run = terminal.start("ci/deploy", "staging")
+    request = terminal.ask(run, 'deploy.prod.release:create service=payments-api replicas:={\\"max\\":3}')
+    with terminal.authority() as authority:
+        [known] = authority.sign_ins.of("user:ben")
+        who = authority.sign_ins.begin("user:ben", known.sign_in, address="")[1]
+        desk = authority.person_desk(who)
+        desk.answer(request, Verdict.APPROVE, card_digest=desk.waiting(request).row.card_digest)
+    assert "approve by user:ben" in terminal.run("request", "inspect", request).output
+    assert "signed in by password" in terminal.run("request", "inspect", request).output
+    [answer] = terminal.json("request", "inspect", request)["answers"]
+    assert answer["proof"]["proof"] == "session"
+    lease = terminal.line("lease", "draw", request)
+    assert lease
+    terminal.run("run", "finish", run, "--output", str(terminal.folder / "receipt.json"))
+    shown = terminal.run("receipt", "inspect", str(terminal.folder / "receipt.json")).stdout
+    assert "signed in by password, not signed" in shown
+    assert "nothing was signed" in shown

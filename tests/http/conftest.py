@@ -1,0 +1,23 @@
+"""What the tests of the server share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from house import House
+from served import served
+
+from leasehold.ledger.history import check_history
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    """A fresh authority behind a server of its own. Its ledger has to be whole afterwards."""
+    house = House()
+    with served(house.build) as port:
+        house.port = port
+        yield house
+        house.streams.close()
+    assert check_history(house.stage.entries()) == []
+    house.stage.close()

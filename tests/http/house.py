@@ -1,0 +1,129 @@
+"""An authority in memory behind a real server, with people who have passwords and browsers."""
+
+from __future__ import annotations
+
+from argon2 import PasswordHasher
+from served import Browser, Reply
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from leasehold.authority.person_desk import PersonDesk
+from leasehold.errors import InvalidError
+from leasehold.http.app import Pages, create_app
+from leasehold.http.events import Streams, event_stream
+from leasehold.http.forms import about_card, check_token, read_form
+from leasehold.http.passwords import Passwords
+from leasehold.http.sessions import require_recent
+from leasehold.http.sign_in import SIGN_OUT
+from leasehold.http.site import Site
+from leasehold.model.request import Verdict
+from stage import Stage
+
+PASSWORD = "correct horse battery"
+
+
+class CountingHasher(PasswordHasher):
+    """The real thing at the lowest cost, counting how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.asked = 0
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # noqa: A002 - the library's signature
+        self.asked += 1
+        return super().verify(hash, password)
+
+
+class House:
+    """The stage with a door for people."""
+
+    def __init__(self) -> None:
+        self.stage = Stage()
+        self.hasher = CountingHasher()
+        self.passwords = Passwords(self.hasher)
+        self.streams = Streams(self.stage.authority)
+        self.port = 0
+
+    def build(self, site: Site) -> ASGIApp:
+        """The application, as `served` wants it."""
+        pages = Pages(
+            routes=[
+                Route("/", _home),
+                Route("/request/{request_id}", _request),
+                Route("/answer", _answer, methods=["POST"]),
+                Route("/events", _events),
+                Route("/critical", _critical),
+            ],
+            public=[Route("/static/style.css", _style)],
+        )
+        return create_app(self.stage.authority, pages, site=site, streams=self.streams, passwords=self.passwords)
+
+    def close_streams(self) -> None:
+        """What the server does before it stops."""
+        self.streams.close()
+
+    def person(self, name: str, password: str = PASSWORD) -> str:
+        """Give somebody a password; answers the sign-in's id."""
+        return self.stage.authority.sign_ins.set_password(name, self.passwords.hash(password, person=name), by="op")
+
+    def browser(self) -> Browser:
+        return Browser(self.port)
+
+    def signed_in(self, name: str, password: str = PASSWORD) -> Browser:
+        """A browser of somebody who has signed in."""
+        if not self.stage.authority.sign_ins.of(name):
+            self.person(name, password)
+        browser = self.browser()
+        reply = sign_in(browser, name, password)
+        assert (reply.status, reply.location) == (303, "/"), reply.text
+        return browser
+
+
+def sign_in(browser: Browser, name: str, password: str = PASSWORD, *, to: str = "/", **headers: str) -> Reply:
+    """Fill the sign-in form in as a browser does."""
+    token = browser.get(f"/sign-in?next={to}", **headers).token("/sign-in")
+    return browser.post("/sign-in", {"token": token, "next": to, "person": name, "password": password})
+
+
+def _home(request: Request) -> Response:
+    viewer: PersonDesk = request.state.viewer
+    return HTMLResponse(
+        f"<p>person: {viewer.person}</p><p>waiting: {[each.request.request_id for each in viewer.inbox()]}</p>"
+        f'<form method="post" action="/sign-out">'
+        f'<input type="hidden" name="token" value="{request.state.tokens.make(SIGN_OUT)}"></form>'
+    )
+
+
+def _request(request: Request) -> Response:
+    waiting = request.state.viewer.waiting(request.path_params["request_id"])
+    about = about_card(waiting.request.request_id, waiting.row.card_digest)
+    token = request.state.tokens.make("answer", about)
+    return HTMLResponse(
+        f'<form method="post" action="/answer"><input name="token" value="{token}">'
+        f'<input name="digest" value="{waiting.row.card_digest}"></form>{waiting.missing} missing'
+    )
+
+
+async def _answer(request: Request) -> Response:
+    form = await read_form(request)
+    request_id, digest = form.get("request", ""), form.get("digest", "")
+    check_token(request, form, "answer", about_card(request_id, digest))
+    if form.get("verdict") not in list(Verdict):
+        raise InvalidError("that is no verdict")
+    answered = request.state.viewer.answer(request_id, Verdict(form["verdict"]), card_digest=digest, reason="seen")
+    return JSONResponse({"state": answered.state, "missing": answered.approvals_missing})
+
+
+async def _events(request: Request) -> Response:
+    viewer: PersonDesk = request.state.viewer
+    return event_stream(request, lambda: " ".join(each.request.request_id for each in viewer.inbox()) or "nothing")
+
+
+def _critical(request: Request) -> Response:
+    return require_recent(request, 60, back="/critical?x=1") or PlainTextResponse("critical")
+
+
+def _style(request: Request) -> Response:
+    return PlainTextResponse("p {}", headers={"Cache-Control": "no-cache"})
