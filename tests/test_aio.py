@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from leasehold.errors import ApprovalNeeded, Denied
 from leasehold.guard import Capability, Guard
 from leasehold.ledger.receipt import PREDICATE_TYPE
 from leasehold.model.call import Call, CallState, Outcome, OutcomeStatus
+from leasehold.model.scope import Scope
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.fixtures import Approvers
 
@@ -147,3 +149,46 @@ def test_calls_are_admitted_and_settled_without_a_thread_for_each(policy: Path) 
                 await one(door, "no token", 1)
 
     asyncio.run(journey())
+
+
+@pytest.mark.requirement("L6")
+@pytest.mark.case(53)
+def test_a_running_function_hears_of_its_end_here_too(policy: Path) -> None:
+    async def journey() -> list[str]:
+        said = []
+        async with await aio.open(policy, state=":memory:", system=FrozenSystem(), sweep=False) as authority:
+            guard = Guard("ticket", authority, environment="prod")
+
+            async def work(capability: Capability, ticket_id: str) -> None:
+                await asyncio.to_thread(
+                    authority.sync.desk.revoke, Scope.parse("all"), by="op", reason="incident", tenant="acme"
+                )
+                await capability.check_async()
+
+            @guard.action("get")
+            async def asks(capability: Capability, ticket_id: str) -> None:
+                await work(capability, ticket_id)
+
+            @guard.action("get", cancel=True)
+            async def is_cancelled(capability: Capability, ticket_id: str) -> None:
+                with suppress(Denied):
+                    await work(capability, ticket_id)
+                await asyncio.sleep(60)
+
+            for function in (asks, is_cancelled):
+                run = await authority.start(
+                    agent="bot",
+                    route="desk",
+                    tenant="acme",
+                    environment="prod",
+                    requested_by="user:ana",
+                    purpose="look",
+                )
+                request = await authority.request(run, {"ticket.get": {"ticket": ["T-*"]}}, reason="to read it")
+                lease = await authority.wait(request)
+                with pytest.raises(Denied) as refused:
+                    await function(lease, ticket_id="T-1")
+                said.append(refused.value.decision.reason)
+        return said
+
+    assert asyncio.run(journey()) == ["revoked", "ended"]

@@ -53,7 +53,9 @@ class AsyncDoor:
         self.boot_milliseconds = door.boot_milliseconds
         self.submit_admit = door.submit_admit
         self.submit_settle = door.submit_settle
+        self.submit_check = door.submit_check
         self.submit_settled = door.submit_settled
+        self.watch = door.watch
 
     @property
     def tool(self) -> str:

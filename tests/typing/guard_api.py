@@ -34,6 +34,11 @@ async def guarded_functions_keep_their_types(
     async def read(capability: Capability, ticket_id: str) -> int:
         return 1
 
+    @guard.action("watch", cancel=True)
+    async def watch(capability: Capability, ticket_id: str) -> int:
+        return 1
+
+    assert_type(await watch(held, "T-1"), int)
     reading: Coroutine[Any, Any, int] = read(held, "T-1")
     assert_type(await reading, int)
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, refusal_error
-from leasehold.authority.looking import look_at_chain
+from leasehold.authority.looking import find_end, look_at_chain
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.admit import Admit
 from leasehold.decide.call_request import call_digest
@@ -169,6 +169,24 @@ class EmbeddedDoor:
         done: Future[None] = Future()
         done.set_result(None)
         return done
+
+    def watch(self, admission_id: AdmissionId, ended: Callable[[Decision], None]) -> Callable[[], None]:
+        """Have `ended` called once, from another thread, when a call or anything above it has ended; a hold is no end.
+
+        Returns what stops watching, which has to be called. It is looked at after each commit; what ends by the clock
+        is seen when the sweep writes it down.
+        """
+        admission = self._admission(check_id(admission_id, "adm"))
+        return self._waiters.add(lambda: self._is_over(admission, ended))
+
+    def _is_over(self, admission: Admission, ended: Callable[[Decision], None]) -> bool:
+        try:
+            decision = find_end(self._engine, self._engine.chain(admission.tenant, admission.lease_id), admission)
+        except LeaseholdError:
+            return False  # nobody can tell now; what runs is not ended on a guess, and the next commit asks again
+        if decision is not None:
+            ended(decision)
+        return decision is not None
 
     def _check(self, admission: Admission) -> None:
         decision = look_at_chain(self._engine, self._engine.chain(admission.tenant, admission.lease_id), admission)

@@ -5,25 +5,73 @@ The answer is true of one moment and starts nothing; whatever starts goes throug
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
 from leasehold.authority.engine import Engine
 from leasehold.decide.answer import request_need
 from leasehold.decide.approvals import approver_needs, approvers_of
 from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
-from leasehold.decide.rows import RequestRow
-from leasehold.model.call import Admission
-from leasehold.model.decision import Decision, Reason
+from leasehold.decide.rows import CallRow, LeaseRow, RequestRow, Row, RunRow, StopRow
+from leasehold.model.call import Admission, CallState
+from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request
 from leasehold.model.run import Run
+from leasehold.model.scope import StopKind
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import implied
 
-__all__ = ["look_at_approvals", "look_at_chain"]
+__all__ = ["find_end", "look_at_approvals", "look_at_chain"]
 
 
 def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
     """Why a lease is not alive now, or None if every link of its chain is; with `call`, for that call's own action."""
+    facts, now = _committed(engine, chain)
+    if call is None:
+        return refuse_chain(facts, chain, (), now)
+    actions = _actions(engine, facts, call)
+    decision = refuse_chain(facts, chain, actions, now, call.admission_id)
+    if decision is not None and decision.reason is Reason.ENDING and call.parent_admission is not None:
+        return refuse_chain(facts, chain, actions, now, call.parent_admission)
+    return decision
+
+
+def find_end(engine: Engine, chain: Chain, call: Admission) -> Decision | None:
+    """Why a call under way has nothing above it any more, or has ended itself; None if it may go on.
+
+    A hold is no end, nor is a request that another call is just ending: they stop what would start. They are looked
+    through, so that they hide no end behind them.
+    """
+    row = engine.row(CallRow, call.tenant, call.admission_id)
+    if row is not None and row.state != CallState.ADMITTED:
+        return deny(Reason.ENDED, f"{call.admission_id} is {row.state}", check="the call is open")
+    facts, now = _committed(engine, chain, see=_lasting)
+    return refuse_chain(facts, chain, _actions(engine, facts, call), now, call.admission_id)
+
+
+def _lasting(row: Row) -> Row | None:
+    """A row without what may pass again; None for a hold."""
+    match row:
+        case StopRow():
+            return None if row.kind == StopKind.HOLD else row
+        case RequestRow():
+            return replace(row, held=0, ending="")
+        case RunRow() | LeaseRow():
+            return replace(row, held=0)
+    return row
+
+
+def _actions(engine: Engine, facts: Facts, call: Admission) -> tuple[str, ...]:
+    return (call.action, *implied(engine.policy(facts.control.policy), call.action))
+
+
+def _committed(
+    engine: Engine, chain: Chain, *, see: Callable[[Row], Row | None] = lambda row: row
+) -> tuple[Facts, Instant]:
+    """What is committed of a chain, each row as `see` sees it, and the time that counts."""
     queries = engine.store.queries
     control = queries.control()
     facts = Facts(control)
@@ -31,17 +79,12 @@ def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -
     needs = chain.needs
     refs = [need for need in needs if isinstance(need, Ref)]
     for ref, row in zip(refs, queries.rows(refs), strict=True):
-        facts.load(ref, row)
+        facts.load(ref, row if row is None else see(row))
     for need in needs:
         if isinstance(need, Index):
-            facts.load_index(need, (row for row in queries.stops([need.bucket[0]]) if row.is_active))
-    if call is None:
-        return refuse_chain(facts, chain, (), now)
-    actions = (call.action, *implied(engine.policy(control.policy), call.action))
-    decision = refuse_chain(facts, chain, actions, now, call.admission_id)
-    if decision is not None and decision.reason is Reason.ENDING and call.parent_admission is not None:
-        return refuse_chain(facts, chain, actions, now, call.parent_admission)
-    return decision
+            seen = (see(row) for row in queries.stops([need.bucket[0]]) if row.is_active)
+            facts.load_index(need, [row for row in seen if row is not None])
+    return facts, now
 
 
 def look_at_approvals(engine: Engine, policy: Policy, row: RequestRow, run: Run, request: Request) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
-"""Waiting for people without polling: one thread looks, for all who wait, whenever something was committed.
+"""Waiting without polling: one thread looks, for all who wait, whenever something was committed.
 
-Used by Runs. The store wakes it on commits of this process and of others on the same database.
+Used by Runs, for people to decide, and by doors, for what happens beside a call or above it. The store wakes it on
+commits of this process and of others on the same database.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from leasehold.store.protocol import Changes
 
@@ -29,10 +31,10 @@ class Waiters:
         self._thread: threading.Thread | None = None
         self._unregister: Callable[[], None] | None = None
 
-    def add(self, look: Callable[[], bool], *, until_ms: int | None = None) -> None:
+    def add(self, look: Callable[[], bool], *, until_ms: int | None = None) -> Callable[[], None]:
         """Call `look` now, after each commit, and at `until_ms` of the boot-time clock, until it returns True.
 
-        It must not raise.
+        Returns what ends that before; a last call of `look` may be under way then. It must not raise.
         """
         with self._lock:
             is_closed = self._closing
@@ -46,6 +48,12 @@ class Waiters:
         if is_closed:
             look()
         self._changed.set()
+        return partial(self._forget, look)
+
+    def _forget(self, look: Callable[[], bool]) -> None:
+        with self._lock:
+            self._looks.pop(look, None)
+            self._rest()
 
     def close(self) -> None:
         """Stop looking. Close the store first: each look is made a last time, and hears that nothing more will come."""

@@ -35,7 +35,7 @@ class LiveCheck(Protocol):
     """What a door may offer besides: the authority's own word on whether a call is still open."""
 
     def submit_check(self, admission_id: AdmissionId) -> Future[None]:
-        """The Future raises `Denied` with `Reason.ENDED` once the call is over or anything above it was revoked."""
+        """The Future raises `Denied` once anything above the call has ended or is held, with the reason for that."""
         ...
 
 
@@ -195,7 +195,8 @@ class Capability:
         """Return while the call is open: by the local clock, and by the authority's word where the door offers it.
 
         Raises:
-            Denied: with `Reason.ENDED` once the call has settled, its time is over, or it was ended from above.
+            Denied: with `Reason.ENDED` once the call has settled or its time is over; with the reason of what stands
+                above it once that has ended or is held.
         """
         wait(self._checking())
 

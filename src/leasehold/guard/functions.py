@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from leasehold.guard.binding import Binding, bind_function
 from leasehold.guard.call import GuardedCall
+from leasehold.guard.cancelling import CancelWhenEnded, LiveWatch
 from leasehold.guard.capability import Capability, capability_position
 from leasehold.guard.permit import Claim, Permit, claim_of
 from leasehold.guard.schema import schema_digest
@@ -41,6 +42,7 @@ class Invocation:
     function: Callable[..., Any]
     binding: Binding
     takes_capability: bool
+    watch: LiveWatch | None = None
 
     def __call__(self, capability: Capability, before: tuple[object, ...], arguments: bytes) -> Any:
         """Run it on the values decoded from exactly these bytes."""
@@ -64,15 +66,25 @@ class ActionFunction:
     run: Run
 
 
-def guard_function(action: str, function: Callable[..., object], open_calls: OpenCalls) -> Callable[..., object]:
+def guard_function(
+    action: str, function: Callable[..., object], open_calls: OpenCalls, *, watch: LiveWatch | None = None
+) -> Callable[..., object]:
     """Return the guarded form of a function whose first parameter, after `self`, is the capability.
 
+    With `watch` it is cancelled when its lease or anything above it has ended.
+
     Raises:
-        TypeError: it has no such parameter, or its other parameters cannot be bound.
+        TypeError: it has no such parameter, its other parameters cannot be bound, or it cannot be cancelled.
     """
+    if watch is not None and not inspect.iscoroutinefunction(function):
+        raise TypeError(
+            f"{action}: only an async function that is no generator can be cancelled; leave cancel out, and call "
+            "capability.check() between its steps"
+        )
     before = capability_position(function)
     binding = bind_function(function, without=before + 1)
-    return _guarded(action, Invocation(function, binding, takes_capability=True), before, open_calls)
+    invoke = Invocation(function, binding, takes_capability=True, watch=watch)
+    return _guarded(action, invoke, before, open_calls)
 
 
 def wrap_function(action: str, function: Callable[..., object], open_calls: OpenCalls) -> Callable[..., object]:
@@ -150,9 +162,18 @@ def _run_plain(invoke: Invocation, open_call: _Open) -> Run:
 def _run_coroutine(invoke: Invocation, open_call: _Open) -> Run:
     async def run(claim: Claim, before: tuple[object, ...], arguments: bytes) -> object:
         async with open_call(claim, before, arguments) as capability:
-            return _finished(capability, await invoke(capability, before, arguments))
+            return _finished(capability, await _carried_out(invoke, capability, before, arguments))
 
     return run
+
+
+async def _carried_out(
+    invoke: Invocation, capability: Capability, before: tuple[object, ...], arguments: bytes
+) -> object:
+    if invoke.watch is None:
+        return await invoke(capability, before, arguments)
+    async with CancelWhenEnded(invoke.watch, capability.admission_id, capability.action):
+        return await invoke(capability, before, arguments)
 
 
 def _run_generator(invoke: Invocation, open_call: _Open) -> Run:

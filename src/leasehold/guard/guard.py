@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from leasehold.errors import InvalidError
 from leasehold.guard.call import GuardedCall
+from leasehold.guard.cancelling import LiveWatch
 from leasehold.guard.capability import Capability
 from leasehold.guard.encoding import to_json
 from leasehold.guard.functions import guard_function, wrap_function
@@ -78,20 +79,27 @@ class Guard:
         """The one environment that the tool serves."""
         return self._environment
 
-    def action(self, verb: str) -> Decorator:
+    def action(self, verb: str, *, cancel: bool = False) -> Decorator:
         """Decorate the function that carries out `verb`; it is admitted each time it is called.
 
         The first parameter after `self` receives the capability; callers pass a lease, `lease.once(key)`, a token, or
         their own capability in its place. It may be a function, a coroutine function, a generator or a method.
 
+        With `cancel` a coroutine function is cancelled while it runs, as soon as its lease or anything above it has
+        ended: revoked, expired, finished, a newer attempt. Its caller gets `Denied` with `Reason.ENDED`, and the call
+        is settled as failed. A hold cancels nothing; a function that catches the cancellation and returns is done.
+        Nothing can cancel a function that is not async: let it call `capability.check()` between its steps.
+
         Raises:
-            InvalidError: the verb has a dot or is no name.
-            TypeError: the function takes no capability, takes `*args`, or an annotation has no fixed encoding.
+            InvalidError: the verb has a dot or is no name, or the door cannot tell when a call has ended.
+            TypeError: the function takes no capability, takes `*args`, cannot be cancelled, or an annotation has no
+                fixed encoding.
         """
         action = self._action(verb)
+        watch = self._watch(action) if cancel else None
 
         def decorate(function: Callable[..., object]) -> Callable[..., object]:
-            return guard_function(action, function, partial(self._open, action))
+            return guard_function(action, function, partial(self._open, action), watch=watch)
 
         return cast("Decorator", decorate)
 
@@ -179,6 +187,11 @@ class Guard:
             tool_schema=schema,
         )
         return GuardedCall(self._door, self._answers, claim.token, call, self._previews.get(action), before)
+
+    def _watch(self, action: str) -> LiveWatch:
+        if isinstance(self._door, LiveWatch):
+            return self._door
+        raise InvalidError(f"this door cannot tell when a call has ended, so {action} cannot be cancelled")
 
     def _action(self, verb: str) -> str:
         if "." in verb:
