@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import msgspec
 
 from leasehold.errors import VerificationError
-from leasehold.model.canonical import Json
 
 __all__ = [
     "AmountTold",
@@ -191,7 +190,7 @@ class SummaryTold(StoryTold, frozen=True):
     stops: list[StopTold]
 
 
-def read_summary(predicate: Mapping[str, Json]) -> SummaryTold:
+def read_summary(predicate: Mapping[str, object]) -> SummaryTold:
     """Return the summary of a receipt's predicate.
 
     Raises:
