@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from house import House
-from served import served
 
 from leasehold.ledger.history import check_history
+from served import served
 
 
 @pytest.fixture

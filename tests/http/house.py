@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argon2 import PasswordHasher
-from served import Browser, Reply
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -19,6 +18,7 @@ from leasehold.http.sessions import require_recent
 from leasehold.http.sign_in import SIGN_OUT
 from leasehold.http.site import Site
 from leasehold.model.request import Verdict
+from served import Browser, Reply
 from stage import Stage
 
 PASSWORD = "correct horse battery"

@@ -11,13 +11,13 @@ import pytest
 from house import House
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import Browser
 
 from leasehold.http.events import MOST_STREAMS
 from leasehold.http.sessions import COOKIE
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
+from served import Browser
 from stage import ANA, AUDIT, BEN, ERASE, EVA, KIM
 
 

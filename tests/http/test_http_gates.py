@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import Browser, served
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -23,6 +22,7 @@ from leasehold.http.headers import STRICT_HEADERS
 from leasehold.http.problems import exception_handlers, plain_problem_page
 from leasehold.http.site import Site
 from leasehold.testing.clock import FrozenSystem
+from served import Browser, served
 
 TOKENS = FormTokens(b"k" * 32)
 FOREIGN = {"Sec_Fetch_Site": "cross-site", "Origin": "https://evil.example"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from argon2 import PasswordHasher
 from house import PASSWORD, House, sign_in
-from served import Browser, Reply
 
 from leasehold.errors import InvalidError, StoreError
 from leasehold.http.passwords import Passwords
 from leasehold.http.sessions import COOKIE, safe_path
 from leasehold.ledger.entry import EntryKind
+from served import Browser, Reply
 from stage import BEN, EVA, UPDATE
 
 HOUR = 3600
