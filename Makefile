@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 
 STRICT := */leasehold/model/*,*/leasehold/token/*,*/leasehold/policy/*,*/leasehold/ledger/*,*/leasehold/decide/*,*/leasehold/authority/*,*/leasehold/guard/*
 
-.PHONY: help demo test check cover format lint types layers bench clean
+.PHONY: help demo test check cover format lint types layers bench screenshots clean
 
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ layers: $(STAMP)
 
 bench: $(STAMP) ## what the guarantees cost, as ratios
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+screenshots: $(STAMP) ## the pictures in docs/console.md; needs Chromium
+	@PYTHONPATH=tests $(BIN)/python tests/console/pictures.py docs/screenshots
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

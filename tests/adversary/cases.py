@@ -143,9 +143,9 @@ CASES: dict[int, Case] = {
     111: Case("a credential wider or longer than the lease: refused at mint", PLANNED),
     112: Case("configuration that an agent can write: not read", PLANNED),
     # console, HTTP
-    113: Case("scripts in agent-controlled text: never run", PLANNED),
+    113: Case("scripts in agent-controlled text: never run"),
     114: Case("requests from other origins: refused"),
-    115: Case("framed and shifting buttons: refused", PLANNED),
+    115: Case("framed and shifting buttons: refused"),
     116: Case("forged hosts on loopback: refused"),
     117: Case("break-glass from an agent, alone, or too long: refused, alarmed", PLANNED),
     118: Case("every endpoint under fuzzing and floods: no error 500, no way around", PLANNED),

@@ -1,31 +1,53 @@
-"""The pages of the console, as `leasehold.http.app.create_app` takes them."""
+"""All pages of the console, as `leasehold.http.app.create_app` takes them. Called by `leasehold serve`."""
 
 from __future__ import annotations
 
-from html import escape
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
-
-from leasehold.authority.person_desk import PersonDesk
+from leasehold.console.batch import batch_routes
+from leasehold.console.deciding import card_routes
+from leasehold.console.entrance import problem_page, sign_in_page
+from leasehold.console.inbox import inbox_routes
+from leasehold.console.leases import lease_routes
+from leasehold.console.ledger import ledger_routes
+from leasehold.console.policy import policy_routes
+from leasehold.console.receipts import receipt_routes
+from leasehold.console.runs import run_routes
+from leasehold.console.stops import stop_routes
 from leasehold.http.app import Pages
-from leasehold.http.sign_in import SIGN_OUT
 
 __all__ = ["console_pages"]
 
 
+class _Files(StaticFiles):
+    """Files that a browser may keep, as long as it asks each time whether they are still the same."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """One file."""
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 def console_pages() -> Pages:
-    """Every page that a signed-in person can open."""
-    return Pages(routes=[Route("/", _home)])
-
-
-def _home(request: Request) -> Response:
-    viewer: PersonDesk = request.state.viewer
-    waiting = len(viewer.inbox())
-    return HTMLResponse(
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Leasehold</title>'
-        f"<h1>{escape(viewer.person)}</h1><p>{waiting} waiting</p>"
-        f'<form method="post" action="/sign-out"><input type="hidden" name="token" '
-        f'value="{request.state.tokens.make(SIGN_OUT)}"><button>Sign out</button></form>'
+    """Every page that a signed-in person can open, and the files that those need."""
+    routes: list[BaseRoute] = [
+        *inbox_routes(),
+        *card_routes(),
+        *batch_routes(),
+        *run_routes(),
+        *receipt_routes(),
+        *lease_routes(),
+        *ledger_routes(),
+        *policy_routes(),
+        *stop_routes(),
+    ]
+    return Pages(
+        routes=routes,
+        public=[Mount("/static", _Files(packages=[("leasehold.console", "static")]))],
+        sign_in=sign_in_page,
+        problem=problem_page,
     )

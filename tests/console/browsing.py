@@ -1,0 +1,99 @@
+"""A real browser on the console: one Chromium for all tests, a fresh profile for each, and all that it complains of.
+
+Debian's Chromium, driven by Playwright; nothing is downloaded. Where there is none, the tests that need it say so once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from office import PASSWORD, Office
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from leasehold.model.request import Request
+
+__all__ = ["Visit", "chromium", "visit"]
+
+MISSING = (
+    "THE BROWSER TESTS WERE NOT RUN: there is no Chromium here. As root on Debian: apt-get install chromium; "
+    "elsewhere put a `chromium` into the path."
+)
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser, or a skipped test that says how to get one."""
+    found = next((path for path in map(shutil.which, _NAMES) if path), None)
+    if found is None:
+        pytest.skip(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """One person at one browser. `complaints` are what the browser says of blocked, broken or executed things."""
+
+    office: Office
+    context: BrowserContext
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str = "/") -> Page:
+        """Go to a page and wait until it stands."""
+        self.page.goto(self.office.address + path)
+        return self.page
+
+    def sign_in(self, name: str, path: str = "/") -> Page:
+        """Sign in as a person would, and go on to a page."""
+        self.office.has_password(name)
+        self.open(f"/sign-in?next={path}")
+        self.page.get_by_label("Person").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(self.office.address + path)
+        return self.page
+
+    def look(self, request: Request) -> Page:
+        """Open a card."""
+        return self.open(f"/requests/{request.request_id}")
+
+    def time_passes(self, seconds: int) -> None:
+        """For the server, and for the timers of the page."""
+        self.office.stage.pass_time(seconds)
+        self.page.clock.fast_forward(seconds * 1000)
+
+    def is_wider_than_the_screen(self) -> bool:
+        """Whether the page scrolls sideways."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+@contextmanager
+def visit(browser: Browser, office: Office, *, has_script: bool = True, **looks: object) -> Iterator[Visit]:
+    """A fresh profile. Whatever the browser complained of fails the test, unless the test took it away."""
+    context = browser.new_context(java_script_enabled=has_script, reduced_motion="reduce", **looks)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    made = Visit(office=office, context=context, page=page)
+    context.on("console", lambda message: _hear(made, message))
+    context.on("weberror", lambda error: made.complaints.append(str(error.error)))
+    if has_script:
+        page.clock.install()
+    try:
+        yield made
+    finally:
+        context.close()
+    assert made.complaints == [], made.complaints
+
+
+def _hear(visit: Visit, message: ConsoleMessage) -> None:
+    """Errors and warnings, but for the browser's own line about an answer of ours that is no success."""
+    if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        visit.complaints.append(message.text)

@@ -1,0 +1,47 @@
+"""What the tests of the console share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from browsing import Visit, chromium, visit
+from office import Office
+from playwright.sync_api import Browser
+
+from leasehold.ledger.history import check_history
+from served import served
+
+
+@contextmanager
+def opened(office: Office) -> Iterator[Office]:
+    """Serve an office. Its ledger has to be whole afterwards."""
+    with served(office.build) as port:
+        office.port = port
+        yield office
+        office.streams.close()
+    assert check_history(office.stage.entries()) == []
+    office.stage.close()
+
+
+@pytest.fixture
+def office(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
+    """A fresh office: on disk where a browser looks at it, else in memory."""
+    with opened(Office(tmp_path, is_on_disk="visits" in request.fixturenames)) as office:
+        yield office
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The one browser of all tests."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def visits(browser: Browser, office: Office) -> Callable[..., AbstractContextManager[Visit]]:
+    """Opens a fresh profile of the browser at the office."""
+    return partial(visit, browser, office)

@@ -1,0 +1,91 @@
+"""An authority with people behind the real server and the real pages, and short words for what its agents do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from starlette.types import ASGIApp
+
+from leasehold.assemble import MEMORY, open_authority
+from leasehold.console.pages import console_pages
+from leasehold.http.app import create_app
+from leasehold.http.events import Streams
+from leasehold.http.passwords import Passwords
+from leasehold.http.site import Site
+from leasehold.model.lease import HeldLease
+from leasehold.model.request import Request
+from leasehold.testing.clock import FrozenSystem
+from served import Browser
+from stage import ANA, BEN, EVA, KIM, POLICY, Stage, changed
+
+__all__ = ["ANA", "BEN", "EVA", "KIM", "PASSWORD", "TEXT", "Office"]
+
+PASSWORD = "correct horse battery"
+
+TEXT = changed(
+    'implies = ["ticket.update"] }',
+    'implies = ["ticket.update"], undo = "reopen within 24 h", headline = "Close ticket {ticket_id}" }',
+    POLICY,
+)
+
+
+class Office:
+    """A stage with a front door. In memory, or with its database in a folder."""
+
+    def __init__(self, folder: Path, *, is_on_disk: bool = False, text: str = TEXT) -> None:
+        policy = folder / "leasehold.toml"
+        policy.write_text(text, encoding="utf-8")
+        system = FrozenSystem()
+        state = folder / "state" if is_on_disk else MEMORY
+        authority = open_authority(policy, state=state, system=system, sweep=False)
+        self.stage = Stage(authority=authority, system=system)
+        self.streams = Streams(authority)
+        self.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        self.port = 0
+
+    def build(self, site: Site) -> ASGIApp:
+        """The application, as `served` wants it."""
+        return create_app(
+            self.stage.authority, console_pages(), site=site, streams=self.streams, passwords=self.passwords
+        )
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    # people
+
+    def has_password(self, name: str) -> None:
+        """Let somebody sign in."""
+        hashed = self.passwords.hash(PASSWORD, person=name)
+        self.stage.authority.sign_ins.set_password(name, hashed, by="op")
+
+    def signed_in(self, name: str) -> Browser:
+        """A client of somebody who has signed in, without a browser's looks."""
+        self.has_password(name)
+        client = Browser(self.port)
+        token = client.get("/sign-in").token("/sign-in")
+        reply = client.post("/sign-in", {"token": token, "next": "/", "person": name, "password": PASSWORD})
+        assert reply.status == 303, reply.text
+        return client
+
+    # what agents do
+
+    def lease(self, purpose: str = "answer T-1", reason: str = "customer asked", **allow: object) -> HeldLease:
+        """A lease for everything that the desk does with tickets, in a run of its own."""
+        run = self.stage.authority.start(
+            agent="bot", route="desk", tenant="acme", environment="prod", requested_by=KIM, purpose=purpose
+        )
+        wanted = {f"ticket.{verb}": {"ticket": ["T-*"]} for verb in ("get", "update", "close", "erase")}
+        return self.stage.authority.wait(self.stage.authority.request(run, wanted, reason=reason, **allow), 5)
+
+    def asks(self, action: str = "ticket.close", *, lease: HeldLease | None = None, **arguments: object) -> Request:
+        """A call that waits for people."""
+        given = {"ticket_id": "T-1", **arguments}
+        request_id = self.stage.ask(lease or self.lease(), action, key=f"key {given}"[:190], **given)
+        return self.stage.authority.find_request(request_id)
+
+    def state_of(self, request: Request) -> str:
+        """Where a request stands in the database."""
+        return self.stage.desk.request_row(request).state
