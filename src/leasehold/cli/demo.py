@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from leasehold.assemble import open_authority
+from leasehold.cli.demonstration.console import give_password, offer_console, open_console
 from leasehold.cli.demonstration.evidence import export, verify
 from leasehold.cli.demonstration.narration import Narrator
 from leasehold.cli.demonstration.person import ask_terminal, scripted
@@ -32,8 +33,9 @@ __all__ = ["demo"]
 @click.option(
     "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Use this new folder, not a temporary one."
 )
+@click.option("--console", is_flag=True, help="Serve the console on what the demo made, once it is over.")
 @click.pass_context
-def demo(context: click.Context, *, repo: Path | None, interactive: bool, keep: Path | None) -> None:
+def demo(context: click.Context, *, repo: Path | None, interactive: bool, keep: Path | None, console: bool) -> None:
     """Watch a scripted agent keep a real git repository up to date, under one lease.
 
     No model and no network take part. Files, commits, ledger and receipt are real, and stay.
@@ -58,8 +60,12 @@ def demo(context: click.Context, *, repo: Path | None, interactive: bool, keep: 
         run = story.tell()
         narrator.scene("The receipt, verified by another process from the exported files alone")
         export(authority, run, workplace.evidence)
+        password = give_password(authority)
     verify(workplace.evidence, os.environ, narrator)
     _conclude(narrator, workplace)
+    offer_console(narrator, workplace, password)
+    if console:
+        open_console(workplace, around.system)
 
 
 def _introduce(narrator: Narrator, workplace: Workplace, *, is_interactive: bool) -> None:

@@ -22,6 +22,9 @@ authority = "demo"
 [people]                        # ana, whose run it is, may approve nothing
 "user:ben" = ["maintainer"]
 
+[roles]                         # what a maintainer may do in the console besides approving
+maintainer = { can = ["query", "hold", "lift", "revoke"], tenants = ["*"] }
+
 [actions]                       # what each action does, and the arguments that are looked at
 "repo.read"   = { effect = "read", args = { path = "path" } }
 "repo.branch" = { effect = "write", args = { branch = "branch" }, undo = "git branch -D" }
