@@ -54,7 +54,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "P4": Requirement("allow, deny and require approval are first-class; writes need approval by default", COVERED),
     "P5": Requirement("an approval cannot be dodged through another action with the same effect", COVERED),
     "P6": Requirement("tenant and environment come from the run, never from arguments", PARTLY),
-    "P7": Requirement("policy has tests and a CI command; widening is listed and alarmed", PARTLY),
+    "P7": Requirement("policy has tests and a CI command; widening is listed and alarmed", COVERED),
     "P8": Requirement("there is no admin mode that a model can reach", COVERED),
     "P9": Requirement("proposed, shown, recorded, executed: a durable state", COVERED),
     "P10": Requirement("the card says what changes, the blast radius, and whether it can be undone", PARTLY),

@@ -141,7 +141,7 @@ CASES: dict[int, Case] = {
     109: Case("a request's state altered or replayed: refused", PLANNED),
     110: Case("an OAuth flow opened in a victim's browser: bound to the browser", PLANNED),
     111: Case("a credential wider or longer than the lease: refused at mint", PLANNED),
-    112: Case("configuration that an agent can write: not read", PLANNED),
+    112: Case("configuration that an agent can write: not read"),
     # console, HTTP
     113: Case("scripts in agent-controlled text: never run"),
     114: Case("requests from other origins: refused"),

@@ -72,7 +72,10 @@ def approves(person: str, request: str = REQUEST) -> Event:
 
 def accepts(rules: Policy, number: int = 1) -> Event:
     """Another policy becomes the active one."""
-    return Event(f"accept policy {number}", lambda world, active: AcceptPolicy(policy_document=rules, by="operator"))
+    return Event(
+        f"accept policy {number}",
+        lambda world, active: AcceptPolicy(policy_document=rules, active=active, by="operator"),
+    )
 
 
 def stops(kind: str, scope: str, tenant: str = "acme", *, built_with: Policy | None = None) -> Event:

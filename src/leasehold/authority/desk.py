@@ -334,6 +334,8 @@ class Desk:
             Denied: another policy became active in between.
         """
         step = AcceptPolicy(policy_document=policy, by=by, widened=tuple(widened), replaces=replaces)
+        if self._engine.store.queries.control().policy:
+            return self._engine.ask(lambda active: msgspec.structs.replace(step, active=active))
         # Not through `ask`, which builds steps under the active policy: a fresh state has none yet.
         reply = self._engine.store.carry_out(step).result()
         if not reply.decision.is_allowed or reply.value is None:

@@ -145,16 +145,17 @@ class EmbeddedDoor:
 
     def _has_ended(self, tenant: str, admission_id: AdmissionId, until_ms: int, ended: Future[bool]) -> bool:
         """Look once; answers the Future where there is something to say. A waiter that left is looked for no more."""
-        if ended.cancelled():
-            return True
         try:
             row = self._engine.row(CallRow, tenant, admission_id)
         except LeaseholdError as error:
-            ended.set_exception(error)
+            if ended.set_running_or_notify_cancel():
+                ended.set_exception(error)
             return True
-        if row is not None and row.state == CallState.ADMITTED and self.boot_milliseconds() < until_ms:
+        is_open = row is not None and row.state == CallState.ADMITTED
+        if is_open and self.boot_milliseconds() < until_ms:
             return False
-        ended.set_result(row is None or row.state != CallState.ADMITTED)
+        if ended.set_running_or_notify_cancel():
+            ended.set_result(not is_open)
         return True
 
     def submit_check(self, admission_id: AdmissionId) -> Future[None]:

@@ -9,6 +9,7 @@ from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
 from leasehold.authority.person_desk import PersonDesk
+from leasehold.authority.proposals import Proposals
 from leasehold.authority.receipts import Receipts
 from leasehold.authority.runs import ALL_DEPTH, Runs
 from leasehold.authority.sign_ins import FailedSignIns, SignedIn, SignIns
@@ -24,7 +25,7 @@ __all__ = ["Authority"]
 class Authority:
     """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
 
-    The everyday verbs stand here; `runs`, `desk`, `receipts`, `sign_ins` and `sweep` have the rest.
+    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `sign_ins` and `sweep` have the rest.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,6 +33,7 @@ class Authority:
         self._waiters = Waiters(engine.store.changes, engine.system.boot_milliseconds)
         self._forgeries = ForgeryCounter()
         self.runs = Runs(engine, self._waiters)
+        self.proposals = Proposals(engine)
         self.desk = Desk(engine, self.runs)
         self.receipts = Receipts(engine)
         failed = FailedSignIns()

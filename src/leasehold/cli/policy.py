@@ -16,9 +16,11 @@ from leasehold.cli.session import Session, with_session
 from leasehold.errors import ConfigError
 from leasehold.model.grant import check_attributes
 from leasehold.model.plain import escape
+from leasehold.model.proposal import PolicyVerdict
+from leasehold.model.times import show_time
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
-from leasehold.policy.document import Policy, RolePowers
+from leasehold.policy.document import Acceptance, Policy, RolePowers
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 from leasehold.policy.reach import Reach, reach
@@ -115,25 +117,65 @@ def diff_policies(session: Session, against: Path | None) -> None:
 @policy.command("accept")
 @with_session
 @click.option("--digest", metavar="HEX", help="At least 8 digits of the hash of the policy that was seen.")
-def accept(session: Session, digest: str | None) -> None:
+@click.option("--as", "person", metavar="PERSON", help="Who proposes it, where what widens takes two people.")
+@click.option("--key", type=click.Path(path_type=Path), help="The person's key file.")
+def accept(session: Session, digest: str | None, person: str | None, key: Path | None) -> None:
     """Show what the policy file changes, and make it the active policy.
 
     At a terminal you are asked, and have to type "widen" where it widens something. Scripts name the hash instead.
+
+    Where the active policy has accept = "two" in [policy], one that widens is only proposed, --as PERSON, signed with
+    their key, and exit is 4: it waits for another person's policy confirm.
     """
     new = read_policy(session.policy_path)
     if mismatches := run_tests(new):
         raise ConfigError(f"its own tests fail: {_mismatch_words(mismatches[0])}", path=str(session.policy_path))
     with session.authority() as authority:
         old = authority.engine.active_policy()
-        changes, reached = diff(old, new), reach(old, new)
-        widened = [change_words(change) for change in changes if change.widens]
-        if changes:
-            for line in (*_diff_lines(changes), *_reach_lines(reached)):
-                session.say(line)
+        widened = _show_widening(session, old, new)
+        if old.hash != new.hash:
             words = ["widen"] if widened else []
             confirm(session, "Make this policy the active one?", digest=new.hash, given=digest, words=words)
+        if person is not None and widened and old.accept is Acceptance.TWO:
+            proposal = authority.proposals.propose(new, old, session.signatory(person, key))
+            session.give({"active": old.hash, "proposed": new.hash, "proposal": proposal}, [new.hash])
+            raise Failure(f"it waits for another person: leasehold policy confirm {new.hash}", ExitCode.APPROVAL)
         accepted = authority.desk.accept_policy(new, by=session.around.account, widened=widened, replaces=old.hash)
     session.give({"active": accepted, "widened": widened}, [accepted])
+
+
+@policy.command("confirm")
+@with_session
+@click.argument("hash_", metavar="HASH")
+@click.option("--as", "person", required=True, metavar="PERSON", help="Who confirms; not who proposed.")
+@click.option("--key", type=click.Path(path_type=Path), help="The person's key file.")
+@click.option("--digest", metavar="HEX", help="At least 8 digits of the hash of the policy that was seen.")
+@click.option("--refuse", is_flag=True, help="Say no; who proposed it takes it back like this.")
+def confirm_policy(
+    session: Session, hash_: str, person: str, key: Path | None, digest: str | None, *, refuse: bool
+) -> None:
+    """Show what a proposed policy changes, and make it the active one as the second person, signed with their key."""
+    with session.authority() as authority:
+        signatory = session.signatory(person, key)
+        proposal = authority.proposals.find(hash_)
+        session.say(escape(f"proposed by {proposal.row.person} {show_time(proposal.row.proposed_at)}"))
+        _show_widening(session, proposal.replaces, proposal.policy)
+        verdict = PolicyVerdict.REFUSE if refuse else PolicyVerdict.CONFIRM
+        if not refuse:
+            confirm(
+                session, "Make this policy the active one?", digest=proposal.policy.hash, given=digest, words=["widen"]
+            )
+        state = authority.proposals.answer(proposal, verdict, signatory)
+    session.give({"policy": proposal.policy.hash, "state": state}, [f"{state} {proposal.policy.hash}"])
+
+
+def _show_widening(session: Session, old: Policy, new: Policy) -> list[str]:
+    """Say what changes and what that comes to; answers the lines of the keys that widen."""
+    changes, reached = diff(old, new), reach(old, new)
+    if changes:
+        for line in (*_diff_lines(changes), *_reach_lines(reached)):
+            session.say(line)
+    return [change_words(change) for change in changes if change.widens]
 
 
 def change_words(change: Change) -> str:

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.proposals import POLICY_MOVED
 from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Reason, allow, deny
 from leasehold.model.instant import Instant
-from leasehold.policy.document import Policy
+from leasehold.policy.document import Acceptance, Policy
+from leasehold.policy.widening import widened_keys
 
 __all__ = ["AcceptPolicy", "AddPerson", "ConfirmClock", "CountForgeries", "RaiseEpoch", "RemovePerson"]
 
@@ -24,17 +26,22 @@ __all__ = ["AcceptPolicy", "AddPerson", "ConfirmClock", "CountForgeries", "Raise
 class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Make a policy the active one. `widened` lists what became reachable; a widening alarms.
 
+    `active` is the policy that it replaces, None in a fresh state: what widens it takes two people where it says so.
     `replaces` is the hash of the policy that it was compared with, empty in a fresh state: where another became active
     in between, nobody has seen what this one would change. None where nobody compared.
     """
 
     policy_document: Policy
     by: str
+    active: Policy | None = None
     widened: tuple[str, ...] = ()
     replaces: str | None = None
 
-    policy: None = None
     needs_clock: bool = True
+
+    @property
+    def policy(self) -> str | None:
+        return None if self.active is None else self.active.hash
 
     def keys(self) -> Sequence[Need]:
         return [Ref(DocumentRow, (AUTHORITY_WIDE, self.policy_document.hash))]
@@ -43,15 +50,18 @@ class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
         digest = self.policy_document.hash
         if facts.control.policy == digest:
             return StepAnswer(allow(), digest), Changes()
-        if self.replaces not in (None, facts.control.policy):
-            return StepAnswer(_POLICY_MOVED), Changes()
+        if self.replaces not in (None, facts.control.policy) or (self.active is None and facts.control.policy):
+            return StepAnswer(POLICY_MOVED), Changes()
+        widened = widened_keys(self.active, self.policy_document) if self.active is not None else ()
+        if widened and self.active is not None and self.active.accept is Acceptance.TWO:
+            return StepAnswer(_SECOND_PERSON), Changes()
         entry = Entry(
             kind=EntryKind.POLICY_ACCEPTED,
             policy=digest,
             person=self.by,
             detail={
                 "before": facts.control.policy,
-                **({"alarm": "widened", "widened": self.widened} if self.widened else {}),
+                **({"alarm": "widened", "widened": self.widened or widened} if widened else {}),
             },
         )
         document = DocumentRow(
@@ -193,9 +203,10 @@ class CountForgeries(msgspec.Struct, frozen=True, kw_only=True):
         return StepAnswer(allow(), self.count), Changes(entries=(entry,))
 
 
-_POLICY_MOVED = deny(
-    Reason.CONFLICT,
-    "another policy became active in between",
-    check="the active policy is the one that this was compared with",
-    enough="look at what changes now: leasehold policy diff",
+_SECOND_PERSON = deny(
+    Reason.APPROVAL_NEEDED,
+    "this policy widens what may be done, and the active one wants a second person for that",
+    rule="policy.accept",
+    check="two people agree, or nothing widens",
+    enough="leasehold policy accept --as PERSON, then another person: leasehold policy confirm",
 )

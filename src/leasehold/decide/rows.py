@@ -24,6 +24,7 @@ __all__ = [
     "LeaseRow",
     "MilestoneRow",
     "PersonRow",
+    "ProposalRow",
     "RequestRow",
     "Row",
     "RunRow",
@@ -286,6 +287,25 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     expires_at: int
 
 
+class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A policy that waits for a second person, by its hash; the newest proposal of it. `widening` is a digest."""
+
+    TABLE: ClassVar[str] = "policy_proposals"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "policy")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    policy: str
+    proposal_id: str
+    state: str
+    replaces: str
+    widening: str
+    person: str
+    key_id: str
+    proposed_at: int
+    recorded: int
+
+
 Row: TypeAlias = (
     ControlRow
     | DocumentRow
@@ -300,6 +320,7 @@ Row: TypeAlias = (
     | StopRow
     | BreakerRow
     | PersonRow
+    | ProposalRow
     | SessionRow
 )
 
@@ -317,5 +338,6 @@ TABLES: tuple[type[Row], ...] = (
     StopRow,
     BreakerRow,
     PersonRow,
+    ProposalRow,
     SessionRow,
 )

@@ -21,6 +21,8 @@ class EntryKind(StrEnum):
 
     AUTHORITY_OPENED = "authority.opened"
     POLICY_ACCEPTED = "policy.accepted"
+    POLICY_PROPOSED = "policy.proposed"
+    POLICY_ANSWERED = "policy.answered"
     PERSON_ADDED = "person.added"
     PERSON_REMOVED = "person.removed"
     PERSON_OFFBOARDED = "person.offboarded"

@@ -14,8 +14,8 @@ import msgspec
 from leasehold.model.budget import CALLS, TOOL_SECONDS, USD
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Grant, matches_action, split_action
-from leasehold.policy.document import REQUESTER, ActionRule, Policy, Route
-from leasehold.policy.evaluate import implied, need_for_call
+from leasehold.policy.document import EVERYONE, REQUESTER, Acceptance, ActionRule, Policy, Power, Route
+from leasehold.policy.evaluate import has_power, implied, need_for_call
 from leasehold.policy.lines import KeyPath
 from leasehold.policy.order import prerequisites
 from leasehold.policy.paths import argument_of, is_argument_name
@@ -40,6 +40,7 @@ def find_problems(policy: Policy) -> list[Problem]:
         *(problem for route in policy.routes.values() for problem in _of_route(policy, route)),
         *(problem for index in range(len(policy.tests)) for problem in _of_test(policy, index)),
         *_of_roles(policy),
+        *_of_acceptance(policy),
         *_of_budget(policy, ("defaults",), policy.defaults.budget),
     ]
 
@@ -310,6 +311,17 @@ def _of_roles(policy: Policy) -> Iterator[Problem]:
             yield Problem(("people", person), f'"{REQUESTER}" is no role: it means the person whose run it is')
     if REQUESTER in policy.roles:
         yield Problem(("roles", REQUESTER), f'"{REQUESTER}" is no role: it means the person whose run it is')
+
+
+def _of_acceptance(policy: Policy) -> Iterator[Problem]:
+    """Two people have to be able to widen it, or nobody ever could."""
+    entitled = [person for person in policy.people if has_power(policy, person, Power.POLICY, EVERYONE)]
+    if policy.accept is Acceptance.TWO and len(entitled) < 2:
+        yield Problem(
+            ("policy", "accept"),
+            f"two people have to agree to what widens this policy, and {len(entitled)} could: give two people a role "
+            f'with can = ["{Power.POLICY}"] and tenants = ["{EVERYONE}"]',
+        )
 
 
 def _of_test(policy: Policy, index: int) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
-from leasehold.policy.document import EVERYONE, ActionRule, Policy, Rate, Route
+from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, Policy, Rate, Route
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
@@ -44,6 +44,7 @@ def diff(old: Policy, new: Policy) -> list[Change]:
     changes = [
         *_value("version", old.version, new.version),
         *_value("authority", old.authority, new.authority),
+        *_value("policy.accept", old.accept, new.accept, widens=new.accept is Acceptance.ONE),
         *_people(old, new),
         *_roles(old, new),
         *_defaults(old, new),

@@ -24,6 +24,7 @@ __all__ = [
     "EVERYONE",
     "POLICY_VERSION",
     "REQUESTER",
+    "Acceptance",
     "ActionRule",
     "Breaker",
     "Day",
@@ -50,19 +51,27 @@ REQUESTER = "requester"
 class Power(StrEnum):
     """What a role may do at the Desk. Answering requests is no power: the approvers of a route do that.
 
-    Of a person who is signed in all are asked for; embedded only that to lift, because whoever holds the open state may
-    stop, and can read all there is.
+    Of a person who is signed in all are asked for; embedded only that to lift and that to have a say over policies,
+    because whoever holds the open state may stop, and can read all there is.
     """
 
     REVOKE = "revoke"
     HOLD = "hold"
     LIFT = "lift"
     QUERY = "query"
+    POLICY = "policy"
 
     @property
     def is_enforced(self) -> bool:
         """Whether it is refused also to those who hold the open state."""
-        return self is Power.LIFT
+        return self in (Power.LIFT, Power.POLICY)
+
+
+class Acceptance(StrEnum):
+    """How many people it takes to make a policy active that widens the one that says so."""
+
+    ONE = "one"
+    TWO = "two"
 
 
 class ActionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,6 +249,7 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     routes: dict[str, _StoredRoute]
     defaults: Defaults
     tests: tuple[PolicyTest, ...]
+    accept: Acceptance = Acceptance.ONE
 
 
 JsonObject: TypeAlias = dict[str, Json]
@@ -256,6 +266,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     routes: dict[str, Route] = {}
     defaults: Defaults = Defaults()
     tests: tuple[PolicyTest, ...] = ()
+    accept: Acceptance = Acceptance.ONE
 
     @cached_property
     def hash(self) -> str:

@@ -12,14 +12,14 @@ from leasehold.errors import ConfigError
 from leasehold.model.grant import check_action
 from leasehold.policy.action_table import read_action
 from leasehold.policy.checks import find_problems
-from leasehold.policy.document import POLICY_VERSION, Policy, PolicyTest, Power, RolePowers
+from leasehold.policy.document import POLICY_VERSION, Acceptance, Policy, PolicyTest, Power, RolePowers
 from leasehold.policy.lines import KeyPath
 from leasehold.policy.reader import Places, Source, Table, fault, parse_source, show_path, suggest
 from leasehold.policy.route_table import read_audience, read_defaults, read_route
 
 __all__ = ["Source", "load_policy"]
 
-_SETTINGS = ("version", "authority", "defaults")
+_SETTINGS = ("version", "authority", "policy", "defaults")
 _NAMED = ("people", "roles", "actions", "routes")
 
 
@@ -44,6 +44,7 @@ def load_policy(sources: Sequence[Source]) -> Policy:
         routes={name: read_route(name, table, defaults) for name, table in top.table("routes").entries().items()},
         defaults=defaults,
         tests=tuple(_test(table) for table in top.array("tests")),
+        accept=_acceptance(top.table("policy")),
     )
     problems = find_problems(policy)
     if problems:
@@ -110,6 +111,11 @@ def _role(name: str, table: Table) -> RolePowers:
         if word not in list(Power):
             raise table.fault(f'{show_path((*table.keys, "can"))}: unknown power "{word}"{suggest(word, Power)}', "can")
     return RolePowers(name=name, can=tuple(map(Power, powers)), tenants=read_audience(table, "tenants"))
+
+
+def _acceptance(table: Table) -> Acceptance:
+    table.close(("accept",))
+    return table.choice("accept", Acceptance) if "accept" in table.value else Acceptance.ONE
 
 
 def _test(table: Table) -> PolicyTest:

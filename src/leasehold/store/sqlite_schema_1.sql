@@ -179,6 +179,20 @@ CREATE TABLE people (
   PRIMARY KEY (tenant, person)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE policy_proposals (
+  tenant TEXT NOT NULL,
+  policy TEXT NOT NULL CHECK (policy <> ''),
+  proposal_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  replaces TEXT NOT NULL,
+  widening TEXT NOT NULL,
+  person TEXT NOT NULL,
+  key_id TEXT NOT NULL,
+  proposed_at INTEGER NOT NULL CHECK (proposed_at >= 0),
+  recorded INTEGER NOT NULL CHECK (recorded >= 0),
+  PRIMARY KEY (tenant, policy)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE sessions (
   tenant TEXT NOT NULL,
   session TEXT NOT NULL CHECK (session <> ''),

@@ -55,7 +55,7 @@ def fields(row_type: type[Row]) -> st.SearchStrategy[Row]:
     """Any row of a type that the schema takes."""
     names = st.text(min_size=1, max_size=12)
     small = st.integers(0, 1)
-    special: dict[str, st.SearchStrategy[object]] = dict.fromkeys(row_type.KEY, names)
+    special: dict[str, st.SearchStrategy[object]] = dict.fromkeys((*row_type.KEY, "person"), names)
     special |= dict.fromkeys(("revoked", "held", "is_active", "is_done"), small) | {"attempt": st.integers(1, 9)}
     if row_type is BreakerRow:
         special |= dict.fromkeys(("settled", "asked"), st.text("01", max_size=12))

@@ -1,0 +1,264 @@
+"""A policy that widens waits for a second person, where the active policy says so. Submitted from a terminal only.
+
+One person proposes, another confirms; each signs with their own key what exactly they mean, and each has the power by
+the policy that is active now. So a policy that would do away with the second person needs one itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow, ProposalRow, Row
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.instant import Instant
+from leasehold.model.proposal import PolicyVerdict, ProposalState
+from leasehold.policy.document import Policy, Power
+from leasehold.policy.evaluate import has_power
+from leasehold.policy.widening import widened_keys, widening_digest
+from leasehold.token.keys import raw_thumbprint
+from leasehold.token.proposal import PolicyStatement
+
+__all__ = ["POLICY_MOVED", "AnswerProposal", "ProposePolicy", "SignedWord"]
+
+
+class SignedWord(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement with the signature that `public_key` verified before the step."""
+
+    statement: PolicyStatement
+    signature: str
+    public_key: bytes
+    same_account: bool = False
+
+    def refuse(self, facts: Facts, active: Policy) -> Decision | None:
+        """Why this word does not count: the key is not theirs any more, or they have no say over policies."""
+        person = self.statement.person
+        row = facts.get(PersonRow, AUTHORITY_WIDE, person)
+        if row is None or row.state != PersonState.ACTIVE or row.public_key != self.public_key:
+            return deny(
+                Reason.BAD_SIGNATURE,
+                f"{person} has no such key here",
+                enough=f"a key added with: leasehold person add {person}",
+            )
+        return _refuse_powerless(active, person)
+
+    @property
+    def detail(self) -> dict[str, str | int | tuple[str, ...]]:
+        """What an entry keeps of it."""
+        return {
+            "proposal": self.statement.proposal_id,
+            "replaces": self.statement.replaces,
+            "widening": self.statement.widening,
+            "verdict": self.statement.verdict,
+            "key": raw_thumbprint(self.public_key),
+            "signature": self.signature,
+            "said_at": self.statement.said_at,
+            **({"same_account": "yes"} if self.same_account else {}),
+        }
+
+
+class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Put a policy that widens before a second person."""
+
+    policy_document: Policy
+    active: Policy
+    word: SignedWord
+
+    @property
+    def policy(self) -> str:
+        return self.active.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        digest = self.policy_document.hash
+        return [
+            Ref(ProposalRow, (AUTHORITY_WIDE, digest)),
+            Ref(DocumentRow, (AUTHORITY_WIDE, digest)),
+            Ref(PersonRow, (AUTHORITY_WIDE, self.word.statement.person)),
+        ]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        statement, digest = self.word.statement, self.policy_document.hash
+        refusal = self._refuse(facts)
+        if refusal is not None:
+            return StepAnswer(refusal), Changes()
+        row = ProposalRow(
+            tenant=AUTHORITY_WIDE,
+            policy=digest,
+            proposal_id=statement.proposal_id,
+            state=ProposalState.PENDING,
+            replaces=statement.replaces,
+            widening=statement.widening,
+            person=statement.person,
+            key_id=raw_thumbprint(self.word.public_key),
+            proposed_at=now.seconds,
+            recorded=facts.next_index,
+        )
+        document = DocumentRow(
+            tenant=AUTHORITY_WIDE, id=digest, body=msgspec.json.encode(self.policy_document.to_json())
+        )
+        entry = Entry(kind=EntryKind.POLICY_PROPOSED, policy=digest, person=statement.person, detail=self.word.detail)
+        return StepAnswer(allow(), statement.proposal_id), Changes(rows=(document, row), entries=(entry,))
+
+    def _refuse(self, facts: Facts) -> Decision | None:
+        statement, digest = self.word.statement, self.policy_document.hash
+        if statement.policy != digest or statement.replaces != facts.control.policy:
+            return POLICY_MOVED
+        if not widened_keys(self.active, self.policy_document):
+            return deny(Reason.CONFLICT, "this policy widens nothing", enough="one person: leasehold policy accept")
+        if statement.widening != widening_digest(self.active, self.policy_document):
+            return _OTHER_WIDENING
+        earlier = facts.get(ProposalRow, AUTHORITY_WIDE, digest)
+        if earlier is not None and _is_waiting(earlier, facts):
+            return deny(
+                Reason.CONFLICT,
+                f"{earlier.person} has proposed this policy already",
+                check=f"no proposal of {digest} is pending",
+                enough=f"another person: leasehold policy confirm {digest}",
+            )
+        return self.word.refuse(facts, self.active)
+
+
+class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """The second person's word: with their confirmation the policy becomes the active one, with a no it never does.
+
+    `proposer` is who the proposal's row names, read before the step.
+    """
+
+    policy_document: Policy
+    active: Policy
+    word: SignedWord
+    proposer: str
+
+    @property
+    def policy(self) -> str:
+        return self.active.hash
+
+    @property
+    def needs_clock(self) -> bool:
+        return True
+
+    def keys(self) -> Sequence[Need]:
+        people = sorted({self.word.statement.person, self.proposer})
+        return [
+            Ref(ProposalRow, (AUTHORITY_WIDE, self.policy_document.hash)),
+            *(Ref(PersonRow, (AUTHORITY_WIDE, person)) for person in people),
+        ]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[ProposalState], Changes]:
+        row = facts.get(ProposalRow, AUTHORITY_WIDE, self.policy_document.hash)
+        refusal = self._refuse(facts, row)
+        if refusal is not None or row is None:
+            refusal = refusal or _no_proposal(self.policy_document.hash)
+            return StepAnswer(refusal), Changes(entries=(self._entry(refusal),))
+        if self.word.statement.verdict is not PolicyVerdict.CONFIRM:
+            rows: tuple[Row, ...] = (replace(row, state=ProposalState.REFUSED),)
+            return StepAnswer(allow(), ProposalState.REFUSED), Changes(rows=rows, entries=(self._entry(None),))
+        rows = (replace(row, state=ProposalState.CONFIRMED), replace(facts.control, policy=row.policy))
+        accepted = Entry(
+            kind=EntryKind.POLICY_ACCEPTED,
+            policy=row.policy,
+            person=self.word.statement.person,
+            detail={
+                "before": row.replaces,
+                "alarm": "widened",
+                "widened": widened_keys(self.active, self.policy_document),
+                "proposal": row.proposal_id,
+                "proposed_by": row.person,
+            },
+        )
+        return StepAnswer(allow(), ProposalState.CONFIRMED), Changes(rows=rows, entries=(self._entry(None), accepted))
+
+    def _refuse(self, facts: Facts, row: ProposalRow | None) -> Decision | None:
+        statement = self.word.statement
+        if row is None or row.proposal_id != statement.proposal_id:
+            return _no_proposal(statement.policy)
+        if row.state != ProposalState.PENDING:
+            return deny(Reason.NOT_PENDING, f"this proposal is {row.state}", check="state == pending")
+        if row.replaces != facts.control.policy:
+            return POLICY_MOVED
+        if statement.widening != row.widening or statement.replaces != row.replaces:
+            return _OTHER_WIDENING
+        return self.word.refuse(facts, self.active) or self._refuse_own(row) or self._refuse_proposer(facts, row)
+
+    def _refuse_own(self, row: ProposalRow) -> Decision | None:
+        """Who proposed may take it back, and nothing else, under whichever name that key goes."""
+        is_own = self.word.statement.person == row.person or raw_thumbprint(self.word.public_key) == row.key_id
+        if not is_own or self.word.statement.verdict is not PolicyVerdict.CONFIRM:
+            return None
+        return deny(
+            Reason.OWN_REQUEST,
+            f"{row.person} proposed this policy; nobody confirms their own",
+            rule="policy.accept",
+            check="who confirms != who proposed",
+            enough="the word of another person with the power policy",
+        )
+
+    def _refuse_proposer(self, facts: Facts, row: ProposalRow) -> Decision | None:
+        """A proposal is worth as much as the word of who made it is now."""
+        person = facts.get(PersonRow, AUTHORITY_WIDE, row.person) if row.person == self.proposer else None
+        is_theirs = person is not None and raw_thumbprint(person.public_key) == row.key_id
+        if self.word.statement.verdict is not PolicyVerdict.CONFIRM:
+            return None
+        if person is None or person.state != PersonState.ACTIVE or not is_theirs:
+            return deny(
+                Reason.NOT_ENTITLED,
+                f"the key by which {row.person} proposed this policy was removed",
+                enough="a new proposal: leasehold policy accept --as PERSON",
+            )
+        return _refuse_powerless(self.active, row.person)
+
+    def _entry(self, refusal: Decision | None) -> Entry:
+        return Entry(
+            kind=EntryKind.POLICY_ANSWERED,
+            policy=self.policy_document.hash,
+            person=self.word.statement.person,
+            decision="allow" if refusal is None else "deny",
+            reason="" if refusal is None else str(refusal.reason),
+            detail=self.word.detail,
+        )
+
+
+def _is_waiting(row: ProposalRow, facts: Facts) -> bool:
+    """Whether somebody can still answer it: no other policy became active since."""
+    return row.state == ProposalState.PENDING and row.replaces == facts.control.policy
+
+
+def _refuse_powerless(active: Policy, person: str) -> Decision | None:
+    if has_power(active, person, Power.POLICY, "*"):
+        return None
+    return deny(
+        Reason.NOT_ENTITLED,
+        f"{person} has no say over policies",
+        rule="roles",
+        check=f'a role of {person} has "{Power.POLICY}" in can and tenants = ["*"], in the active policy',
+        enough="the word of a person with such a role",
+    )
+
+
+def _no_proposal(digest: str) -> Decision:
+    return deny(
+        Reason.NOT_FOUND, f"nobody has proposed {digest}", enough="a proposal: leasehold policy accept --as PERSON"
+    )
+
+
+POLICY_MOVED = deny(
+    Reason.CONFLICT,
+    "another policy became active in between",
+    check="the active policy is the one that this was compared with",
+    enough="look at what changes now: leasehold policy diff",
+)
+_OTHER_WIDENING = deny(
+    Reason.CARD_CHANGED,
+    "this word is about another widening than the policy has",
+    check="same digest of what widens",
+    enough="look again: leasehold policy diff",
+)
