@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.ceiling import Ceiling, sample
+from benchmarks.floor import Floor
 from benchmarks.report import Line, Table, Target
 from benchmarks.rounds import Rounds, interleave, per_operation
 from benchmarks.stage import Stage, in_tasks, in_threads, memory_folder, slow_disk
@@ -31,9 +32,12 @@ def _measure(folder: Path, disk: str, share: float, *, quick: bool) -> tuple[lis
     stage = Stage(folder / f"admit-{disk.replace(' ', '-')}.db")
     token = stage.lease().token_for("ticket")
     per_operation(lambda: stage.pair(token), 5)
+    given = sample(stage.database)
     other = Stage(folder / f"ceiling-{disk.replace(' ', '-')}.db")
     other.close()
-    ceiling = Ceiling(other.database, sample(stage.database))
+    ceiling = Ceiling(other.database, given)
+    undecided = Stage(folder / f"floor-{disk.replace(' ', '-')}.db")
+    floor = Floor(undecided.authority.engine.store, given)
     try:
         batch = _batch_size(stage, token, 1 if quick else 20)
         parsed = UnverifiedToken.parse(token)
@@ -45,8 +49,10 @@ def _measure(folder: Path, disk: str, share: float, *, quick: bool) -> tuple[lis
                 "commit": lambda: ceiling.one_row_commits(singles),
                 "verify": lambda: per_operation(lambda: public.verify(parsed.signature, parsed.signing_input), singles),
                 "bare": lambda: ceiling.groups(1, singles),
+                "lane": lambda: per_operation(floor.pair, singles),
                 "one": lambda: per_operation(lambda: stage.pair(token), singles),
                 "group": lambda: ceiling.groups(batch, 2 if quick else 20),
+                "lane tasks": lambda: in_tasks(CALLERS, many, floor.pair_awaited),
                 "tasks": lambda: in_tasks(CALLERS, many, lambda: stage.pair_awaited(token)),
                 "threads": lambda: in_threads(CALLERS, many, lambda: stage.pair(token)),
             },
@@ -54,6 +60,7 @@ def _measure(folder: Path, disk: str, share: float, *, quick: bool) -> tuple[lis
         )
     finally:
         ceiling.close()
+        undecided.close()
         stage.close()
     return _lines(found, disk, batch, Target(share, at_least=True)), batch
 
@@ -68,19 +75,19 @@ def _lines(found: Rounds, disk: str, batch: int, share: Target) -> list[Line]:
         Line(f"{disk}: commit of one row", found.seconds("commit")),
         Line(f"{disk}: raw Ed25519 verification", found.seconds("verify")),
         Line(f"{disk}: the same rows one call at a time, nothing else", found.seconds("bare"), of_floor("bare"), floor),
+        Line(
+            f"{disk}: the same rows through the lane, nothing decided", found.seconds("lane"), of_floor("lane"), floor
+        ),
         Line(f"{disk}: 1 caller", found.seconds("one"), of_floor("one"), floor, Target(1.0)),
         Line(f"{disk}: the same rows in groups of {batch}, nothing else", found.seconds("group")),
-        *(
-            Line(
-                f"{disk}: {CALLERS} {callers}",
-                found.seconds(callers),
-                found.quotient("group", callers),
-                "share of those groups",
-                share,
-            )
-            for callers in ("tasks", "threads")
-        ),
+        _share(found, f"{disk}: {CALLERS} tasks through the lane, nothing decided", "lane tasks", None),
+        _share(found, f"{disk}: {CALLERS} tasks", "tasks", share),
+        _share(found, f"{disk}: {CALLERS} threads", "threads", None),
     ]
+
+
+def _share(found: Rounds, what: str, callers: str, target: Target | None) -> Line:
+    return Line(what, found.seconds(callers), found.quotient("group", callers), "share of those groups", target)
 
 
 def _batch_size(stage: Stage, token: str, count: int) -> int:
