@@ -9,15 +9,16 @@ import click
 
 from leasehold.assemble import read_policy
 from leasehold.cli.asking import confirm
+from leasehold.cli.backtest import backtest_lines, backtest_value, open_past
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.pairs import parse_attributes
 from leasehold.cli.reach import reach_words
 from leasehold.cli.session import Session, with_session
-from leasehold.errors import ConfigError
+from leasehold.errors import ConfigError, InvalidError
 from leasehold.model.grant import check_attributes
 from leasehold.model.plain import escape
 from leasehold.model.proposal import PolicyVerdict
-from leasehold.model.times import show_time
+from leasehold.model.times import parse_time, show_time
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
 from leasehold.policy.document import Acceptance, Policy, RolePowers
@@ -101,15 +102,32 @@ def explain(session: Session, route: str | None, action: str | None, pairs: Sequ
 @click.option(
     "--against", type=click.Path(path_type=Path), help="Another policy file; by default the one that is active."
 )
-def diff_policies(session: Session, against: Path | None) -> None:
+@click.option("--backtest", is_flag=True, help="Also replay the ledger's calls against the policy file.")
+@click.option("--since", help="Only calls since then: today, 2h, 2026-05-06 or 2026-05-06T12:00:00Z; days are UTC.")
+def diff_policies(session: Session, against: Path | None, since: str | None, *, backtest: bool) -> None:
     """List what the policy file changes and what of it widens, then every call that became possible, lost an approval,
     or is reached through another action, with the rule responsible. Exit 0 if nothing widens, 1 if something does.
+
+    With --backtest also which calls of the ledger would now be allowed, be denied, or need people, and where it cannot
+    tell. The state is only read.
     """
+    if since is not None and not backtest:
+        raise InvalidError("--since says which calls are replayed; it goes with --backtest")
     new = read_policy(session.policy_path)
-    old = read_policy(against) if against is not None else _active(session)
+    if backtest:
+        with open_past(session) as past:
+            old = past.active() if against is None else read_policy(against)
+            begin = None if since is None else parse_time(since, session.around.system.now())
+            replayed = past.replay(session, new, begin)
+    else:
+        old, replayed = _active(session) if against is None else read_policy(against), None
     changes, reached = diff(old, new), reach(old, new)
-    value = {"before": old.hash, "after": new.hash, "changes": changes, "reach": reached}
-    session.give(value, [*_diff_lines(changes), *_reach_lines(reached)])
+    value: dict[str, object] = {"before": old.hash, "after": new.hash, "changes": changes, "reach": reached}
+    lines = [*_diff_lines(changes), *_reach_lines(reached)]
+    if replayed is not None:
+        value["backtest"] = backtest_value(replayed)
+        lines += backtest_lines(replayed)
+    session.give(value, lines)
     if any(change.widens for change in changes):
         raise Failure("this widens what may be done", ExitCode.FAILED)
 
