@@ -48,6 +48,7 @@ def diff(old: Policy, new: Policy) -> list[Change]:
         *_people(old, new),
         *_roles(old, new),
         *_defaults(old, new),
+        *_notices(old, new),
     ]
     for action in old.actions.keys() | new.actions.keys():
         changes += [replace(change, action=action) for change in _action(old, new, action)]
@@ -118,6 +119,24 @@ def _people(old: Policy, new: Policy) -> Iterator[Change]:
         before, after = old.people.get(person), new.people.get(person)
         yield from _names(f"people.{person}", before or (), after or (), added=True, removed=False)
         yield from _presence("people", person, was=before is not None, is_now=after is not None)
+
+
+def _notices(old: Policy, new: Policy) -> Iterator[Change]:
+    """A channel that falls silent or leads elsewhere lets things happen unseen, so it widens; a new one tells more."""
+    for name in old.notices.keys() | new.notices.keys():
+        before, after = old.notices.get(name), new.notices.get(name)
+        yield from _presence("notices", name, was=before is not None, is_now=after is not None, widens=after is None)
+        if before is None or after is None:
+            continue
+        subject = f"notices.{name}"
+        yield from _names(f"{subject}.events", before.events, after.events, added=False, removed=True)
+        for field in ("kind", "url", "to", "sender", "user", "tenants", "networks", "console"):
+            shown = (_listed(getattr(before, field)), _listed(getattr(after, field)))
+            yield from _value(f"{subject}.{field}", *shown, widens=True)
+
+
+def _listed(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _roles(old: Policy, new: Policy) -> Iterator[Change]:

@@ -19,6 +19,7 @@ from leasehold.model.canonical import Json, encode
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Grant, grants_from_json, grants_to_json
 from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
+from leasehold.model.notice import ChannelKind, NoticeEvent
 
 __all__ = [
     "EVERYONE",
@@ -32,6 +33,7 @@ __all__ = [
     "Delegation",
     "Freeze",
     "Hours",
+    "NoticeRule",
     "Policy",
     "PolicyTest",
     "Power",
@@ -211,6 +213,30 @@ class RolePowers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tenants: tuple[str, ...]
 
 
+class NoticeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One channel over which people are told of events in some tenants.
+
+    `url` is the receiver, Slack's interface, or the mail server; `to` the Slack channel or the mail addresses; `sender`
+    and `user` are mail's. `networks` are the private addresses that it may be at; public ones need no listing.
+    `console` is the base of links.
+    """
+
+    name: str
+    kind: ChannelKind
+    url: str
+    to: tuple[str, ...] = ()
+    sender: str = ""
+    user: str = ""
+    events: tuple[NoticeEvent, ...]
+    tenants: tuple[str, ...]
+    networks: tuple[str, ...] = ()
+    console: str = ""
+
+    def is_for(self, tenant: str) -> bool:
+        """Whether what happens in a tenant is told here; what stands above tenants, only to channels of all of them."""
+        return self.tenants == (EVERYONE,) or (tenant != "" and tenant in self.tenants)
+
+
 class PolicyTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the author expects of a route: actions that pass, that wait for a person, that are refused."""
 
@@ -247,6 +273,7 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     roles: dict[str, RolePowers]
     actions: dict[str, ActionRule]
     routes: dict[str, _StoredRoute]
+    notices: dict[str, NoticeRule]
     defaults: Defaults
     tests: tuple[PolicyTest, ...]
     accept: Acceptance = Acceptance.ONE
@@ -264,6 +291,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     roles: dict[str, RolePowers] = {}
     actions: dict[str, ActionRule] = {}
     routes: dict[str, Route] = {}
+    notices: dict[str, NoticeRule] = {}
     defaults: Defaults = Defaults()
     tests: tuple[PolicyTest, ...] = ()
     accept: Acceptance = Acceptance.ONE

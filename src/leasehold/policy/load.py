@@ -14,13 +14,14 @@ from leasehold.policy.action_table import read_action
 from leasehold.policy.checks import find_problems
 from leasehold.policy.document import POLICY_VERSION, Acceptance, Policy, PolicyTest, Power, RolePowers
 from leasehold.policy.lines import KeyPath
+from leasehold.policy.notice_table import read_notice_rule
 from leasehold.policy.reader import Places, Source, Table, fault, parse_source, show_path, suggest
 from leasehold.policy.route_table import read_audience, read_defaults, read_route
 
 __all__ = ["Source", "load_policy"]
 
 _SETTINGS = ("version", "authority", "policy", "defaults")
-_NAMED = ("people", "roles", "actions", "routes")
+_NAMED = ("people", "roles", "actions", "routes", "notices")
 
 
 def load_policy(sources: Sequence[Source]) -> Policy:
@@ -42,6 +43,7 @@ def load_policy(sources: Sequence[Source]) -> Policy:
         roles={name: _role(name, table) for name, table in top.table("roles").entries().items()},
         actions={name: read_action(name, table) for name, table in top.table("actions").entries().items()},
         routes={name: read_route(name, table, defaults) for name, table in top.table("routes").entries().items()},
+        notices={name: read_notice_rule(name, table) for name, table in top.table("notices").entries().items()},
         defaults=defaults,
         tests=tuple(_test(table) for table in top.array("tests")),
         accept=_acceptance(top.table("policy")),

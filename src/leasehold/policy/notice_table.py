@@ -1,0 +1,137 @@
+"""One entry of `[notices]` to one `NoticeRule`: where people are told of what. Called by `load`.
+
+Channels stand in the policy because it has to be accepted: whoever can edit files cannot redirect them (threat case
+81). Their secrets never do: they are private files of the state directory.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import assert_never
+
+from leasehold.errors import InvalidError
+from leasehold.model.address import MAX_ADDRESS, check_mail_address, parse_endpoint
+from leasehold.model.notice import ChannelKind, NoticeEvent
+from leasehold.policy.document import NoticeRule
+from leasehold.policy.reader import Table, show_path, suggest
+from leasehold.policy.route_table import read_audience
+
+__all__ = ["SLACK_API", "read_notice_rule"]
+
+SLACK_API = "https://slack.com/api/"
+
+_COMMON = ("kind", "events", "tenants", "networks", "console")
+_OF_KIND = {
+    ChannelKind.WEBHOOK: ("url",),
+    ChannelKind.SLACK: ("url", "channel"),
+    ChannelKind.EMAIL: ("url", "to", "from", "user"),
+}
+_SCHEMES = {
+    ChannelKind.WEBHOOK: ("https", "http"),
+    ChannelKind.SLACK: ("https", "http"),
+    ChannelKind.EMAIL: ("smtps", "smtp"),
+}
+
+
+def read_notice_rule(name: str, table: Table) -> NoticeRule:
+    """Return one channel.
+
+    Raises:
+        ConfigError: at the key at fault.
+    """
+    table.checked_name((), name)
+    if "/" in name:
+        raise table.fault(f"{show_path(table.keys)}: the name of a channel names a file, so it holds no '/'")
+    table.need("kind", "events", "tenants")
+    kind = table.choice("kind", ChannelKind)
+    table.close((*_COMMON, *_OF_KIND[kind]))
+    return NoticeRule(
+        name=name,
+        kind=kind,
+        url=_url(table, kind),
+        to=_recipients(table, kind),
+        sender=_mail_address(table) if kind is ChannelKind.EMAIL else "",
+        user=table.text("user"),
+        events=_events(table),
+        tenants=read_audience(table, "tenants"),
+        networks=_networks(table),
+        console=_console(table),
+    )
+
+
+def _url(table: Table, kind: ChannelKind) -> str:
+    if kind is ChannelKind.SLACK and "url" not in table.value:
+        return SLACK_API
+    table.need("url")
+    return _endpoint(table, "url", _SCHEMES[kind])
+
+
+def _endpoint(table: Table, key: str, schemes: tuple[str, ...]) -> str:
+    value = table.value[key]
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ADDRESS:
+        raise table.fault(f"{show_path((*table.keys, key))} must be an address in quotes", key)
+    text = table.checked((key,), lambda text: str(parse_endpoint(text, schemes)), value)
+    if text.startswith("http:") and "networks" not in table.value:
+        raise table.fault(
+            f"{show_path((*table.keys, key))}: http is only for a receiver on this machine, which networks has to list",
+            key,
+        )
+    return value
+
+
+def _recipients(table: Table, kind: ChannelKind) -> tuple[str, ...]:
+    match kind:
+        case ChannelKind.WEBHOOK:
+            return ()
+        case ChannelKind.SLACK:
+            table.need("channel")
+            return (table.name("channel"),)
+        case ChannelKind.EMAIL:
+            table.need("to", "from")
+            recipients = table.names("to", check_mail_address)
+            if not recipients:
+                raise table.fault(f"{show_path((*table.keys, 'to'))} names nobody", "to")
+            return recipients
+        case _:
+            assert_never(kind)
+
+
+def _mail_address(table: Table) -> str:
+    return table.checked(("from",), check_mail_address, table.text("from"))
+
+
+def _events(table: Table) -> tuple[NoticeEvent, ...]:
+    words = table.names("events")
+    for word in words:
+        if word not in list(NoticeEvent):
+            where = show_path((*table.keys, "events"))
+            raise table.fault(f'{where}: unknown event "{word}"{suggest(word, NoticeEvent)}', "events")
+    if not words:
+        raise table.fault(f"{show_path((*table.keys, 'events'))} names nothing", "events")
+    return tuple(map(NoticeEvent, words))
+
+
+def _networks(table: Table) -> tuple[str, ...]:
+    return table.names("networks", _check_network)
+
+
+def _check_network(text: str) -> str:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        network = None
+    if network is None or str(network) != text or network.prefixlen == 0:
+        raise InvalidError(f'{text!r} is no network of addresses; write one such as "10.2.0.0/16" or "127.0.0.0/8"')
+    return text
+
+
+def _console(table: Table) -> str:
+    """The base of links to the console: as people's browsers reach it, so http to this machine is all right."""
+    if "console" not in table.value:
+        return ""
+    value = table.value["console"]
+    if not isinstance(value, str) or "?" in value:
+        raise table.fault(f"{show_path((*table.keys, 'console'))} must be an address without a query", "console")
+    return str(table.checked(("console",), lambda text: str(parse_endpoint(text, ("https", "http"))), value)).rstrip(
+        "/"
+    )
