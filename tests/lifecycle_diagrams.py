@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from leasehold.decide.lifecycles import CALL_TABLE, LEASE_TABLE, REQUEST_TABLE, RUN_TABLE
+from leasehold.decide.lifecycles import CALL_TABLE, DELIVERY_TABLE, LEASE_TABLE, REQUEST_TABLE, RUN_TABLE
 
 _INTRODUCTION = """# Life cycles
 
@@ -17,6 +17,7 @@ _NOTES = {
     "Request": "A time-out is `expired`, never a denial. A lease request is used again and again, a call request once.",
     "Lease": "A child lease is alive only while every lease above it is.",
     "Call": "What is learned after `unknown` is added to the ledger and refunds nothing.",
+    "Notice": "A try that failed leaves it waiting. One that is no longer true is `overtaken`, not sent.",
     "Run": "A run that finishes takes everything under it along.",
 }
 
@@ -35,6 +36,7 @@ def page() -> str:
         diagram("Lease", "active", LEASE_TABLE),
         diagram("Call", "admitted", CALL_TABLE),
         diagram("Run", "open", RUN_TABLE),
+        diagram("Notice", "waiting", DELIVERY_TABLE),
     ]
     return "\n".join([_INTRODUCTION, *parts])
 

@@ -7,6 +7,7 @@ The first policy that a fresh state sees becomes active, and the authority says 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from leasehold.authority.embedded import Authority
@@ -20,6 +21,7 @@ from leasehold.config import (
     ensure_secret,
     open_state,
     read_anchor,
+    read_secrets,
     read_sources,
     state_directory,
 )
@@ -27,6 +29,7 @@ from leasehold.config import Anchor as AnchorFile
 from leasehold.errors import ConfigError, Denied
 from leasehold.ledger.checkpoint import open_checkpoint
 from leasehold.model.decision import Reason
+from leasehold.notices.channels import Channels
 from leasehold.policy.document import Policy
 from leasehold.policy.load import load_policy
 from leasehold.store.protocol import TreeHead
@@ -74,6 +77,21 @@ class CheckpointAnchor:
         advance_anchor(self._path, AnchorFile(epoch=head.epoch, size=head.size, checkpoint=note.decode()))
 
 
+class ChannelSecrets:
+    """The secrets of notice channels, from private files of the state directory; as `leasehold.notices` wants them."""
+
+    def __init__(self, files: StateFiles) -> None:
+        self._files = files
+
+    def read(self, channel: str) -> Mapping[str, str]:
+        """The secrets of a channel by name; empty if it has none.
+
+        Raises:
+            ConfigError: the file is not private, or damaged.
+        """
+        return read_secrets(self._files.channel_secrets(channel))
+
+
 def issuer_of(checkpoints: KeyRing) -> str:
     """The authority's id: random, made with its first checkpoint key, which no rotation ever drops."""
     return f"urn:leasehold:{checkpoints.keys[0].kid}"
@@ -98,7 +116,8 @@ def open_authority(
     """Open the embedded authority of a policy file or folder.
 
     `state` is a directory, `":memory:"` for a fresh state that dies with the process, or None for the user's state
-    directory. `sweep` runs the housekeeping in a background thread.
+    directory. `sweep` runs the housekeeping, and tells people what the policy wants them told, in background
+    threads.
 
     Raises:
         ConfigError: the policy, a key file or the state directory cannot be used.
@@ -118,6 +137,7 @@ def open_authority(
         raise
     if sweep:
         authority.sweep.start()
+        authority.outbox.start()
     return authority
 
 
@@ -156,7 +176,7 @@ def _assemble_files(files: StateFiles, system: System) -> Authority:
     identity = _identity(files, system)
     anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
     store = open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor)
-    return Authority(Engine(store, system, identity))
+    return Authority(Engine(store, system, identity), Channels(ChannelSecrets(files)))
 
 
 def _identity(files: StateFiles, system: System) -> Identity:

@@ -40,11 +40,13 @@ __all__ = [
     "read_anchor",
     "read_key_ring",
     "read_private",
+    "read_secrets",
     "read_sources",
     "replace_private",
     "rotate_key_ring",
     "state_directory",
     "weak_modes",
+    "write_secrets",
 ]
 
 POLICY_NAME = "leasehold.toml"
@@ -130,6 +132,10 @@ class StateFiles:
         """The private keys of one type of document."""
         return self.directory / f"{document_type}.keys.json"
 
+    def channel_secrets(self, channel: str) -> Path:
+        """What one notice channel must not tell: signing keys, tokens, passwords."""
+        return self.directory / "notices" / f"{quote(channel, safe=':@')}.json"
+
     def person_key(self, person: str) -> Path:
         """The private key of one person, where the same account keeps it."""
         return self.directory / "people" / f"{quote(person, safe=':@')}.keys.json"
@@ -199,6 +205,33 @@ def _check_private(status: os.stat_result, path: Path, mode: str) -> None:
         raise ConfigError("belongs to another account", path=str(path))
     if status.st_mode & 0o077:
         raise ConfigError(f"others can read or change it; run: chmod {mode} {path}", path=str(path))
+
+
+def read_secrets(path: Path) -> dict[str, str]:
+    """Return the named secrets of a private file; nothing if there is no such file.
+
+    Raises:
+        ConfigError: the file is not private, or holds anything but texts by name.
+    """
+    if not os.path.lexists(path):
+        return {}
+    try:
+        return msgspec.convert(canonical.decode(read_private(path)), dict[str, str])
+    except (InvalidError, msgspec.ValidationError):
+        raise ConfigError("does not hold secrets: an object of texts", path=str(path)) from None
+
+
+def write_secrets(path: Path, secrets: Mapping[str, str]) -> None:
+    """Write named secrets into a private file in a private folder, in the place of those that stood there.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be made: {error.strerror}", path=str(path.parent)) from None
+    replace_private(path, canonical.encode(dict(secrets)) + b"\n")
 
 
 def create_private(path: Path, data: bytes) -> bool:

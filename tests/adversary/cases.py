@@ -55,7 +55,7 @@ CASES: dict[int, Case] = {
     30: Case("pattern characters in a value: refused, never a pattern"),
     31: Case("allow on a broad pattern and deny on a narrow one, in either order: deny wins"),
     32: Case("the same file through links and mounts: refused or opened below its root"),
-    33: Case("addresses that lead to other hosts: denied", PLANNED),
+    33: Case("addresses that lead to other hosts or inward: refused, connected as checked"),
     34: Case("`../` in a path parameter: encoded and checked again", PLANNED),
     35: Case("a tenant or environment named in arguments: never taken from there"),
     36: Case("a pattern that is costly to match: matching is linear"),

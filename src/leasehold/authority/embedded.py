@@ -8,6 +8,7 @@ from types import TracebackType
 from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
+from leasehold.authority.outbox import Outbox
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.authority.proposals import Proposals
 from leasehold.authority.receipts import Receipts
@@ -18,6 +19,7 @@ from leasehold.authority.waiting import Waiters
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
 from leasehold.model.run import RunAttempt
+from leasehold.notices.channels import Channels, NoSecrets
 
 __all__ = ["Authority"]
 
@@ -25,10 +27,11 @@ __all__ = ["Authority"]
 class Authority:
     """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
 
-    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `sign_ins` and `sweep` have the rest.
+    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `sign_ins`, `sweep` and `outbox` have the
+    rest. `channels` are those by which people are told.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, channels: Channels | None = None) -> None:
         self.engine = engine
         self._waiters = Waiters(engine.store.changes, engine.system.boot_milliseconds)
         self._forgeries = ForgeryCounter()
@@ -39,6 +42,7 @@ class Authority:
         failed = FailedSignIns()
         self.sign_ins = SignIns(engine, failed)
         self.sweep = Sweep(engine, self.runs, self._forgeries, failed)
+        self.outbox = Outbox(engine, channels or Channels(NoSecrets()))
 
     def person_desk(self, session: SignedIn) -> PersonDesk:
         """The desk of a person who is signed in: what they may do and see, and nothing else."""
@@ -134,6 +138,7 @@ class Authority:
     def close(self) -> None:
         """Answer what is under way, keep the ledger's head outside the database, and let the files go."""
         self.sweep.close()
+        self.outbox.close()
         try:
             self.engine.store.close()
         finally:

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.notices import begin_noticing, cursor_need
 from leasehold.decide.proposals import POLICY_MOVED
-from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow
+from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Reason, allow, deny
 from leasehold.model.instant import Instant
@@ -44,7 +45,7 @@ class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.active is None else self.active.hash
 
     def keys(self) -> Sequence[Need]:
-        return [Ref(DocumentRow, (AUTHORITY_WIDE, self.policy_document.hash))]
+        return [Ref(DocumentRow, (AUTHORITY_WIDE, self.policy_document.hash)), cursor_need()]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         digest = self.policy_document.hash
@@ -67,7 +68,11 @@ class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
         document = DocumentRow(
             tenant=AUTHORITY_WIDE, id=digest, body=msgspec.json.encode(self.policy_document.to_json())
         )
-        rows = (document, replace(facts.control, policy=digest))
+        rows: tuple[Row, ...] = (
+            document,
+            replace(facts.control, policy=digest),
+            *begin_noticing(facts, self.policy_document),
+        )
         return StepAnswer(allow(), digest), Changes(rows=rows, entries=(entry,))
 
 

@@ -15,10 +15,13 @@ from leasehold.model.request import RequestState
 
 __all__ = [
     "CALL_TABLE",
+    "DELIVERY_TABLE",
     "LEASE_TABLE",
     "REQUEST_TABLE",
     "RUN_TABLE",
     "CallEvent",
+    "DeliveryEvent",
+    "DeliveryState",
     "LeaseEvent",
     "LeaseState",
     "PersonState",
@@ -105,6 +108,24 @@ class CallEvent(StrEnum):
     TIME_OUT = "time_out"
 
 
+class DeliveryState(StrEnum):
+    """Where a notice stands on its way. `overtaken` is one that was no longer true when its turn came."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    OVERTAKEN = "overtaken"
+    GIVEN_UP = "given_up"
+
+
+class DeliveryEvent(StrEnum):
+    """What moves a notice on; a try that failed and will be repeated leaves it waiting."""
+
+    DELIVER = "deliver"
+    OVERTAKE = "overtake"
+    GIVE_UP = "give_up"
+    RETRY = "retry"
+
+
 RUN_TABLE: Mapping[tuple[RunState, RunEvent], RunState] = {
     (RunState.OPEN, RunEvent.FINISH): RunState.FINISHED,
 }
@@ -135,6 +156,13 @@ CALL_TABLE: Mapping[tuple[CallState, CallEvent], CallState] = {
     (CallState.ADMITTED, CallEvent.FAIL): CallState.FAILED,
     (CallState.ADMITTED, CallEvent.NOT_START): CallState.NOT_STARTED,
     (CallState.ADMITTED, CallEvent.TIME_OUT): CallState.UNKNOWN,
+}
+
+DELIVERY_TABLE: Mapping[tuple[DeliveryState, DeliveryEvent], DeliveryState] = {
+    (DeliveryState.WAITING, DeliveryEvent.DELIVER): DeliveryState.DELIVERED,
+    (DeliveryState.WAITING, DeliveryEvent.OVERTAKE): DeliveryState.OVERTAKEN,
+    (DeliveryState.WAITING, DeliveryEvent.GIVE_UP): DeliveryState.GIVEN_UP,
+    (DeliveryState.GIVEN_UP, DeliveryEvent.RETRY): DeliveryState.WAITING,
 }
 
 S = TypeVar("S", bound=StrEnum)

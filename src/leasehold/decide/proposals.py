@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.notices import begin_noticing, cursor_need
 from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow, ProposalRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -151,6 +152,7 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
         return [
             Ref(ProposalRow, (AUTHORITY_WIDE, self.policy_document.hash)),
             *(Ref(PersonRow, (AUTHORITY_WIDE, person)) for person in people),
+            cursor_need(),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[ProposalState], Changes]:
@@ -162,7 +164,11 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
         if self.word.statement.verdict is not PolicyVerdict.CONFIRM:
             rows: tuple[Row, ...] = (replace(row, state=ProposalState.REFUSED),)
             return StepAnswer(allow(), ProposalState.REFUSED), Changes(rows=rows, entries=(self._entry(None),))
-        rows = (replace(row, state=ProposalState.CONFIRMED), replace(facts.control, policy=row.policy))
+        rows = (
+            replace(row, state=ProposalState.CONFIRMED),
+            replace(facts.control, policy=row.policy),
+            *begin_noticing(facts, self.policy_document),
+        )
         accepted = Entry(
             kind=EntryKind.POLICY_ACCEPTED,
             policy=row.policy,

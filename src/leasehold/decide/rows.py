@@ -19,6 +19,8 @@ __all__ = [
     "CallRow",
     "CardRow",
     "ControlRow",
+    "CursorRow",
+    "DeliveryRow",
     "DocumentRow",
     "KeyRow",
     "LeaseRow",
@@ -251,6 +253,51 @@ class BreakerRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     asked: str
 
 
+class CursorRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """How far a reader of the ledger has come: entries before `position` are dealt with.
+
+    `policy` is the hash of the policy that was in force there. `is_parked` is 1 while that reader has nothing to do:
+    whoever gives it something again sets the position anew.
+    """
+
+    TABLE: ClassVar[str] = "cursors"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "name")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    name: str
+    position: int
+    policy: str
+    is_parked: int
+
+
+class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One notice on its way over one channel. `subject` is what it is about; copies of one subject follow each other.
+
+    `entry` is the ledger index of what happened, `policy` the hash of the policy in force there. While it is `waiting`
+    nobody tries before `due_ms`; who tries puts its own random `claim` there and `due_ms` to when the claim is void.
+    `reference` names the posted copy where the channel can change it later; `fault` says why the last try failed.
+    """
+
+    TABLE: ClassVar[str] = "deliveries"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "delivery_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    delivery_id: str
+    channel: str
+    event: str
+    subject: str
+    entry: int
+    policy: str
+    state: str
+    attempts: int
+    due_ms: int
+    claim: str
+    reference: str
+    fault: str
+
+
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """By what a person is known: the public half of their key (empty: none), and the JSON of their sign-ins."""
 
@@ -319,6 +366,8 @@ Row: TypeAlias = (
     | MilestoneRow
     | StopRow
     | BreakerRow
+    | CursorRow
+    | DeliveryRow
     | PersonRow
     | ProposalRow
     | SessionRow
@@ -337,6 +386,8 @@ TABLES: tuple[type[Row], ...] = (
     MilestoneRow,
     StopRow,
     BreakerRow,
+    CursorRow,
+    DeliveryRow,
     PersonRow,
     ProposalRow,
     SessionRow,

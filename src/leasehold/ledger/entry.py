@@ -57,6 +57,7 @@ class EntryKind(StrEnum):
     LIFTED = "stop.lifted"
     CLOCK_CONFIRMED = "clock.confirmed"
     EPOCH_RAISED = "epoch.raised"
+    NOTICE_FAILED = "notice.failed"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -31,6 +31,7 @@ class NoticeEvent(StrEnum):
     STOP_LIFTED = "stop.lifted"
     BREAKER = "breaker"
     BREAK_GLASS = "break_glass"
+    POLICY_PROPOSED = "policy.proposed"
     POLICY_WIDENED = "policy.widened"
     BUDGET_LOW = "budget.low"
     NOTICE_FAILED = "notice.failed"

@@ -16,6 +16,7 @@ from leasehold.decide.rows import (
     AccountRow,
     CallRow,
     ControlRow,
+    DeliveryRow,
     LeaseRow,
     PersonRow,
     RequestRow,
@@ -156,6 +157,20 @@ class Queries(Nodes, Protocol):
 
     def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
         """People with keys; those of the whole authority stand under the empty tenant."""
+        ...
+
+    def deliveries(self, tenants: Collection[str], *, limit: int = 100) -> tuple[DeliveryRow, ...]:
+        """Notices, the newest first; those about what stands above tenants are under the empty tenant."""
+        ...
+
+    def deliveries_about(self, tenant: str, subject: str, channel: str) -> tuple[DeliveryRow, ...]:
+        """The notices about one thing over one channel, the oldest first."""
+        ...
+
+    def undelivered(
+        self, until: Instant, *, but_not: Collection[str] = (), limit: int = MAX_LISTED
+    ) -> tuple[DeliveryRow, ...]:
+        """Notices that may be tried by then, the one due first in front; of all channels but these."""
         ...
 
     def due(self, now: Instant) -> Due:

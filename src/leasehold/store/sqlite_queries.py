@@ -15,6 +15,7 @@ from leasehold.decide.rows import (
     CallRow,
     CardRow,
     ControlRow,
+    DeliveryRow,
     DocumentRow,
     LeaseRow,
     PersonRow,
@@ -171,6 +172,25 @@ class SqliteQueries:
     def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
         """People with keys. See `Queries.people`."""
         return self._list(PersonRow, _OF_TENANTS, (_json(tenants),), "ORDER BY tenant, person")
+
+    def deliveries(self, tenants: Collection[str], *, limit: int = 100) -> tuple[DeliveryRow, ...]:
+        """Notices, the newest first. See `Queries.deliveries`."""
+        rows: list[DeliveryRow] = []
+        for tenant in tenants:
+            rows.extend(self._list(DeliveryRow, "tenant = ?", (tenant,), "ORDER BY entry DESC, delivery_id", limit))
+        return tuple(sorted(rows, key=lambda row: -row.entry)[:limit])
+
+    def deliveries_about(self, tenant: str, subject: str, channel: str) -> tuple[DeliveryRow, ...]:
+        """Notices about one thing. See `Queries.deliveries_about`."""
+        where = "tenant = ? AND subject = ? AND channel = ?"
+        return self._list(DeliveryRow, where, (tenant, subject, channel), "ORDER BY entry")
+
+    def undelivered(
+        self, until: Instant, *, but_not: Collection[str] = (), limit: int = MAX_LISTED
+    ) -> tuple[DeliveryRow, ...]:
+        """Notices that may be tried. See `Queries.undelivered`."""
+        where = "state = 'waiting' AND due_ms <= ? AND channel NOT IN (SELECT value FROM json_each(?))"
+        return self._list(DeliveryRow, where, (int(until), _json(but_not)), "ORDER BY due_ms, delivery_id", limit)
 
     def due(self, now: Instant) -> Due:
         """What stands over past its time. See `Queries.due`."""

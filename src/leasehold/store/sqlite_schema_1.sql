@@ -205,3 +205,32 @@ CREATE TABLE sessions (
   expires_at INTEGER NOT NULL CHECK (expires_at >= 0),
   PRIMARY KEY (tenant, session)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cursors (
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL CHECK (name <> ''),
+  position INTEGER NOT NULL CHECK (position >= 0),
+  policy TEXT NOT NULL,
+  is_parked INTEGER NOT NULL CHECK (is_parked IN (0, 1)),
+  PRIMARY KEY (tenant, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deliveries (
+  tenant TEXT NOT NULL,
+  delivery_id TEXT NOT NULL CHECK (delivery_id <> ''),
+  channel TEXT NOT NULL,
+  event TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  entry INTEGER NOT NULL CHECK (entry >= 0),
+  policy TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL CHECK (attempts >= 0),
+  due_ms INTEGER NOT NULL CHECK (due_ms >= 0),
+  claim TEXT NOT NULL,
+  reference TEXT NOT NULL,
+  fault TEXT NOT NULL,
+  PRIMARY KEY (tenant, delivery_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (due_ms) WHERE state = 'waiting';
+CREATE INDEX deliveries_newest ON deliveries (tenant, entry);
+CREATE INDEX deliveries_of_subject ON deliveries (tenant, subject, channel);

@@ -29,6 +29,7 @@ from leasehold.testing.store_steps import (
     ScriptedStep,
     account,
     call,
+    delivery,
     lease,
     request,
     run,
@@ -56,7 +57,8 @@ def fields(row_type: type[Row]) -> st.SearchStrategy[Row]:
     names = st.text(min_size=1, max_size=12)
     small = st.integers(0, 1)
     special: dict[str, st.SearchStrategy[object]] = dict.fromkeys((*row_type.KEY, "person"), names)
-    special |= dict.fromkeys(("revoked", "held", "is_active", "is_done"), small) | {"attempt": st.integers(1, 9)}
+    special |= dict.fromkeys(("revoked", "held", "is_active", "is_done", "is_parked"), small)
+    special["attempt"] = st.integers(1, 9)
     if row_type is BreakerRow:
         special |= dict.fromkeys(("settled", "asked"), st.text("01", max_size=12))
     kinds: dict[object, st.SearchStrategy[object]] = {
@@ -117,7 +119,7 @@ def test_erased_card_is_answered_as_none(store: Store) -> None:
 @pytest.mark.case(57)
 @pytest.mark.invariant("I10")
 def test_nothing_of_another_tenant_is_answered(store: Store) -> None:
-    mine = (run(), request(), lease(), call(), account(), stop(), person())
+    mine = (run(), request(), lease(), call(), account(), stop(), person(), delivery())
     theirs = tuple(msgspec.structs.replace(row, tenant=OTHER) for row in mine)
     store.submit(write(*mine, *theirs)).result()
     queries = store.queries
@@ -133,6 +135,8 @@ def test_nothing_of_another_tenant_is_answered(store: Store) -> None:
         queries.open_calls([TENANT]),
         queries.stops([TENANT]),
         queries.people([TENANT]),
+        queries.deliveries([TENANT]),
+        queries.deliveries_about(TENANT, "hold all", "hook"),
     ):
         assert [row.tenant for row in listed] == [TENANT]
     assert (queries.runs([]), queries.open_calls([]), queries.people([])) == ((), (), ())
@@ -204,6 +208,26 @@ def test_held_are_those_that_are_held_each_by_itself_and_are_not_over(store: Sto
     store.submit(write(*rows)).result()
     assert list(store.queries.held([TENANT])) == [rows[0], rows[3], rows[6]]
     assert store.queries.held([]) == ()
+
+
+def test_notices_are_found_when_they_are_due_and_by_what_they_are_about(store: Store) -> None:
+    rows = (
+        delivery("ntc_c", entry=3, due_ms=30),
+        delivery("ntc_a", entry=1, due_ms=20),
+        delivery("ntc_b", entry=2, due_ms=10, channel="other"),
+        delivery("ntc_d", entry=4, due_ms=1, state="delivered", subject="hold tool:x"),
+        delivery("ntc_e", tenant=OTHER, entry=5, due_ms=15),
+    )
+    store.submit(write(*rows)).result()
+    third, first, second, done, theirs = rows
+    queries = store.queries
+    assert queries.undelivered(Instant(20)) == (second, theirs, first)
+    assert queries.undelivered(Instant(30), limit=1) == (second,)
+    assert queries.undelivered(Instant(30), but_not=["hook"]) == (second,)
+    assert queries.deliveries([TENANT]) == (done, third, second, first)
+    assert queries.deliveries([TENANT, OTHER], limit=2) == (theirs, done)
+    assert queries.deliveries_about(TENANT, "hold all", "hook") == (first, third)
+    assert queries.deliveries_about(TENANT, "hold all", "nobody") == ()
 
 
 def test_due_is_what_stands_over_past_its_time_and_nothing_else(store: Store) -> None:

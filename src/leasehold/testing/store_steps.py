@@ -14,7 +14,7 @@ import msgspec
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, Step, StepAnswer
 from leasehold.decide.lifecycles import LeaseState, RunState
-from leasehold.decide.rows import AccountRow, CallRow, LeaseRow, RequestRow, Row, RunRow
+from leasehold.decide.rows import AccountRow, CallRow, DeliveryRow, LeaseRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import CallState
 from leasehold.model.decision import allow
@@ -31,6 +31,7 @@ __all__ = [
     "ScriptedStep",
     "account",
     "call",
+    "delivery",
     "lane_held",
     "lease",
     "request",
@@ -185,6 +186,26 @@ def call(admission_id: str = "adm_1", **changes: object) -> CallRow:
     """An admitted call."""
     row = CallRow(
         tenant=TENANT, admission_id=admission_id, run_id="run_1", state=CallState.ADMITTED, finish_by=100, body=b"{}"
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def delivery(delivery_id: str = "ntc_1", **changes: object) -> DeliveryRow:
+    """A notice that waits to be sent."""
+    row = DeliveryRow(
+        tenant=TENANT,
+        delivery_id=delivery_id,
+        channel="hook",
+        event="stop.set",
+        subject="hold all",
+        entry=1,
+        policy="sha256:p",
+        state="waiting",
+        attempts=0,
+        due_ms=10,
+        claim="",
+        reference="",
+        fault="",
     )
     return msgspec.structs.replace(row, **changes)
 
