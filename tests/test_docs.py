@@ -10,6 +10,7 @@ import pytest
 import leasehold
 import lifecycle_diagrams
 import threats_page
+from leasehold.model.notice import ChannelKind, NoticeEvent
 from leasehold.policy.cases import run_tests
 from leasehold.policy.load import Source, load_policy
 
@@ -57,6 +58,16 @@ def test_the_policy_in_the_readme_loads_and_passes_its_own_tests() -> None:
     assert shown is not None
     policy = load_policy([Source("README.md", shown[1])])
     assert run_tests(policy) == []
+
+
+def test_the_channels_in_the_page_on_notices_load_and_its_table_lists_every_event() -> None:
+    page = (ROOT / "docs/notices.md").read_text()
+    shown = re.search(r"<!-- policy -->\n```toml\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+    policy = load_policy([Source("notices.md", f'version = 1\nauthority = "acme-desk"\n{shown[1]}')])
+    assert sorted(rule.kind for rule in policy.notices.values()) == sorted(ChannelKind)
+    listed = re.findall(r"`([a-z_.]+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)))
+    assert sorted(listed) == sorted(NoticeEvent)
 
 
 @pytest.mark.parametrize(

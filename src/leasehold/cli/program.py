@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "lift": ("leasehold.cli.stop:lift", "Lift a hold."),
     "stops": ("leasehold.cli.stop:stops", "List what is held or revoked now."),
     "person": ("leasehold.cli.person:person", "Add and remove people, their keys and passwords."),
+    "notices": ("leasehold.cli.notices:notices", "See and try how people are told what happens."),
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),
     "ledger": ("leasehold.cli.ledger:ledger", "Ask, export and verify the ledger."),
     "receipt": ("leasehold.cli.receipt:receipt", "Read and verify receipts, offline, and amend them."),

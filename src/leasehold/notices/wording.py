@@ -69,7 +69,7 @@ def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
         facts=_shown([*facts, *_place(entry), ("Ledger entry", str(entry.index))]),
         quotes=_quoted(quotes),
         link=where if console else "",
-        command=f"leasehold run inspect {run}" if run else _COMMANDS.get(matter.event, ""),
+        command=f"leasehold run inspect {run}" if run else _COMMANDS.get(matter.event, "").format(policy=entry.policy),
         run=run,
         request=entry.request,
         scope=escape(entry.scope),
@@ -104,7 +104,7 @@ _ABOUT_REQUESTS = frozenset(
     }
 )
 _COMMANDS = {
-    NoticeEvent.POLICY_PROPOSED: "leasehold policy confirm",
+    NoticeEvent.POLICY_PROPOSED: "leasehold policy confirm {policy}",
     NoticeEvent.STOP_SET: "leasehold stops",
     NoticeEvent.BREAKER: "leasehold stops",
 }
