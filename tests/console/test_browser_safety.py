@@ -203,7 +203,8 @@ def test_session_that_is_over_shows_the_door_and_answers_nothing(office: Office,
     request = office.asks()
     with visits() as visit:
         visit.sign_in(BEN)
-        page = visit.look(request)
+        with visit.page.expect_response("**/events/requests/*"):
+            page = visit.look(request)
         visit.context.clear_cookies()
         page.get_by_role("button", name="Deny").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Sign in first")
