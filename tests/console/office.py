@@ -8,6 +8,7 @@ from argon2 import PasswordHasher
 from starlette.types import ASGIApp
 
 from leasehold.assemble import MEMORY, open_authority
+from leasehold.authority.person_desk import PersonDesk
 from leasehold.console.pages import console_pages
 from leasehold.http.app import create_app
 from leasehold.http.events import Streams
@@ -56,10 +57,15 @@ class Office:
 
     # people
 
-    def has_password(self, name: str) -> None:
-        """Let somebody sign in."""
+    def has_password(self, name: str) -> str:
+        """Let somebody sign in; answers the id of their sign-in."""
         hashed = self.passwords.hash(PASSWORD, person=name)
-        self.stage.authority.sign_ins.set_password(name, hashed, by="op")
+        return self.stage.authority.sign_ins.set_password(name, hashed, by="op")
+
+    def viewer(self, name: str) -> PersonDesk:
+        """What somebody sees who has signed in, without a page around it."""
+        _, session = self.stage.authority.sign_ins.begin(name, self.has_password(name), address="here")
+        return self.stage.authority.person_desk(session)
 
     def signed_in(self, name: str) -> Browser:
         """A client of somebody who has signed in, without a browser's looks."""

@@ -17,7 +17,7 @@ from leasehold.console.live import fingerprint
 from leasehold.console.sight import FINAL_WAIT_MS, WAIT_MS
 from leasehold.console.told import CLIP_CHARACTERS, Told, tell_line
 from leasehold.decide.approvals import answers_of
-from leasehold.model.card import Card
+from leasehold.model.card import Card, Footer
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 from leasehold.model.request import Answer, RequestKind, RequestState
@@ -108,7 +108,7 @@ def card_page(waiting: Waiting, now: Instant, *, is_whole: bool) -> CardPage:
         answer_by=waiting.request.answer_by,
         asked="exactly this call, once" if waiting.request.kind is RequestKind.CALL else "a lease",
     )
-    return page if waiting.card is None else _with_sheet(page, waiting.card, is_whole=is_whole)
+    return page if waiting.card is None else _with_sheet(page, waiting.card, waiting, is_whole=is_whole)
 
 
 def state_of(waiting: Waiting, now: Instant) -> str:
@@ -125,8 +125,8 @@ def is_final(card: Card) -> bool:
     return any(line.effect != Effect.READ and not line.undo for line in card.lines)
 
 
-def _with_sheet(page: CardPage, card: Card, *, is_whole: bool) -> CardPage:
-    sheet = lay_out(card)
+def _with_sheet(page: CardPage, card: Card, waiting: Waiting, *, is_whole: bool) -> CardPage:
+    sheet = lay_out(card, _footer(page, waiting))
 
     def field(line: Line) -> Field:
         value = tell_line(line, is_whole=is_whole)
@@ -149,6 +149,17 @@ def _with_sheet(page: CardPage, card: Card, *, is_whole: bool) -> CardPage:
         small=tuple(map(field, _small_print(sheet))),
         is_clipped=not is_whole and bool(sheet.clipped(CLIP_CHARACTERS)),
         is_final=is_final(card),
+    )
+
+
+def _footer(page: CardPage, waiting: Waiting) -> Footer:
+    """How it stands with the answers."""
+    return Footer(
+        state=RequestState(waiting.row.state),
+        answer_by=page.answer_by,
+        card_digest=page.digest,
+        quorum=page.quorum,
+        approved_by=page.approvals,
     )
 
 
