@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leasehold.assemble import open_authority as open  # noqa: A004 - `leasehold.open` reads like `sqlite3.connect`
     from leasehold.authority import Authority
-    from leasehold.errors import ApprovalNeeded, ConfigError, Denied, InvalidError, LeaseholdError, StoreError
+    from leasehold.errors import ApprovalNeeded, ConfigError, Denied, Edited, InvalidError, LeaseholdError, StoreError
     from leasehold.guard import Capability, Guard, Toolbox
     from leasehold.model.call import Call, Outcome
     from leasehold.model.decision import Decision, Reason
@@ -27,6 +27,7 @@ __all__ = [
     "ConfigError",
     "Decision",
     "Denied",
+    "Edited",
     "Guard",
     "HeldLease",
     "InvalidError",
@@ -49,6 +50,7 @@ _PLACES = {
     "ConfigError": "leasehold.errors",
     "Decision": "leasehold.model.decision",
     "Denied": "leasehold.errors",
+    "Edited": "leasehold.errors",
     "Guard": "leasehold.guard",
     "HeldLease": "leasehold.model.lease",
     "InvalidError": "leasehold.errors",

@@ -6,7 +6,8 @@ happened, why, and what to do next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leasehold.model.decision import Decision
@@ -15,6 +16,7 @@ __all__ = [
     "ApprovalNeeded",
     "ConfigError",
     "Denied",
+    "Edited",
     "InvalidError",
     "LeaseholdError",
     "NotFoundError",
@@ -108,6 +110,27 @@ class Denied(LeaseholdError):  # noqa: N818 - the one name the design reserves: 
     def __init__(self, decision: Decision) -> None:
         self.decision = decision
         super().__init__(decision.describe())
+
+
+class Edited(Denied):
+    """People edited what was asked for. Go on with what it is now: it needs their word too.
+
+    Attributes:
+        request: id of the request that took its place; of a lease, wait on it.
+        arguments: of a call its arguments now, to make it with; None of a lease, or where its card was erased.
+    """
+
+    def __init__(self, decision: Decision, request: str, arguments: str | None) -> None:
+        self.request = request
+        self._arguments = arguments
+        super().__init__(decision)
+        if arguments is not None:
+            self.args = (f"{decision.describe()}; its arguments are now {arguments}",)
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """The arguments, read anew at each access."""
+        return None if self._arguments is None else dict(json.loads(self._arguments))
 
 
 class ApprovalNeeded(Denied):

@@ -240,6 +240,7 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.TOO_MANY_PENDING: _asked_too_much,
     Reason.BUDGET: _spent,
 }
+BY_A_PERSON = {Reason.EDITED, Reason.NOT_IN_BATCH}
 ASKED_AGAIN: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.STATE_MOVED: _moved,
     Reason.TERMS_CHANGED: _said_otherwise,
@@ -247,7 +248,16 @@ ASKED_AGAIN: dict[Reason, Callable[[Stage, HeldLease], object]] = {
 
 
 def test_every_reason_is_given_by_somebody() -> None:
-    given = {Reason.OK, *AT_THE_DOOR, *ASKED_AGAIN, *TO_THE_DESK, *TO_WHO_ASKS, *BEFORE_THE_STEP, *BY_THE_GUARD}
+    given = {
+        Reason.OK,
+        *AT_THE_DOOR,
+        *ASKED_AGAIN,
+        *BY_A_PERSON,
+        *TO_THE_DESK,
+        *TO_WHO_ASKS,
+        *BEFORE_THE_STEP,
+        *BY_THE_GUARD,
+    }
     assert given == set(Reason)
 
 

@@ -215,7 +215,7 @@ def _stays_approved(row: Any) -> Any:
 def _own_approval(patch: pytest.MonkeyPatch) -> None:
     original = approvals.refuse_person
 
-    def lenient(policy: Any, person: str, *, route: str, requested_by: str, effect: Any) -> Any:
+    def lenient(policy: Any, person: str, *, route: str, effect: Any, **_: object) -> Any:
         return original(policy, person, route=route, requested_by="user:nobody", effect=effect)
 
     for module in (approvals, answer):

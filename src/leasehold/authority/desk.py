@@ -7,10 +7,12 @@ desk speaks for if a role of theirs can; lifting needs a person with the power t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from leasehold.authority.batches import Item, ItemResult, answer_items, refuse_in_batch
+from leasehold.authority.edits import edit_call, edit_lease
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
@@ -27,10 +29,12 @@ from leasehold.decide.powers import Empowered
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.decide.voices import KeyVoice, Voice
-from leasehold.errors import Denied, NotFoundError
+from leasehold.errors import Denied, InvalidError, NotFoundError
 from leasehold.ledger.entry import Entry, decode_entry
+from leasehold.model.canonical import Json
 from leasehold.model.card import Card, Footer, decode_card
 from leasehold.model.decision import Decision, Reason, allow, deny
+from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import check_id
 from leasehold.model.proof import KeyProof, SessionProof
 from leasehold.model.request import Answer, Request, RequestState, Verdict
@@ -111,7 +115,13 @@ class Desk:
             card_digest=row.card_digest,
             quorum=need.quorum,
             approved_by=tuple(answer.person for answer in answers_of(row) if answer.verdict is Verdict.APPROVE),
-            may_approve=people_who_may(policy, route=run.route, requested_by=run.requested_by, effect=need.effect),
+            may_approve=people_who_may(
+                policy,
+                route=run.route,
+                requested_by=run.requested_by,
+                effect=need.effect,
+                editors=stored.editors,
+            ),
         )
 
     def answer(self, request: Request, verdict: Verdict, signatory: Signatory, *, reason: str = "") -> Answered:
@@ -185,6 +195,59 @@ class Desk:
                 policy_document=policy, run=run, request=stored, answer=answer, card_digest=card_digest, voice=voice
             )
         )
+
+    def answer_many(
+        self, items: Sequence[Item], verdict: Verdict, signatory: Signatory, *, reason: str = ""
+    ) -> tuple[ItemResult, ...]:
+        """Answer several requests to the cards that were looked at, each by itself, and tell what became of each.
+
+        A yes is never given in a batch to what is destructive, takes two people, or is about another place than the
+        first: another tenant, environment or tool.
+
+        Raises:
+            InvalidError: there are none or too many, or one stands twice.
+        """
+        return answer_items(
+            self._engine,
+            items,
+            verdict,
+            self._runs.find_request,
+            lambda request, _: self.answer(request, verdict, signatory, reason=reason),
+        )
+
+    def batchable(self, request: Request) -> Decision:
+        """Whether a request may be approved together with others, or why not."""
+        stored = self._engine.request(request.tenant, request.request_id)
+        return refuse_in_batch(self._engine, stored) or allow()
+
+    def edit(
+        self,
+        request: Request,
+        editor: Signatory | SignedIn,
+        *,
+        arguments: Mapping[str, Json] | None = None,
+        allow: Mapping[str, Mapping[str, object]] | None = None,
+        reason: str = "",
+    ) -> Request:
+        """Put an edited request in the place of one that waits, and return it: judged by policy as if asked like that.
+
+        Of a call give the `arguments` that change, of a lease request what it may `allow` instead; the action stays.
+        Who edited counts as a requester: somebody else has to approve. The agent is told at its next step.
+
+        Raises:
+            InvalidError: nothing changes, an action is new, or what is given cannot be read.
+            Denied: it does not wait any more, this person may not edit it, or the policy refuses the edited one.
+            NotFoundError: its card was erased.
+        """
+        stored = self._engine.request(request.tenant, request.request_id)
+        if (arguments is None) == (allow is None):
+            raise InvalidError("give the arguments of a call or the grants of a lease, one of them")
+        if arguments is not None:
+            new_id = edit_call(self._engine, stored, self.card(stored), editor.voice, arguments, reason)
+        else:
+            above = self._runs.grants_above(self._engine.run(stored.tenant, stored.run_id))
+            new_id = edit_lease(self._engine, stored, editor.voice, grants_from_json(allow or {}), above, reason)
+        return self._engine.request(stored.tenant, new_id)
 
     def pending(self) -> tuple[Request, ...]:
         """Requests that wait for people, the oldest first."""

@@ -270,16 +270,16 @@ class EmbeddedDoor:
             new_request=request_id,
             arguments_digest=arguments_digest,
             call_digest=digest,
-            approved_card=self._approved_card(chain, digest) if call.preview is not None else None,
+            earlier_card=self._earlier_card(chain, digest) if call.preview is not None else None,
         )
 
-    def _approved_card(self, chain: Chain, digest: str) -> Card | None:
-        """The newest card that people approved for a call, to say on the next one what moved since then."""
+    def _earlier_card(self, chain: Chain, digest: str) -> Card | None:
+        """The newest card of a call that waits or was approved, to say on the next one what moved since then."""
         run, queries = chain[-1].run, self._engine.store.queries
         rows = [
             row
             for row in queries.requests_of_run(run.tenant, run.run_id)
-            if row.call_digest == digest and row.state == RequestState.APPROVED
+            if row.call_digest == digest and row.state in (RequestState.PENDING, RequestState.APPROVED)
         ]
         body = queries.card(run.tenant, max(rows, key=lambda row: row.recorded).card_digest) if rows else None
         return decode_card(body) if body is not None else None

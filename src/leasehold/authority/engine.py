@@ -18,9 +18,10 @@ from leasehold.decide.documents import decode_lease, decode_request, decode_run
 from leasehold.decide.facts import Ref, Step, StepAnswer
 from leasehold.decide.issue import capability_digest
 from leasehold.decide.rows import AUTHORITY_WIDE, RequestRow, Row, RunRow
-from leasehold.errors import ApprovalNeeded, Denied, NotFoundError, StoreError, UnavailableError
+from leasehold.errors import ApprovalNeeded, Denied, Edited, NotFoundError, StoreError, UnavailableError
 from leasehold.model.call import Admission
 from leasehold.model.canonical import decode as decode_json
+from leasehold.model.card import decode_card
 from leasehold.model.decision import Decision, Reason
 from leasehold.model.lease import HeldLease, Lease, Token
 from leasehold.model.request import Request
@@ -117,7 +118,7 @@ class Engine:
         for _ in range(MAX_REBUILDS + 1):
             reply = self.store.carry_out(build(self._current_policy())).result()
             if not reply.active_policy:
-                return _value(reply)
+                return self._value(reply)
             self._active = reply.active_policy
         raise _too_fast()
 
@@ -147,7 +148,7 @@ class Engine:
         try:
             reply = done.result()
             if not reply.active_policy:
-                asked.answer.set_result(asked.convert(_value(reply)))
+                asked.answer.set_result(asked.convert(self._value(reply)))
                 return
         except Exception as error:  # noqa: BLE001 - as above
             asked.answer.set_exception(error)
@@ -160,6 +161,20 @@ class Engine:
 
     def _current_policy(self) -> Policy:
         return self.policy(self._active) if self._active else self.active_policy()
+
+    def _value(self, reply: StepAnswer[A]) -> A:
+        if not reply.decision.is_allowed:
+            raise self.refusal_error(reply.decision)
+        return reply.value  # type: ignore[return-value]  # an allowed step answers its value
+
+    def refusal_error(self, decision: Decision) -> Denied:
+        """The exception that carries a refusal; of what people edited with what it is now."""
+        if decision.reason is not Reason.EDITED:
+            return refusal_error(decision)
+        row = self.store.queries.locate(decision.request_id, self.store.queries.tenants())
+        card = self.store.queries.card(row.tenant, row.card_digest) if isinstance(row, RequestRow) else None
+        arguments = decode_card(card).exact_arguments if card is not None else ""
+        return Edited(decision, decision.request_id, arguments or None)
 
     # documents
 
@@ -281,12 +296,6 @@ class Engine:
     def held(self, lease: Lease) -> HeldLease:
         """A lease with all its tokens."""
         return HeldLease(lease=lease, tokens={audience: self.token(lease, audience) for audience in lease.audiences})
-
-
-def _value(reply: StepAnswer[A]) -> A:
-    if not reply.decision.is_allowed:
-        raise refusal_error(reply.decision)
-    return reply.value  # type: ignore[return-value]  # an allowed step answers its value
 
 
 def _too_fast() -> UnavailableError:

@@ -6,12 +6,13 @@ the live policy. What a person may not see is not found (invariant I10).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
+from leasehold.authority.batches import Item, ItemResult, answer_items
 from leasehold.authority.desk import Desk, LeaseStatus
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_approvals
@@ -27,6 +28,7 @@ from leasehold.decide.stop import Stopped
 from leasehold.errors import NotFoundError, StoreError
 from leasehold.ledger.entry import Entry
 from leasehold.model.call import Admission
+from leasehold.model.canonical import Json
 from leasehold.model.card import Card
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.ids import check_id
@@ -189,6 +191,52 @@ class PersonDesk:
         request = self._engine.request(row.tenant, row.request_id)
         return self._desk.answer_signed_in(request, verdict, self._session, card_digest=card_digest, reason=reason)
 
+    def answer_many(self, items: Sequence[Item], verdict: Verdict, *, reason: str = "") -> tuple[ItemResult, ...]:
+        """Answer several requests to the cards that were looked at (`Desk.answer_many`). What is not seen is not found.
+
+        Raises:
+            InvalidError: there are none or too many, or one stands twice.
+        """
+        return answer_items(
+            self._engine,
+            items,
+            verdict,
+            self._find_request,
+            lambda request, item: self._desk.answer_signed_in(
+                request, verdict, self._session, card_digest=item.card_digest, reason=reason
+            ),
+        )
+
+    def batchable(self, request_id: str) -> Decision:
+        """Whether a request may be approved together with others, or why not (`Desk.batchable`).
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+        """
+        return self._desk.batchable(self._find_request(request_id))
+
+    def _find_request(self, request_id: str) -> Request:
+        """A request that this person may see."""
+        row = self._located(request_id, "req", RequestRow)
+        return self._engine.request(row.tenant, row.request_id)
+
+    def edit(
+        self,
+        request_id: str,
+        *,
+        arguments: Mapping[str, Json] | None = None,
+        allow: Mapping[str, Mapping[str, object]] | None = None,
+        reason: str = "",
+    ) -> Request:
+        """Put an edited request in the place of one that waits (`Desk.edit`).
+
+        Raises:
+            NotFoundError: there is none that this person may see.
+            InvalidError, Denied: as `Desk.edit`.
+        """
+        request = self._find_request(request_id)
+        return self._desk.edit(request, self._session, arguments=arguments, allow=allow, reason=reason)
+
     def _waiting(self, row: RequestRow, run: Run) -> Waiting:
         request = self._engine.request(row.tenant, row.request_id)
         policy = self._engine.active_policy()
@@ -212,7 +260,14 @@ class PersonDesk:
         if any(answer.person == self.person for answer in answers_of(row)):
             return deny(Reason.NOT_PENDING, "you have answered; others still have to")
         effect = request_need(policy, run, request).effect
-        return refuse_person(policy, self.person, route=run.route, requested_by=run.requested_by, effect=effect)
+        return refuse_person(
+            policy,
+            self.person,
+            route=run.route,
+            requested_by=run.requested_by,
+            effect=effect,
+            editors=request.editors,
+        )
 
     # runs and leases
 

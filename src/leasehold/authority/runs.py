@@ -27,7 +27,7 @@ from leasehold.decide.start import Start
 from leasehold.errors import Denied, InvalidError
 from leasehold.model.budget import CALLS, amounts_from_json
 from leasehold.model.decision import Reason, deny
-from leasehold.model.grant import grants_from_json
+from leasehold.model.grant import Grants, grants_from_json
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
 from leasehold.model.request import Request, RequestKind, RequestState
@@ -327,6 +327,10 @@ class Runs:
         step = FinishRun(run=stored, why=why, attempt=attempt, leases=leases, requests=requests)
         return self._engine.ask(lambda _: step)
 
+    def grants_above(self, run: Run) -> tuple[Grants, ...]:
+        """What each lease grants that a child run was delegated from, root first."""
+        return tuple(link.lease.allow for link in self._parent_chain(run))
+
     def _parent_chain(self, run: Run) -> Chain:
         """The chain of the newest lease of the request that a child run was delegated from."""
         if not run.ancestors:
@@ -351,7 +355,7 @@ class Runs:
         if refusal is None:
             decided.set_result(request)
         else:
-            decided.set_exception(Denied(refusal))
+            decided.set_exception(self._engine.refusal_error(refusal))
         return True
 
 

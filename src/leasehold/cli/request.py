@@ -11,7 +11,9 @@ import msgspec
 from leasehold.authority import Authority
 from leasehold.authority.load import read_load
 from leasehold.cli.asking import confirm
+from leasehold.cli.batch import approve_batch
 from leasehold.cli.cards import render_card, short_digest
+from leasehold.cli.edit import edit
 from leasehold.cli.pairs import parse_attributes, parse_grant
 from leasehold.cli.session import Session, with_session
 from leasehold.decide.answer import Answered
@@ -41,6 +43,9 @@ _DIGEST = click.option("--digest", metavar="HEX", help="At least 8 digits of the
 @click.group()
 def request() -> None:
     """Make, look at and answer requests."""
+
+
+request.add_command(edit)
 
 
 @request.command("make")
@@ -114,20 +119,26 @@ def inspect(session: Session, request_id: str) -> None:
 
 @request.command("approve")
 @with_session
-@click.argument("request_id", metavar="REQUEST")
+@click.argument("request_ids", metavar="REQUEST...", nargs=-1, required=True)
 @_PERSON
 @_KEY
 @_DIGEST
 @click.option("--reason", default="", help="Words for the record.")
-def approve(session: Session, request_id: str, person: str, key: Path | None, digest: str | None, reason: str) -> None:
+def approve(
+    session: Session, request_ids: Sequence[str], person: str, key: Path | None, digest: str | None, reason: str
+) -> None:
     """Show the card, then approve it as a person, signed with their key.
 
     At a terminal you are asked, and have to type the name of each destructive action. Scripts name what they saw
-    instead: --digest with 8 or more digits of the card digest.
+    instead: --digest with 8 or more digits of the card digest. Several requests are shown as a table and confirmed
+    together, each answered by itself; what is destructive or takes two people is never among them.
     """
     with session.authority() as authority:
         signatory = session.signatory(person, key)
-        asked = authority.find_request(request_id)
+        if len(request_ids) > 1:
+            approve_batch(session, authority, request_ids, signatory, given=digest, reason=reason)
+            return
+        asked = authority.find_request(request_ids[0])
         card = _show_card(session, authority, asked)
         confirm(
             session,

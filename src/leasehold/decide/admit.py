@@ -67,8 +67,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `chain` are the documents of the lease and all above it; the token they came from is authentic and for this door.
     `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them;
     `found_before` a refusal that was found on the way here, to be given (and recorded) in its place in the order.
-    `new_request` is the id that a request for this call gets if one has to be made; `approved_card` the newest card
-    that was approved for it, as far as it was read beforehand.
+    `new_request` is the id that a request for this call gets if one has to be made; `earlier_card` the newest card
+    of it that waits or was approved, as far as it was read beforehand.
     """
 
     policy_document: Policy
@@ -82,7 +82,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     new_request: RequestId
     arguments_digest: str
     call_digest: str
-    approved_card: Card | None = None
+    earlier_card: Card | None = None
 
     @property
     def policy(self) -> str:
@@ -297,24 +297,30 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         rows: list[Row] = [replace(run_row, denials=run_row.denials + 1)]
         entries: list[Entry] = []
         if asking.over is not None:
-            rows.append(replace(asking.over, state=advance(REQUEST_TABLE, RequestState.APPROVED, RequestEvent.LAPSE)))
-            entries.append(self._lapse(asking.over, asking.reason))
+            over, entry = self._replace(asking.over, asking.reason)
+            rows.append(over)
+            entries.append(entry)
+        call = replace(call, edited=asking.edited_from)
         made = call.ask(route, facts.next_index + len(entries), now, asking.moved)
         return StepAnswer(asking.refusal(self.new_request)), Changes(
             rows=(*rows, *made.rows), entries=(*entries, *made.entries)
         )
 
-    def _lapse(self, row: RequestRow, why: Reason) -> Entry:
-        return run_entry(
-            EntryKind.REQUEST_LAPSED,
+    def _replace(self, row: RequestRow, why: Reason) -> tuple[RequestRow, Entry]:
+        """An earlier request out of the way of the new one: an approval lapses, what nobody saw yet is superseded."""
+        event = RequestEvent.LAPSE if row.state == RequestState.APPROVED else RequestEvent.SUPERSEDE
+        state = advance(REQUEST_TABLE, RequestState(row.state), event)
+        entry = run_entry(
+            _REPLACED[event],
             self.chain[-1].run,
             attempt=row.attempt,
             request=row.request_id,
             action=self.call.action,
             policy=self.policy,
-            outcome=RequestState.LAPSED,
-            detail={"why": why},
+            outcome=state,
+            detail={"why": why, "successor": self.new_request},
         )
+        return replace(row, state=state, used_by=self.new_request), entry
 
     @property
     def _proposed_call(self) -> ProposedCall:
@@ -333,7 +339,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             call_digest=self.call_digest,
             tool_schema=self.call.tool_schema,
             preview=self.call.preview,
-            approved_card=self.approved_card,
+            earlier_card=self.earlier_card,
         )
 
     # 7: budgets
@@ -487,6 +493,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "trace": self.call.trace_id,
             "policy": self.policy,
         }
+
+
+_REPLACED = {
+    RequestEvent.LAPSE: EntryKind.REQUEST_LAPSED,
+    RequestEvent.SUPERSEDE: EntryKind.REQUEST_SUPERSEDED,
+}
 
 
 def _with_time_left(admission: Admission, now: Instant) -> Admission:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from leasehold.decide.approvals import answers_of, approver_needs, approvers_of, encode_answers, refuse_person
+from leasehold.decide.bond import bond_of
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import proof_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
@@ -26,7 +27,7 @@ from leasehold.model.run import Run
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import ApprovalNeed, need_for_call
 
-__all__ = ["CALL_USE_SECONDS", "AnswerRequest", "Answered", "Withdraw", "request_need"]
+__all__ = ["CALL_USE_SECONDS", "AnswerRequest", "Answered", "Withdraw", "refuse_row", "request_need"]
 
 CALL_USE_SECONDS = 900
 """How long an approved call may wait for its use: the hard maximum of a lease."""
@@ -83,7 +84,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
         return (
-            _refuse_row(row, self.request, now)
+            refuse_row(row, self.request, now)
             or self._refuse_card()
             or self._refuse_voice(facts, now)
             or refuse_person(
@@ -92,9 +93,11 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
                 route=self.run.route,
                 requested_by=self.run.requested_by,
                 effect=need.effect,
+                editors=self.request.editors,
             )
             or refuse_run(facts, self.run, self.request.attempt, now)
             or self._refuse_second_thought(row)
+            or self._refuse_unseen(row)
         )
 
     def _refuse_card(self) -> Decision | None:
@@ -108,6 +111,20 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         if refusal is None and not (self.voice.person == self.answer.person and is_vouched(person, self.answer.proof)):
             return deny(Reason.BAD_SIGNATURE, f"what vouches for this answer is not of {self.answer.person}")
         return refusal
+
+    def _refuse_unseen(self, row: RequestRow | None) -> Decision | None:
+        """An edited call has no preview before the agent takes it up; nobody says yes to what nobody has seen."""
+        action = next(iter(self.request.allow))
+        wanted = self.policy_document.action(action).preview if self.request.kind is RequestKind.CALL else ""
+        if not wanted or row is None or self.answer.verdict is Verdict.DENY or bond_of(row).preview:
+            return None
+        return deny(
+            Reason.PREVIEW_NEEDED,
+            f"nobody has seen yet what {action} would change",
+            rule=f'actions."{action}".preview',
+            check="the card has a preview",
+            enough="the agent makes the edited call, which shows it on a new card",
+        )
 
     def _is_same_voice(self, earlier: Answer) -> bool:
         return (earlier.person, earlier.vouched_by) == (self.answer.person, self.answer.vouched_by)
@@ -179,7 +196,8 @@ def request_need(policy: Policy, run: Run, request: Request) -> ApprovalNeed:
     return need_for_call(policy, run.route, next(iter(request.allow)), [request.allow])
 
 
-def _refuse_row(row: RequestRow | None, request: Request, now: Instant) -> Decision | None:
+def refuse_row(row: RequestRow | None, request: Request, now: Instant) -> Decision | None:
+    """Why a request waits for nobody: it is not there, stopped, answered, or too late."""
     if row is None:
         return deny(Reason.NOT_FOUND, f"{request.request_id} is not in this ledger")
     if row.revoked or row.held:
@@ -205,7 +223,7 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[RequestState], Changes]:
         row = facts.get(RequestRow, self.run.tenant, self.request.request_id)
-        refusal = _refuse_row(row, self.request, now)
+        refusal = refuse_row(row, self.request, now)
         if refusal is not None or row is None:
             return StepAnswer(refusal or deny(Reason.NOT_FOUND, "no such request")), Changes()
         state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.WITHDRAW)

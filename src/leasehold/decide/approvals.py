@@ -6,8 +6,11 @@ sign-in was removed, no longer counts.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
+from leasehold.decide.bond import bond_of
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import is_vouched
@@ -21,6 +24,7 @@ __all__ = [
     "answers_of",
     "approver_needs",
     "approvers_of",
+    "edited",
     "encode_answers",
     "is_approved",
     "people_who_may",
@@ -47,16 +51,30 @@ def words_of_denial(row: RequestRow) -> str:
     return f"{said[-1].person}: {said[-1].reason}" if said else ""
 
 
-def refuse_person(policy: Policy, person: str, *, route: str, requested_by: str, effect: Effect) -> Decision | None:
-    """Why this person's word does not count for this requester on this route."""
+def edited(row: RequestRow) -> Decision:
+    """The refusal of what people edited meanwhile, with what it is now."""
+    refusal = deny(
+        Reason.EDITED,
+        f"people edited {row.request_id}; it is {row.used_by} now",
+        check="nobody edited it",
+        enough="what it was edited to: make that call, or wait on that request",
+    )
+    return msgspec.structs.replace(refusal, request_id=row.used_by)
+
+
+def refuse_person(
+    policy: Policy, person: str, *, route: str, requested_by: str, effect: Effect, editors: Collection[str] = ()
+) -> Decision | None:
+    """Why this person's word does not count for this requester on this route. Who edited a request made it as well."""
     rule = policy.route(route)
     confirms_own = rule is not None and rule.approvers == (REQUESTER,)
-    if person == requested_by and not (confirms_own and effect is not Effect.DESTRUCTIVE):
+    if person in (requested_by, *editors) and not (confirms_own and effect is not Effect.DESTRUCTIVE):
+        made = "is the requester" if person == requested_by else "edited this request"
         return deny(
             Reason.OWN_REQUEST,
-            f"{person} is the requester; nobody approves their own request",
+            f"{person} {made}; nobody approves their own request",
             rule=f"routes.{route}.approvers",
-            check="approver != requested_by",
+            check="approver is neither requester nor editor",
             enough="the word of another entitled person",
         )
     if not is_entitled(policy, person, route, requested_by):
@@ -84,19 +102,23 @@ def approvers_of(
     for answer in answers_of(row):
         if answer.verdict is not Verdict.APPROVE or answer.vouched_by in counted.values():
             continue
-        if refuse_person(policy, answer.person, route=route, requested_by=requested_by, effect=effect) is not None:
+        if refuse_person(
+            policy, answer.person, route=route, requested_by=requested_by, effect=effect, editors=bond_of(row).editors
+        ):
             continue
         if is_vouched(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.proof):
             counted.setdefault(answer.person, answer.vouched_by)
     return tuple(counted)
 
 
-def people_who_may(policy: Policy, *, route: str, requested_by: str, effect: Effect) -> tuple[str, ...]:
+def people_who_may(
+    policy: Policy, *, route: str, requested_by: str, effect: Effect, editors: Collection[str] = ()
+) -> tuple[str, ...]:
     """The people, by name, whose word would count for this requester on this route."""
     return tuple(
         person
         for person in sorted({*policy.people, requested_by})
-        if refuse_person(policy, person, route=route, requested_by=requested_by, effect=effect) is None
+        if refuse_person(policy, person, route=route, requested_by=requested_by, effect=effect, editors=editors) is None
     )
 
 

@@ -10,9 +10,10 @@ import msgspec
 
 from leasehold.decide.rows import RequestRow
 from leasehold.model.canonical import encode
-from leasehold.model.card import Card
+from leasehold.model.card import Card, Change
+from leasehold.model.ids import RequestId
 
-__all__ = ["NO_BOND", "Bond", "bond_of", "card_terms", "encode_bond"]
+__all__ = ["NO_BOND", "Bond", "EditedFrom", "bond_of", "card_terms", "encode_bond"]
 
 
 class Bond(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,6 +26,14 @@ class Bond(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     terms: str = ""
     editors: tuple[str, ...] = ()
     asked: str = ""
+
+
+class EditedFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """The request that people edited into another, all who edited it so far, and what they changed."""
+
+    request_id: RequestId
+    editors: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
 
 
 NO_BOND = Bond()

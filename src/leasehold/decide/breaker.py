@@ -50,7 +50,7 @@ _KEYS = {Counted.SETTLED: "errors", Counted.ASKED: "denials"}
 _WORDS = {Counted.SETTLED: "settled calls failed or ended unknown", Counted.ASKED: "calls were denied"}
 _SILENT = frozenset(
     {
-        *(Reason.APPROVAL_NEEDED, Reason.PREVIEW_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED),
+        *(Reason.APPROVAL_NEEDED, Reason.PREVIEW_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED, Reason.EDITED),
         *(Reason.HELD, Reason.REVOKED, Reason.CLOCK, Reason.OUTSIDE_HOURS, Reason.FROZEN),
         Reason.PREREQUISITE_OPEN,
     }

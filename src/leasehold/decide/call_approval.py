@@ -9,16 +9,17 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from leasehold.decide.approvals import approvers_of, is_approved, words_of_denial
-from leasehold.decide.bond import bond_of
+from leasehold.decide.approvals import approvers_of, edited, is_approved, words_of_denial
+from leasehold.decide.bond import EditedFrom, bond_of
 from leasehold.decide.call_request import ProposedCall, approval_needed
 from leasehold.decide.facts import Facts, RequestsOfCall
 from leasehold.decide.previews import how_it_moved, preview_needed, refuse_preview
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import RequestRow
-from leasehold.model.card import Change
+from leasehold.model.card import Card, Change
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import ApprovalMode
+from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState
 from leasehold.policy.evaluate import ApprovalNeed
@@ -35,11 +36,14 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """People have to be asked. `over` is an approval that counts no more, `reason` why, `moved` how the state moved."""
+    """People have to be asked. `over` is what the new request takes the place of: an approval that counts no more, or
+    an edited request that nobody has seen a preview of; `reason` says why, `moved` how the state moved since then.
+    """
 
     reason: Reason = Reason.APPROVAL_NEEDED
     over: RequestRow | None = None
     moved: tuple[Change, ...] = ()
+    edited_from: EditedFrom | None = None
 
     def refusal(self, request_id: str) -> Decision:
         """The answer to the call, with the new request to wait on."""
@@ -67,13 +71,20 @@ def find_approval(call: ProposedCall, facts: Facts, now: Instant) -> Approval | 
         call.need.mode is ApprovalMode.LEASE and _lease_is_approved(call, facts)
     ):
         return Approval(call.need, leaf.lease.approved_by)
-    for row in reversed(_requests(call, facts)):
+    rows = _requests(call, facts)
+    same = {row.request_id for row in rows}
+    for row in reversed(rows):
         if row.attempt != leaf.lease.attempt or row.revoked or row.held:
             continue
         if row.state == RequestState.DENIED:
             return _approval_denied(row)
+        if row.state == RequestState.SUPERSEDED and row.used_by not in same:
+            return edited(row)
         if row.state == RequestState.PENDING and not now.reached(row.answer_by):
-            return approval_needed(row.request_id)
+            is_seen = bond_of(row).preview or not call.preview_action
+            if is_seen:
+                return approval_needed(row.request_id)
+            return _refuse_unseen(call, facts, now) or _asking_over(call, row, Reason.APPROVAL_NEEDED)
         if row.state == RequestState.APPROVED and not now.reached(row.use_by) and _counts(call, facts, row, call.need):
             return _refuse_unseen(call, facts, now) or _what_changed(call, row) or _approved(call, facts, row)
     return _refuse_unseen(call, facts, now) or Asking()
@@ -120,12 +131,26 @@ def _what_changed(call: ProposedCall, row: RequestRow) -> Asking | None:
     """What is not any more as the approved card said it."""
     bond = bond_of(row)
     if bond.terms != call.terms:
-        return Asking(reason=Reason.TERMS_CHANGED, over=row)
+        return _asking_over(call, row, Reason.TERMS_CHANGED)
     if call.preview is None or bond.preview == call.preview_digest:
         return None
-    card = call.approved_card if call.approved_card and call.approved_card.request_id == row.request_id else None
-    moved = how_it_moved(card, bond.preview, call.preview.preview, call.preview_digest)
-    return Asking(reason=Reason.STATE_MOVED, over=row, moved=moved)
+    moved = how_it_moved(_card_of(call, row), bond.preview, call.preview.preview, call.preview_digest)
+    return _asking_over(call, row, Reason.STATE_MOVED, moved)
+
+
+def _asking_over(call: ProposedCall, row: RequestRow, reason: Reason, moved: tuple[Change, ...] = ()) -> Asking:
+    """Ask in the place of an earlier request. Who edited that one has edited this one too."""
+    card, editors = _card_of(call, row), bond_of(row).editors
+    source = RequestId(card.edited_from if card is not None and card.edited_from else row.request_id)
+    edits = card.edits if card is not None else ()
+    edited_from = EditedFrom(request_id=source, editors=editors, changes=edits) if editors else None
+    return Asking(reason=reason, over=row, moved=moved, edited_from=edited_from)
+
+
+def _card_of(call: ProposedCall, row: RequestRow) -> Card | None:
+    """The card of an earlier request, if it is the one that was read beforehand."""
+    card = call.earlier_card
+    return card if card is not None and card.request_id == row.request_id else None
 
 
 def _approval_denied(row: RequestRow) -> Decision:

@@ -11,10 +11,10 @@ from functools import cached_property
 import msgspec
 from msgspec.structs import replace
 
-from leasehold.decide.bond import Bond, card_terms
+from leasehold.decide.bond import Bond, EditedFrom, card_terms
 from leasehold.decide.cards import CallShown, build_card
 from leasehold.decide.chain import Chain
-from leasehold.decide.entries import describe_grants, request_entry
+from leasehold.decide.entries import describe_grants, edit_detail, request_entry
 from leasehold.decide.facts import Changes
 from leasehold.decide.request import request_rows
 from leasehold.ledger.entry import Entry, EntryKind
@@ -38,8 +38,9 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One exact call under one chain of leases, and who has to agree to it.
 
     `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them;
-    `request_id` is the id that the request gets. `approved_card` is the newest card that was approved for this call, as
-    far as it was read beforehand: a new card says how things moved since then.
+    `request_id` is the id that the request gets. `earlier_card` is the newest card of this call that waits or was
+    approved, as far as it was read beforehand: a new card says how things moved since then. `edited` is what people
+    made the call of.
     """
 
     policy_document: Policy
@@ -55,7 +56,8 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     call_digest: str
     tool_schema: str = ""
     preview: PreviewMade | None = None
-    approved_card: Card | None = None
+    earlier_card: Card | None = None
+    edited: EditedFrom | None = None
 
     @property
     def tenant(self) -> str:
@@ -91,7 +93,9 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             recorded=recorded,
             use_by=self.chain[-1].run.expires_at,
             call_digest=self.call_digest,
-            bond=Bond(preview=self.preview_digest, terms=self.terms),
+            bond=Bond(
+                preview=self.preview_digest, terms=self.terms, editors=self.edited.editors if self.edited else ()
+            ),
         )
         return Changes(rows=rows, entries=(self._entry(request),))
 
@@ -113,6 +117,8 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             key=self.key,
             lease_request=leaf.lease.request_id,
             lease_id=leaf.lease.lease_id,
+            edited_from=self.edited.request_id if self.edited else None,
+            editors=self.edited.editors if self.edited else (),
         )
 
     def _card(self, request: Request, moved: tuple[Change, ...]) -> Card:
@@ -125,7 +131,8 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             preview_digest=self.preview_digest,
             moved=moved,
         )
-        return build_card(self.policy_document, self.chain[-1].run, request, self.need, call=shown)
+        edits = self.edited.changes if self.edited else ()
+        return build_card(self.policy_document, self.chain[-1].run, request, self.need, call=shown, edits=edits)
 
     def _entry(self, request: Request) -> Entry:
         leaf = self.chain[-1]
@@ -149,6 +156,7 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 "reason": request.reason,
                 "allow": describe_grants(request.allow),
                 "approval": ApprovalMode.CALL,
+                **edit_detail(request),
                 **({"tool_schema": self.tool_schema} if self.tool_schema else {}),
                 **({"preview": self.preview_digest, "previewed_by": self.preview.admission_id} if self.preview else {}),
             },

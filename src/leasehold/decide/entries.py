@@ -32,6 +32,11 @@ def chain_entry(kind: EntryKind, chain: Chain, *, decision: Decision | None = No
     return _entry(kind, decision, chain.origin | fields)
 
 
+def edit_detail(request: Request) -> dict[str, str | tuple[str, ...]]:
+    """Who edited a request and what it was made of, for the entry that makes it; nothing where nobody did."""
+    return {"edited_from": request.edited_from, "edited_by": request.editors} if request.edited_from else {}
+
+
 def describe_grants(grants: Grants) -> tuple[str, ...]:
     """One line per action, as ledger entries write grants; read back by `leasehold.ledger.detail`."""
     return tuple(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.decide.approvals import approver_needs, approvers_of, is_approved, words_of_denial
+from leasehold.decide.approvals import approver_needs, approvers_of, edited, is_approved, words_of_denial
 from leasehold.decide.chain import Chain, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
@@ -168,6 +168,8 @@ def refuse_draw(row: RequestRow | None, request: Request) -> Decision | None:
     state = RequestState(row.state)
     if state in (RequestState.APPROVED, RequestState.USED):
         return None
+    if state is RequestState.SUPERSEDED:
+        return edited(row)
     reason, words = _DRAW_REASONS[state]
     refusal = deny(reason, f"{request.request_id} {words}", check="state is approved or used")
     return msgspec.structs.replace(refusal, words=words_of_denial(row) if state is RequestState.DENIED else "")
@@ -178,7 +180,6 @@ _DRAW_REASONS = {
     RequestState.DENIED: (Reason.APPROVAL_DENIED, "was denied"),
     RequestState.EXPIRED: (Reason.APPROVAL_EXPIRED, "was not answered in time"),
     RequestState.WITHDRAWN: (Reason.NOT_PENDING, "was withdrawn"),
-    RequestState.SUPERSEDED: (Reason.NOT_PENDING, "was superseded by an edited one"),
     RequestState.LAPSED: (Reason.APPROVAL_EXPIRED, "was approved but not used in time"),
     RequestState.COMPLETED: (Reason.COMPLETED, "ended with the work it was for"),
 }

@@ -16,7 +16,7 @@ from leasehold.decide.bond import NO_BOND, Bond, bond_of, encode_bond
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
-from leasehold.decide.entries import describe_grants, request_entry
+from leasehold.decide.entries import describe_grants, edit_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
 from leasehold.decide.pending import pending_need, pending_of, refuse_many_pending
@@ -25,7 +25,7 @@ from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.budget import amounts_to_lines
 from leasehold.model.canonical import encode
-from leasehold.model.card import Card, card_bytes
+from leasehold.model.card import Card, Change, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Grant, Grants, grants_to_json
@@ -54,7 +54,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for a lease. `request` is complete but for its times, budget defaults, card digest and policy.
 
     `above` holds the grants of the leases that the run was delegated from, root first; `facts` what the ledger says
-    that the run did so far, for the card.
+    that the run did so far, for the card; `edits` what people changed of the request that this one is edited from.
     """
 
     policy_document: Policy
@@ -63,6 +63,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     above: tuple[Grants, ...] = ()
     facts: tuple[str, ...] = ()
+    edits: tuple[Change, ...] = ()
 
     @property
     def policy(self) -> str:
@@ -87,7 +88,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         if refusal := refuse_large(compose_lease(self.run, request, drawing), facts.control.issuer):
             return self._denied(refusal)
         state = RequestState.APPROVED if need.mode is ApprovalMode.NONE else RequestState.PENDING
-        if state is RequestState.PENDING:
+        if state is RequestState.PENDING and request.edited_from is None:
             if (same := self._asked_before(facts, now)) is not None:
                 return StepAnswer(allow(), Asked(same, state)), Changes()
             if refusal := refuse_many_pending(facts, self.policy_document, self.run, now):
@@ -113,7 +114,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             state=state,
             recorded=recorded,
             use_by=self.run.expires_at,
-            bond=Bond(asked=self._asked),
+            bond=Bond(asked=self._asked, editors=request.editors),
         )
         entry = request_entry(
             EntryKind.REQUEST_MADE,
@@ -129,6 +130,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
                 "budget": amounts_to_lines(request.budget),
                 "approval": need.mode,
                 "rule": need.rule,
+                **edit_detail(request),
             },
         )
         accounts = open_accounts(self.run.tenant, request.request_id, request.budget)
@@ -172,7 +174,7 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             ends_on=tuple(action for action in route.ends_on if action in self._reach()),
             delegation_depth=min(asked.delegation_depth, depth) if asked.delegation_depth >= 0 else depth,
         )
-        card = build_card(self.policy_document, self.run, request, need, facts=self.facts)
+        card = build_card(self.policy_document, self.run, request, need, edits=self.edits, facts=self.facts)
         digest = self.digester.digest("card", card_bytes(card))
         return msgspec.structs.replace(request, card_digest=digest), card
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import cast
 
-from leasehold.errors import Denied, InvalidError
+from leasehold.errors import Denied, Edited, InvalidError
 from leasehold.guard.functions import ATTRIBUTE, ActionFunction
 from leasehold.guard.permit import claim_of
 from leasehold.guard.schema import input_schema
@@ -48,6 +49,7 @@ class Toolbox:
 
     def __init__(self, lease: HeldLease, functions: Iterable[Callable[..., object]]) -> None:
         self._lease = lease
+        self._edited: dict[tuple[str, bytes], str] = {}  # the key of each call that people edited, by what it is now
         self._tools: dict[str, _Tool] = {}
         for function in functions:
             tool = _tool(function)
@@ -72,7 +74,8 @@ class Toolbox:
 
         Of a coroutine function that is an awaitable, of a generator a generator. `call_id` is the provider's id of the
         tool call; unless `key` is given, the idempotency key is made of it, so that the same tool call, handled twice,
-        writes once.
+        writes once. Where people edited the call, `Edited` says so in words for the model; made as it is now, under
+        whatever `call_id`, it is the call that they edited it to.
 
         Raises:
             InvalidError: the arguments are not one strict JSON object, or do not fit the function.
@@ -95,9 +98,28 @@ class Toolbox:
             raise InvalidError(str(error)) from None
         if not call_id:
             raise InvalidError("the provider's id of the tool call is needed; a repeat is known by it")
-        permit = self._lease.once(f"{name}:{call_id}" if key is None else key)
-        claim = claim_of(permit, split_action(tool.action.action)[0])
-        return tool.action.run(dataclasses.replace(claim, call_id=call_id), tool.before, arguments)
+        key = self._edited.get((name, arguments), f"{name}:{call_id}") if key is None else key
+        claim = claim_of(self._lease.once(key), split_action(tool.action.action)[0])
+        claim = dataclasses.replace(claim, call_id=call_id)
+        try:
+            answer = tool.action.run(claim, tool.before, arguments)
+        except Edited as edited:
+            self._remember(name, edited, key)
+            raise
+        return self._noticing(name, answer, key) if inspect.isawaitable(answer) else answer
+
+    async def _noticing(self, name: str, answer: Awaitable[object], key: str) -> object:
+        """An awaited call, with the same memory of what people made of it."""
+        try:
+            return await answer
+        except Edited as edited:
+            self._remember(name, edited, key)
+            raise
+
+    def _remember(self, name: str, edited: Edited, key: str) -> None:
+        """The same call stays the same call: it keeps its key when the model makes it as people edited it."""
+        if edited.arguments is not None:
+            self._edited[name, canonical.encode(edited.arguments)] = key
 
 
 def _tool(function: Callable[..., object]) -> _Tool:

@@ -40,6 +40,7 @@ class EntryKind(StrEnum):
     REQUEST_ANSWERED = "request.answered"
     REQUEST_EXPIRED = "request.expired"
     REQUEST_WITHDRAWN = "request.withdrawn"
+    REQUEST_SUPERSEDED = "request.superseded"
     REQUEST_LAPSED = "request.lapsed"
     REQUEST_COMPLETED = "request.completed"
     LEASE_ISSUED = "lease.issued"

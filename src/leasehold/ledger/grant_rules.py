@@ -83,6 +83,8 @@ def answers_for_others(entry: Entry, past: Past) -> Iterator[str]:
             yield f"{entry.person} approved their own request"
         elif request is not None and request.made.effect == Effect.DESTRUCTIVE:
             yield f"{entry.person} approved their own destructive request"
+    elif request is not None and entry.person in detail.texts(request.made, "edited_by"):
+        yield f"{entry.person} approved what they edited themselves"
     earlier = request.answers.get(entry.person) if request is not None else None
     if earlier is not None and detail.vouched_by(earlier) == detail.vouched_by(entry):
         yield f"{entry.person} approved {entry.request} twice"

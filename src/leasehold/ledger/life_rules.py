@@ -175,6 +175,7 @@ _FROM = {
     EntryKind.REQUEST_ANSWERED: (RequestState.PENDING,),
     EntryKind.REQUEST_EXPIRED: (RequestState.PENDING,),
     EntryKind.REQUEST_WITHDRAWN: (RequestState.PENDING,),
+    EntryKind.REQUEST_SUPERSEDED: (RequestState.PENDING,),
     EntryKind.REQUEST_LAPSED: (RequestState.APPROVED,),
     EntryKind.REQUEST_COMPLETED: (RequestState.USED, RequestState.COMPLETED),
 }

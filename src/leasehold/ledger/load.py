@@ -111,7 +111,9 @@ def approver_load(entries: Iterable[Entry], *, since_ms: int, until_ms: int) -> 
     )
 
 
-_MOVES = frozenset({EntryKind.REQUEST_ANSWERED, EntryKind.REQUEST_EXPIRED, EntryKind.REQUEST_WITHDRAWN})
+_MOVES = frozenset(
+    {EntryKind.REQUEST_ANSWERED, EntryKind.REQUEST_EXPIRED, EntryKind.REQUEST_SUPERSEDED, EntryKind.REQUEST_WITHDRAWN}
+)
 
 
 class _Answer(msgspec.Struct, frozen=True):

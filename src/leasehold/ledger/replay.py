@@ -242,6 +242,7 @@ def _end_of(entry: Entry) -> CallState:
 _CLOSED = {
     EntryKind.REQUEST_EXPIRED: RequestState.EXPIRED,
     EntryKind.REQUEST_WITHDRAWN: RequestState.WITHDRAWN,
+    EntryKind.REQUEST_SUPERSEDED: RequestState.SUPERSEDED,
     EntryKind.REQUEST_LAPSED: RequestState.LAPSED,
     EntryKind.REQUEST_COMPLETED: RequestState.COMPLETED,
 }

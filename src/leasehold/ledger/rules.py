@@ -61,6 +61,7 @@ RULES: Mapping[EntryKind, tuple[tuple[Invariant, Rule], ...]] = {
         (
             EntryKind.REQUEST_EXPIRED,
             EntryKind.REQUEST_WITHDRAWN,
+            EntryKind.REQUEST_SUPERSEDED,
             EntryKind.REQUEST_LAPSED,
             EntryKind.REQUEST_COMPLETED,
         ),

@@ -32,6 +32,7 @@ _DENIALS = (
 _REQUEST_ENDS = {
     EntryKind.REQUEST_EXPIRED: "expired",
     EntryKind.REQUEST_WITHDRAWN: "withdrawn",
+    EntryKind.REQUEST_SUPERSEDED: "superseded",
     EntryKind.REQUEST_LAPSED: "lapsed",
     EntryKind.REQUEST_COMPLETED: "completed",
 }
@@ -161,6 +162,8 @@ def _asked(made: Entry, story: _Story) -> dict[str, object]:
         "at": shown_time(made.time_ms),
         "attempt": made.attempt,
         "budget": shown_amounts(detail.amounts(made, "budget")),
+        "editedBy": list(detail.texts(made, "edited_by")),
+        "editedFrom": detail.text(made, "edited_from"),
         "kind": detail.text(made, "kind"),
         "reason": detail.text(made, "reason"),
         "request": made.request,

@@ -69,6 +69,8 @@ class Reason(StrEnum):
     STATE_MOVED = "state_moved"
     TERMS_CHANGED = "terms_changed"
     TOO_MANY_PENDING = "too_many_pending"
+    EDITED = "edited"
+    NOT_IN_BATCH = "not_in_batch"
     # money and repeats of refusals
     BUDGET = "budget"
     # the guard's own
