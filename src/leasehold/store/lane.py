@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias, TypeVar, cast
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.errors import StoreError, UnavailableError
 
-__all__ = ["LARGEST_BATCH", "Backend", "Lane", "RefusedError"]
+__all__ = ["LARGEST_BATCH", "Backend", "Lane", "RefusedError", "UnansweredError"]
 
 LARGEST_BATCH = 256
 _YIELDS = 4
@@ -36,6 +36,17 @@ class RefusedError(StoreError):
     """
 
 
+class UnansweredError(StoreError):
+    """A commit got no answer, so that the batch may be in or not; the connection to the database can be made again.
+
+    Caught by the lane, which goes on: the next batch loads what is there. Asking again under the same admission id
+    tells what became of it.
+    """
+
+    def __init__(self, message: str, *, maybe_persisted: bool = True) -> None:
+        super().__init__(message, maybe_persisted=maybe_persisted)
+
+
 class Backend(Protocol):
     """What a database does for the lane. Called from one thread at a time, not always the same."""
 
@@ -46,6 +57,7 @@ class Backend(Protocol):
 
         Raises:
             UnavailableError: locked, full or read-only; nothing was persisted, and it may work later.
+            UnansweredError: the batch may be persisted, and the next one will see what is; the store goes on.
             RefusedError, or any other Exception but a StoreError: one step's fault, perhaps; nothing was persisted.
             StoreError: this connection is not to be used any more; `maybe_persisted` tells whether the batch may be.
         """
@@ -210,7 +222,7 @@ class Lane:
             return self._backend.run(steps)
         except RefusedError:
             raise
-        except UnavailableError as error:
+        except (UnavailableError, UnansweredError) as error:
             return [_copy(error) for _ in steps]
         except StoreError as error:
             self._stop_taking(error)

@@ -21,15 +21,16 @@ from leasehold.ledger.tree import Frontier
 from leasehold.store.background import Background
 from leasehold.store.batches import fresh_control
 from leasehold.store.changes import CommitWatch
+from leasehold.store.heads import check_anchored
 from leasehold.store.lane import LARGEST_BATCH, Lane
 from leasehold.store.migrations import check_header, check_version, create, upgrade
 from leasehold.store.protocol import Anchor, Clock, TreeHead
 from leasehold.store.sqlite_batch import SqliteBackend
-from leasehold.store.sqlite_check import check_anchored, check_state
+from leasehold.store.sqlite_check import check_state
 from leasehold.store.sqlite_connection import MEMORY, Place, connect, connect_plainly, create_file, translated
 from leasehold.store.sqlite_index import EntryIndex
 from leasehold.store.sqlite_queries import SqliteQueries
-from leasehold.store.sqlite_reading import Readers
+from leasehold.store.sqlite_reading import LedgerNodes, Readers
 
 __all__ = ["SqliteReader", "SqliteSettings", "SqliteStore", "open_read_only", "open_sqlite"]
 A = TypeVar("A")
@@ -245,7 +246,7 @@ def _prove(
         _empty_log(connection)
     found = check_state(connection, place)
     if anchored is not None:
-        check_anchored(connection, place, found, anchored)
+        check_anchored(LedgerNodes(connection), place, found, anchored)
     elif is_anchored and found.size:
         raise StoreError(
             f"{place}: the database has {found.size} ledger entries, but what was recorded outside is missing. "

@@ -17,11 +17,11 @@ from leasehold.decide.facts import INDEXES, Step, StepAnswer
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, VerificationError
 from leasehold.store.batches import Found, Loaded, Needs, bucketed, facts_of, keyed, needs_of, writing_of
-from leasehold.store.columns import SHAPES
+from leasehold.store.columns import SHAPES, decoded, keys_json
 from leasehold.store.lane import RefusedError
 from leasehold.store.protocol import Clock
 from leasehold.store.sqlite_connection import Place, in_our_words
-from leasehold.store.sqlite_rows import decoded, insert, keys_json, select_by_index, select_by_key, upsert
+from leasehold.store.sqlite_rows import insert, select_by_index, select_by_key, upsert
 
 __all__ = ["SqliteBackend"]
 

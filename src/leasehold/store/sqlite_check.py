@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import apsw
 
 from leasehold.decide.rows import ControlRow
-from leasehold.errors import StoreError, VerificationError
-from leasehold.ledger.tree import Frontier, TreeBuilder, frontier_at, leaf_hash
-from leasehold.store.protocol import TreeHead
+from leasehold.errors import StoreError
+from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
+from leasehold.store.heads import check_end, damaged
 from leasehold.store.sqlite_connection import Place
 from leasehold.store.sqlite_reading import LedgerNodes, read_control, reading
 
-__all__ = ["check_anchored", "check_state", "problems"]
+__all__ = ["check_state", "problems"]
 
 _READ_BY_ALL = ("control", "stops", "people")
 
@@ -31,46 +31,11 @@ def check_state(connection: apsw.Connection, place: Place) -> ControlRow:
     for table in _READ_BY_ALL:
         for (found,) in connection.execute(f"PRAGMA quick_check('{table}')").fetchall():
             if found != "ok":
-                raise _damaged(place, f"table {table}: {found}")
-    control = read_control(connection, place)
-    last = connection.execute("SELECT max(idx) FROM ledger").get
-    if (-1 if last is None else last) != control.size - 1:
-        raise _damaged(place, f"the ledger should hold {control.size} entries and ends at index {last}")
-    try:
-        whole = frontier_at(LedgerNodes(connection), control.size)
-        recorded = Frontier.from_bytes(control.frontier)
-    except VerificationError as error:
-        raise _damaged(place, str(error)) from error
-    if whole != recorded:
-        raise _damaged(place, "the ledger does not have the right edge that was recorded with its last entry")
+                raise damaged(place, f"table {table}: {found}")
+    with reading(connection):  # others may be writing
+        control = read_control(connection, place)
+        check_end(LedgerNodes(connection), place, control, connection.execute("SELECT max(idx) FROM ledger").get)
     return control
-
-
-def check_anchored(connection: apsw.Connection, place: Place, control: ControlRow, anchored: TreeHead) -> None:
-    """Refuse a database that is behind what was kept outside it, or holds another history (threat cases 52, 62, 96).
-
-    One of a later epoch was restored on purpose and may be smaller.
-
-    Raises:
-        StoreError: it was rolled back, replaced, or its ledger rewritten.
-    """
-    if control.epoch > anchored.epoch:
-        return
-    if control.epoch < anchored.epoch or control.size < anchored.size:
-        raise StoreError(
-            f"{place}: the database stands at epoch {control.epoch} with {control.size} ledger entries, but epoch "
-            f"{anchored.epoch} with {anchored.size} was recorded outside: it was rolled back or replaced. "
-            "Put the newest file back, or declare a restore with: leasehold db restore"
-        )
-    try:
-        root = frontier_at(LedgerNodes(connection), anchored.size).root()
-    except VerificationError as error:
-        raise _damaged(place, str(error)) from error
-    if root != anchored.root:
-        raise StoreError(
-            f"{place}: the first {anchored.size} ledger entries are not those that were recorded outside: the ledger "
-            "was rewritten or belongs to another authority. Compare it with a backup: leasehold ledger verify"
-        )
 
 
 def problems(connection: apsw.Connection, place: Place) -> Iterator[str]:
@@ -97,7 +62,3 @@ def _ledger_problems(connection: apsw.Connection, control: ControlRow) -> Iterat
     frontier = tree.frontier()
     if frontier.to_bytes() != control.frontier or frontier.size != control.size:
         yield f"ledger: it ends after {frontier.size} entries, {control.size} were recorded"
-
-
-def _damaged(place: Place, what: str) -> StoreError:
-    return StoreError(f"{place}: the database is damaged: {what}. Restore a backup: leasehold db restore")

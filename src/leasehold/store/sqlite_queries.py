@@ -27,11 +27,11 @@ from leasehold.decide.rows import (
 from leasehold.ledger.tree import Place
 from leasehold.model.call import CallState
 from leasehold.model.instant import Instant
-from leasehold.store.columns import SHAPES
+from leasehold.store.columns import SHAPES, decoded, keys_json
 from leasehold.store.queries import MAX_LISTED, Due, LedgerLine, LedgerQuery
 from leasehold.store.sqlite_index import EntryIndex
 from leasehold.store.sqlite_reading import LedgerNodes, Readers, read_control, read_lines, read_some
-from leasehold.store.sqlite_rows import decoded, keys_json, select_all, select_by_key
+from leasehold.store.sqlite_rows import select_all, select_by_key
 
 __all__ = ["SqliteQueries"]
 

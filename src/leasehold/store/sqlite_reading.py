@@ -18,10 +18,10 @@ from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, UnavailableError, VerificationError
 from leasehold.ledger.tree import HASH_SIZE
 from leasehold.ledger.tree import Place as NodePlace
-from leasehold.store.columns import SHAPES
+from leasehold.store.columns import SHAPES, decoded
 from leasehold.store.queries import LedgerLine
 from leasehold.store.sqlite_connection import Place, translated
-from leasehold.store.sqlite_rows import decoded, select_all
+from leasehold.store.sqlite_rows import select_all
 
 __all__ = ["LedgerNodes", "Readers", "read_control", "read_lines", "read_some", "reading"]
 

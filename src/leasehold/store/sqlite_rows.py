@@ -2,28 +2,24 @@
 
 Called by the SQLite lane and queries. A statement that reads answers a single JSON text, one that writes takes many
 rows at once, because each step of a statement lets go of the interpreter's lock: beside one busy thread a row at a time
-was measured forty times slower. Bytes travel as hex in that JSON.
+was measured forty times slower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import cast
 
 import apsw
 import msgspec
 
-from leasehold.decide.facts import ActiveStops, AllOpenCalls, Index, Key, OpenCalls, PendingRequests, RequestsOfCall
+from leasehold.decide.facts import ActiveStops, AllOpenCalls, Index, OpenCalls, PendingRequests, RequestsOfCall
 from leasehold.decide.rows import Row
-from leasehold.store.columns import SHAPES, Shape
+from leasehold.store.columns import SHAPES, Shape, quoted
 
 __all__ = [
     "INDEX_FILTERS",
-    "decoded",
     "insert",
-    "keys_json",
-    "quoted",
     "select_all",
     "select_by_index",
     "select_by_key",
@@ -31,7 +27,6 @@ __all__ = [
 ]
 
 _MOST_ROWS = 256
-_encoder = msgspec.json.Encoder()
 
 INDEX_FILTERS: dict[type[Index], tuple[str, str]] = {
     OpenCalls: ("calls_open", "state = 'admitted' AND tenant IN (SELECT value ->> 0 FROM json_each(?))"),
@@ -47,11 +42,6 @@ INDEX_FILTERS: dict[type[Index], tuple[str, str]] = {
     ActiveStops: ("stops_active", "is_active = 1 AND tenant IN (SELECT value ->> 0 FROM json_each(?))"),
 }
 """For each index, SQLite's partial index behind it and which rows stand in the buckets that a JSON array names."""
-
-
-def quoted(names: Iterable[str]) -> str:
-    """The names as SQL identifiers, separated by commas; some columns are named like keywords."""
-    return ", ".join(f'"{name}"' for name in names)
 
 
 def select_all(shape: Shape, where: str, rest: str = "") -> str:
@@ -83,32 +73,6 @@ def _json_row(shape: Shape) -> str:
     names = (f'{shape.table}."{column}"' for column in shape.columns)
     values = (f"hex({name})" if place in shape.blobs else name for place, name in enumerate(names))
     return f"json_array({', '.join(values)})"
-
-
-def keys_json(keys: Iterable[Key]) -> str:
-    """The keys as the JSON array that the queries above take."""
-    return _encoder.encode(list(keys)).decode()
-
-
-def decoded(shape: Shape, text: str) -> list[Row]:
-    """The rows in a JSON array that was read, each column checked against its field.
-
-    Raises:
-        ValueError: a column does not hold what its field is; `msgspec.ValidationError` is one.
-    """
-    if not shape.blobs:
-        return _DECODERS[shape.row_type].decode(text)
-    rows: list[list[object]] = msgspec.json.decode(text)
-    for row in rows:
-        for place in shape.blobs:
-            row[place] = bytes.fromhex(cast(str, row[place]))
-    return [msgspec.convert(row, shape.row_type) for row in rows]
-
-
-_DECODERS: dict[type[Row], msgspec.json.Decoder[list[Row]]] = {
-    row_type: msgspec.json.Decoder(list[row_type])  # type: ignore[valid-type]  # a type made at run time
-    for row_type in SHAPES
-}
 
 
 def upsert(connection: apsw.Connection, shape: Shape, rows: Iterable[Row]) -> None:

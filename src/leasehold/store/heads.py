@@ -1,0 +1,59 @@
+"""Whether a ledger ends where its log's row says and is not behind what stands outside. Called at every opening."""
+
+from __future__ import annotations
+
+from leasehold.decide.rows import ControlRow
+from leasehold.errors import StoreError, VerificationError
+from leasehold.ledger.tree import Frontier, Nodes, frontier_at
+from leasehold.store.protocol import TreeHead
+
+__all__ = ["check_anchored", "check_end", "damaged"]
+
+
+def check_end(nodes: Nodes, place: object, control: ControlRow, last: int | None) -> None:
+    """Refuse a ledger that does not end as its log's row says; `last` is the index of its last entry. `place` names it.
+
+    Raises:
+        StoreError: it does not.
+    """
+    if (-1 if last is None else last) != control.size - 1:
+        raise damaged(place, f"the ledger should hold {control.size} entries and ends at index {last}")
+    try:
+        whole = frontier_at(nodes, control.size)
+        recorded = Frontier.from_bytes(control.frontier)
+    except VerificationError as error:
+        raise damaged(place, str(error)) from error
+    if whole != recorded:
+        raise damaged(place, "the ledger does not have the right edge that was recorded with its last entry")
+
+
+def check_anchored(nodes: Nodes, place: object, control: ControlRow, anchored: TreeHead) -> None:
+    """Refuse a database that is behind what was kept outside it, or holds another history (threat cases 52, 62, 96).
+
+    One of a later epoch was restored on purpose and may be smaller.
+
+    Raises:
+        StoreError: it was rolled back, replaced, or its ledger rewritten; or a standby took over that lacked the rest.
+    """
+    if control.epoch > anchored.epoch:
+        return
+    if control.epoch < anchored.epoch or control.size < anchored.size:
+        raise StoreError(
+            f"{place}: the database stands at epoch {control.epoch} with {control.size} ledger entries, but epoch "
+            f"{anchored.epoch} with {anchored.size} was recorded outside: it was rolled back or replaced. "
+            "Put the newest one back, or declare a restore with: leasehold db restore"
+        )
+    try:
+        root = frontier_at(nodes, anchored.size).root()
+    except VerificationError as error:
+        raise damaged(place, str(error)) from error
+    if root != anchored.root:
+        raise StoreError(
+            f"{place}: the first {anchored.size} ledger entries are not those that were recorded outside: the ledger "
+            "was rewritten or belongs to another authority. Compare it with a backup: leasehold ledger verify"
+        )
+
+
+def damaged(place: object, what: str) -> StoreError:
+    """The error of a database that cannot be trusted."""
+    return StoreError(f"{place}: the database is damaged: {what}. Restore a backup: leasehold db restore")

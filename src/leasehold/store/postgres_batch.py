@@ -1,0 +1,288 @@
+"""What the lane does on PostgreSQL: lock, load the facts of a whole batch, decide, apply, commit once.
+
+Called by the lane's thread through `leasehold.store.lane.Backend`. The lock is an advisory one of the log, and what is
+loaded is loaded by a later statement, since a statement sees what was committed before it began. Nothing is remembered
+from one batch to the next but where this process's last batch left the ledger, so any number of processes may do this
+on one database; a connection is made again when it is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic, sleep
+from typing import NamedTuple, cast
+
+import psycopg
+
+from leasehold.decide.batch import Batch, decide_batch
+from leasehold.decide.facts import INDEXES, Step, StepAnswer
+from leasehold.decide.rows import TABLES, ControlRow
+from leasehold.errors import StoreError, UnavailableError, VerificationError
+from leasehold.ledger.tree import leaf_hash
+from leasehold.model.instant import Instant
+from leasehold.store.batches import Found, Loaded, Writing, bucketed, facts_of, keyed, needs_of, writing_of
+from leasehold.store.columns import SHAPES, decoded
+from leasehold.store.lane import RefusedError, UnansweredError
+from leasehold.store.postgres_connection import (
+    AgainError,
+    Connection,
+    PostgresPlace,
+    connect,
+    execute,
+    in_our_words,
+    is_lost,
+    translated,
+)
+from leasehold.store.postgres_migrations import LANE_LOCK, lock
+from leasehold.store.postgres_rows import (
+    insert_into,
+    json_rows,
+    select_by_index,
+    select_by_key,
+    storable_keys,
+    upsert,
+    values_json,
+)
+from leasehold.store.protocol import Clock
+
+__all__ = ["CHANNEL", "PostgresBackend"]
+
+CHANNEL = "leasehold"
+"""What every commit notifies, with the name of the process that writes."""
+
+_MOST_TRIES = 3
+_PAUSE_SECONDS = 0.05
+_BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {lock(LANE_LOCK)}"
+_TIME = "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)"
+_BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
+_BY_INDEX = {index: select_by_index(index) for index in INDEXES}
+_UPSERTS = {row_type: upsert(shape) for row_type, shape in SHAPES.items()}
+_LEDGER = insert_into("ledger", (int, bytes, bytes))
+_ORDER = {row_type: place for place, row_type in enumerate(TABLES)}
+_MARK = (
+    f"INSERT INTO writers VALUES (%s, %s, {_TIME})"  # noqa: S608 - own names
+    " ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at_ms = excluded.at_ms"
+)
+
+
+class PostgresBackend:
+    """What one process writes. Used by the lane's thread alone; close it when done.
+
+    `writer` is this process's own name among those that write. `clock` is the database's where it is None; tests bring
+    their own.
+    """
+
+    def __init__(self, place: PostgresPlace, writer: str, clock: Clock | None) -> None:
+        self._place = place
+        self._writer = writer
+        self._clock = clock
+        self._connection: Connection | None = None
+        self._warnings: list[str] = []  # what the server says beside its answers
+        self._batch = 0
+        self._last: _Head | None = None
+        self._is_proven = False  # whether this connection's database holds `_last`
+
+    def run(self, steps: Sequence[Step[object]]) -> list[StepAnswer[object] | Exception]:
+        """Run one batch, again where that is safe. See `Backend.run`."""
+        for _ in range(_MOST_TRIES - 1):
+            try:
+                return self._run(steps)
+            except AgainError:
+                continue
+        return self._run(steps)
+
+    def rest(self) -> None:
+        """Nothing waits to be done."""
+
+    def close(self) -> None:
+        """Forget this process among those that write, and let the connection go."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):  # then it is forgotten by whoever opens the database after a day
+                execute(connection, "DELETE FROM writers WHERE writer = %s", (self._writer,))
+            connection.close()
+
+    def _run(self, steps: Sequence[Step[object]]) -> list[StepAnswer[object] | Exception]:
+        connection = self._connected()
+        try:
+            with translated(self._place):
+                execute(connection, _BEGIN)
+                loaded = self._load(connection, steps)
+                self._prove(connection, loaded.control)
+                batch = decide_batch(steps, loaded.facts, loaded.now)
+                writing = self._apply(connection, loaded, batch)
+        except AgainError:
+            connection.close()
+            raise
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        self._commit(connection, writing)
+        return batch.answers
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._place)
+            self._connection.add_notice_handler(lambda notice: self._warnings.append(str(notice.message_primary)))
+            self._is_proven = self._last is None
+        return self._connection
+
+    def _load(self, connection: Connection, steps: Sequence[Step[object]]) -> Loaded:
+        """Read the rows of each table by key and of each index by bucket, and the time, with a single statement."""
+        needs = needs_of(steps)
+        refs, indexes = needs
+        queries = [*(_BY_KEY[row_type] for row_type in refs), *(_BY_INDEX[index] for index in indexes)]
+        named = [storable_keys(keys) for keys in (*refs.values(), *indexes.values())]
+        sql = f"SELECT {_TIME}, {', '.join(f'({query})' for query in queries)}"
+        found = execute(connection, sql, named, is_prepared=True).fetchone()
+        now, *texts = cast("tuple[int, *tuple[str, ...]]", found)
+        remaining = iter(texts)
+        try:
+            rows = {row_type: keyed(decoded(SHAPES[row_type], next(remaining))) for row_type in refs}
+            indexed = {index: bucketed(index, decoded(SHAPES[index.ROW], next(remaining))) for index in indexes}
+        except ValueError as error:
+            raise RefusedError(f"{self._place}: a row is damaged; run: leasehold db check: {error}") from error
+        if not rows[ControlRow]:
+            raise StoreError(f"{self._place}: the control row is missing; restore a backup")
+        clock = self._clock.now() if self._clock is not None else Instant(now)
+        return facts_of(needs, Found(rows, indexed), clock)
+
+    def _apply(self, connection: Connection, loaded: Loaded, batch: Batch) -> Writing | None:
+        """Write the last state of each row, the entries and their hashes, and the log's row, with one statement."""
+        try:
+            writing = writing_of(loaded, batch)
+        except VerificationError as error:
+            raise StoreError(f"{self._place}: the ledger's right edge is damaged; restore a backup: {error}") from error
+        if writing is None:
+            return None
+        self._batch += 1
+        tables = sorted(writing.rows, key=_ORDER.__getitem__)
+        statements = [
+            *(_UPSERTS[row_type] for row_type in tables),
+            _LEDGER,
+            _MARK,
+            f"SELECT pg_notify('{CHANNEL}', %s)",
+        ]
+        parts = ", ".join(f"part_{place} AS ({statement})" for place, statement in enumerate(statements))
+        bound = [
+            *(json_rows(writing.rows[row_type]) for row_type in tables),
+            values_json(writing.lines),
+            *(self._writer, self._batch),
+            self._writer,
+            json_rows((writing.control,)),
+        ]
+        told = f"part_{len(statements) - 1}"  # a part that only reads is carried out where something reads it
+        sql = f"WITH {parts} {upsert(SHAPES[ControlRow], beside=told)}"
+        execute(connection, sql, bound, is_prepared=True)
+        return writing
+
+    def _commit(self, connection: Connection, writing: Writing | None) -> None:
+        """Commit, and find out what became of it where no answer came."""
+        self._warnings.clear()
+        try:
+            status = execute(connection, "COMMIT").statusmessage
+        except psycopg.Error as error:
+            connection.close()
+            if writing is None:
+                return
+            if not is_lost(error):
+                raise in_our_words(error, self._place) from error
+            self._find_out(error)
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            if status != "COMMIT":
+                raise UnavailableError(f"{self._place}: the server rolled the batch back; nothing was executed")
+            if self._warnings and writing is not None:
+                raise UnansweredError(
+                    f"{self._place}: the server committed, but warns that it may not last: {self._warnings[0]}"
+                )
+        if writing is not None:
+            self._last = _head_after(writing, self._last)
+
+    def _find_out(self, error: psycopg.Error) -> None:
+        """Return if the batch whose COMMIT got no answer is in; if it is not, raise that it may be tried again.
+
+        Taking the lock waits for the end of the transaction that holds it, whoever is still at work on it.
+
+        Raises:
+            AgainError: it is not in.
+            UnansweredError: the server could not be asked in time.
+        """
+        deadline = monotonic() + self._place.patience_seconds
+        while (is_in := self._is_in()) is None:
+            if monotonic() > deadline:
+                raise UnansweredError(
+                    f"{self._place}: the connection was lost while the batch was committed, and the server cannot be "
+                    f"asked what became of it: {error}"
+                ) from error
+            sleep(_PAUSE_SECONDS)
+        if not is_in:
+            raise AgainError(f"{self._place}: the connection was lost before the commit; nothing was executed")
+
+    def _is_in(self) -> bool | None:
+        """Whether the last batch was committed; None while the server cannot be asked."""
+        try:
+            connection = self._connected()
+            try:
+                with translated(self._place):
+                    execute(connection, _BEGIN)
+                    row = execute(connection, "SELECT batch FROM writers WHERE writer = %s", (self._writer,)).fetchone()
+            finally:
+                self._roll_back(connection)
+        except StoreError:
+            return None
+        return row is not None and int(row[0]) >= self._batch
+
+    def _prove(self, connection: Connection, control: ControlRow) -> None:
+        """Refuse a database that does not hold what this process committed: a standby that had not received it all.
+
+        Raises:
+            StoreError: what was answered is not there.
+        """
+        last = self._last
+        if self._is_proven or last is None:
+            self._is_proven = True
+            return
+        if control.epoch == last.epoch:
+            row = execute(connection, "SELECT body FROM ledger WHERE idx = %s", (last.entry,)).fetchone()
+            is_there = last.entry < 0 or (row is not None and leaf_hash(row[0]) == last.leaf)
+        else:
+            is_there = control.epoch > last.epoch
+        if not is_there or (control.epoch == last.epoch and control.size < last.size):
+            raise StoreError(
+                f"{self._place}: the database no longer holds what was committed and answered (ledger entry "
+                f"{last.entry} of epoch {last.epoch}): another server took over without it. Declare a restore with: "
+                "leasehold db restore"
+            )
+        self._is_proven = True
+
+    def _roll_back(self, connection: Connection) -> None:
+        """Undo what the failed batch wrote; a connection that cannot even do that is given up."""
+        if connection.closed:
+            return
+        try:
+            execute(connection, "ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+
+
+class _Head(NamedTuple):
+    """Where this process's last batch left the ledger: epoch, size, and the last entry that it wrote itself."""
+
+    epoch: int
+    size: int
+    entry: int
+    leaf: bytes
+
+
+def _head_after(writing: Writing, before: _Head | None) -> _Head:
+    control = writing.control
+    if writing.lines:
+        index, body, _ = writing.lines[-1]
+        return _Head(control.epoch, control.size, index, leaf_hash(body))
+    if before is not None and before.epoch == control.epoch:
+        return before._replace(size=control.size)
+    return _Head(control.epoch, control.size, -1, b"")

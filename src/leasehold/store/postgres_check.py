@@ -1,0 +1,73 @@
+"""Whether a PostgreSQL database may be used: a short look when it is opened, a long one when an operator asks.
+
+Called by `leasehold.store.postgres`. The short look reads the log's row and a logarithmic part of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+
+from leasehold.decide.rows import ControlRow
+from leasehold.errors import StoreError
+from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
+from leasehold.store.columns import SHAPES, decoded
+from leasehold.store.heads import check_end
+from leasehold.store.postgres_connection import Connection, PostgresPlace, at_one_moment, execute
+from leasehold.store.postgres_reading import LedgerNodes, asked, read_control
+from leasehold.store.postgres_rows import select_all
+
+__all__ = ["check_state", "problems"]
+
+_SLICE = 1000
+
+
+def check_state(connection: Connection, place: PostgresPlace) -> ControlRow:
+    """Return the log's row if the ledger ends where the row says, with the right edge that was recorded.
+
+    To be asked inside a transaction that sees one moment, since others may be writing.
+
+    Raises:
+        StoreError: it does not.
+    """
+    control = read_control(connection, place)
+    row = execute(connection, "SELECT max(idx) FROM ledger").fetchone()
+    check_end(LedgerNodes(connection), place, control, row[0] if row else None)
+    return control
+
+
+def problems(connection: Connection, place: PostgresPlace) -> Iterator[str]:
+    """Say everything that is wrong with a database; nothing if all is well. Reads all of it, at one moment."""
+    with at_one_moment(connection):
+        try:
+            for shape in SHAPES.values():
+                try:
+                    decoded(shape, asked(connection, select_all(shape, "true")))
+                except ValueError as error:
+                    yield f"table {shape.table}: a row is damaged: {error}"
+            yield from _ledger_problems(connection, read_control(connection, place))
+        except (StoreError, psycopg.Error) as error:
+            yield str(error)
+
+
+def _ledger_problems(connection: Connection, control: ControlRow) -> Iterator[str]:
+    """The first index at which the ledger is not what its tree says, if there is one."""
+    tree = TreeBuilder(Frontier())
+    expected = 0
+    sql = b"SELECT idx, body, hashes FROM ledger WHERE idx >= %s ORDER BY idx LIMIT %s"
+    while True:
+        with connection.cursor(binary=True) as cursor:
+            lines = cursor.execute(sql, (expected, _SLICE)).fetchall()
+        for index, body, hashes in lines:
+            tree.append(leaf_hash(body))
+            if index != expected or b"".join(node.digest for node in tree.completed) != hashes:
+                yield f"ledger: entry {expected} is missing or was altered"
+                return
+            tree.completed.clear()
+            expected += 1
+        if not lines:
+            break
+    frontier = tree.frontier()
+    if frontier.to_bytes() != control.frontier or frontier.size != control.size:
+        yield f"ledger: it ends after {frontier.size} entries, {control.size} were recorded"

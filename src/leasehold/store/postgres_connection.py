@@ -1,0 +1,268 @@
+"""PostgreSQL connections with the settings that durability rests on, and PostgreSQL's errors in our words.
+
+Called by the other `postgres_` modules. What a connection must have is set when it is made and read back; a server
+where that does not hold is refused. A password never stands in a place that is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import msgspec
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from leasehold.errors import ConfigError, StoreError, UnavailableError
+from leasehold.store.lane import RefusedError
+
+__all__ = [
+    "SCHEMA",
+    "AgainError",
+    "Connection",
+    "PostgresPlace",
+    "at_one_moment",
+    "connect",
+    "execute",
+    "in_our_words",
+    "is_lost",
+    "transaction",
+    "translated",
+]
+
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+
+SCHEMA = "leasehold"
+"""Where all tables stand, so that a database may be shared with others."""
+
+_OLDEST_SERVER = 130_000
+_LOCAL = ("", "localhost", "127.0.0.1", "::1")
+_DURABLE = ("on", "remote_apply")
+
+
+class AgainError(UnavailableError):
+    """Nothing was executed, and at once, over a connection that works, it may be. Caught where that can be tried."""
+
+
+class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Which database, as libpq's parameters, and how long to wait for it. Shown without any secret.
+
+    `patience_seconds` is how long a connection, a lock or another process's batch is waited for, `statement_seconds`
+    how long the server may work on one statement.
+    """
+
+    parameters: Mapping[str, str]
+    patience_seconds: float = 5.0
+    statement_seconds: float = 30.0
+
+    @classmethod
+    def parse(cls, url: str, *, may_hold_password: bool = False) -> PostgresPlace:
+        """Read a connection URL, `postgresql://[user@]host[:port]/database[?parameter=value…]`, or libpq's other form.
+
+        Towards another machine the server's certificate is verified unless the URL itself says otherwise.
+
+        Raises:
+            ConfigError: it is none, or holds a password where it may be shown.
+        """
+        try:
+            given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+        except psycopg.Error:
+            raise ConfigError(
+                "the database's URL cannot be read; write postgresql://user@host:5432/database"
+            ) from None  # libpq would repeat what it read, and with it a password
+        if not may_hold_password and ({"password", "sslpassword"} & given.keys()):
+            raise ConfigError(
+                "a password in the database's URL can be seen by other accounts; put it into a file of mode 600 "
+                "(~/.pgpass, or the one that PGPASSFILE or passfile= names)"
+            )
+        hosts = given.get("host", "").split(",") + given.get("hostaddr", "").split(",")
+        if "sslmode" not in given and not all(host in _LOCAL or host.startswith(("/", "@")) for host in hosts):
+            given |= {"sslmode": "verify-full", "sslrootcert": given.get("sslrootcert", "system")}
+        return cls(parameters=given)
+
+    def __str__(self) -> str:
+        host = self.parameters.get("host") or self.parameters.get("hostaddr") or "localhost"
+        port = self.parameters.get("port")
+        return f"postgresql://{host}{f':{port}' if port else ''}/{self.parameters.get('dbname', '')}"
+
+
+def connect(place: PostgresPlace, *, read_only: bool = False) -> Connection:
+    """Return a connection with every setting in force; each statement is its own transaction unless one is begun.
+
+    Raises:
+        UnavailableError: the server cannot be reached, lets nobody in, or is a standby that takes no writes.
+        StoreError: the server is too old, or a setting that durability rests on does not hold.
+    """
+    given = {
+        "connect_timeout": str(max(2, int(place.patience_seconds))),
+        "application_name": "leasehold",
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": str(int(1000 * place.statement_seconds)),
+        "target_session_attrs": "any" if read_only else "read-write",
+        **place.parameters,
+        "client_encoding": "UTF8",
+    }
+    try:
+        connection = psycopg.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
+    except psycopg.Error as error:
+        raise UnavailableError(
+            f"{place}: the database cannot be reached; nothing was executed: {_told(error)}"
+        ) from error
+    try:
+        with translated(place):
+            _set_up(connection, place, read_only=read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settings(place: PostgresPlace, *, read_only: bool) -> dict[str, str]:
+    patience = f"{int(1000 * place.patience_seconds)}ms"
+    return {
+        "search_path": f"{SCHEMA}, pg_temp",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_read_only": "on" if read_only else "off",
+        "lock_timeout": patience,
+        "statement_timeout": f"{int(1000 * place.statement_seconds)}ms",
+        # A process that was stopped inside its batch must not keep the log's lock for ever.
+        "idle_in_transaction_session_timeout": patience,
+        "bytea_output": "hex",
+        # Plans are made once, of tables that may be empty then: left to choose, they read whole tables ever after.
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "enable_material": "off",
+        "jit": "off",
+    }
+
+
+def _set_up(connection: Connection, place: PostgresPlace, *, read_only: bool) -> None:
+    if connection.info.server_version < _OLDEST_SERVER:
+        raise StoreError(f"{place}: this server is older than PostgreSQL 13; use a newer one")
+    wanted = _settings(place, read_only=read_only)
+    execute(
+        connection,
+        f"SELECT {', '.join(['set_config(%s, %s, false)'] * len(wanted))}",
+        [text for setting in wanted.items() for text in setting],
+    )
+    found = _shown(connection, ("server_encoding", "standard_conforming_strings", "client_encoding"))
+    if found != ["UTF8", "on", "UTF8"]:
+        raise StoreError(
+            f"{place}: this database does not keep its text as UTF-8 (server_encoding, standard_conforming_strings and "
+            f"client_encoding are {found}); make one with: createdb --encoding=UTF8 --template=template0"
+        )
+    if not read_only:
+        _insist_on_durability(connection, place)
+
+
+def _insist_on_durability(connection: Connection, place: PostgresPlace) -> None:
+    if _shown(connection, ("synchronous_commit",))[0] not in _DURABLE:
+        execute(connection, "SET synchronous_commit = on")
+    names = ("synchronous_commit", "fsync", "full_page_writes")
+    found = _shown(connection, names)
+    if found[0] not in _DURABLE or found[1:] != ["on", "on"]:
+        raise StoreError(
+            f"{place}: this server may lose what it has confirmed ({', '.join(names)} are {', '.join(found)}); "
+            "set all of them to on"
+        )
+
+
+def _shown(connection: Connection, names: Sequence[str]) -> list[str]:
+    row = execute(connection, f"SELECT {', '.join(['current_setting(%s)'] * len(names))}", names).fetchone()
+    return [str(value) for value in row or ()]
+
+
+def execute(
+    connection: Connection, sql: str, bound: Sequence[object] = (), *, is_prepared: bool = False
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Execute one statement, or several without parameters, and return the cursor over its answer.
+
+    A statement that comes again and again is prepared: parsed and planned once a connection.
+    """
+    return connection.execute(sql.encode(), bound or None, prepare=is_prepared)
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Commit what the body does, or undo everything if it raises."""
+    execute(connection, "BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        yield
+        execute(connection, "COMMIT")
+    except BaseException:
+        if not connection.closed:
+            execute(connection, "ROLLBACK")
+        raise
+
+
+@contextmanager
+def at_one_moment(connection: Connection) -> Iterator[None]:
+    """Have all statements of the body see the database as it is at one moment; it can only read."""
+    execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            execute(connection, "ROLLBACK")
+
+
+@contextmanager
+def translated(place: PostgresPlace) -> Iterator[None]:
+    """Raise PostgreSQL's errors as ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise in_our_words(error, place) from error
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection is gone, or the server is going: what was under way may or may not have happened."""
+    state = error.sqlstate or ""
+    return not state or state.startswith(("08", "57P")) or state == "25P03"
+
+
+def in_our_words(error: psycopg.Error, place: PostgresPlace) -> StoreError:
+    """The error that says what happened, why, and what to do. Nothing was executed, unless a COMMIT was under way.
+
+    `AgainError` where trying at once may help, over another connection if need be, `UnavailableError` where trying
+    later may, `RefusedError` where one statement is at fault, `StoreError` where the database is not what it was.
+    """
+    told = _told(error)
+    if is_lost(error):
+        return AgainError(f"{place}: the connection to the database was lost; nothing was executed: {told}")
+    match error:
+        case errors.LockNotAvailable() | errors.QueryCanceled():
+            return UnavailableError(
+                f"{place}: another process holds the log's lock, or the server is slow; nothing was executed: {told}"
+            )
+        case errors.SerializationFailure() | errors.DeadlockDetected():
+            return AgainError(f"{place}: the server wants it tried again; nothing was executed: {told}")
+        case errors.ReadOnlySqlTransaction():
+            return AgainError(f"{place}: this server takes no writes, it is a standby; nothing was executed: {told}")
+        case errors.DiskFull():
+            return UnavailableError(f"{place}: the server's disk is full; nothing was executed; make room: {told}")
+        case errors.InsufficientPrivilege():
+            return UnavailableError(
+                f"{place}: this user may not do that; nothing was executed; grant it what docs/operations.md "
+                f"lists: {told}"
+            )
+        case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidSchemaName():
+            return StoreError(f"{place}: the database lacks a part of it; restore a backup: {told}")
+        case errors.DataCorrupted() | errors.IndexCorrupted():
+            return RefusedError(f"{place}: a part of the database is damaged; run: leasehold db check: {told}")
+        case _ if (error.sqlstate or "").startswith(("53", "58")):
+            return UnavailableError(f"{place}: the server lacks what it needs; nothing was executed: {told}")
+        case _:
+            return RefusedError(f"{place}: the database refused it; nothing was written: {told}")
+
+
+def _told(error: psycopg.Error) -> str:
+    """The server's own sentence, without the values that it may repeat in further lines."""
+    text = error.diag.message_primary or str(error)
+    return " ".join(text.split("\n", 1)[0].split())

@@ -1,0 +1,106 @@
+"""The schema of a PostgreSQL database and its versions: hand-written SQL, applied in order, refused when unknown.
+
+Called when a store is opened and by `leasehold db migrate`. All of it happens in one transaction under a lock, so that
+any number of processes may start at once.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from leasehold.decide.rows import ControlRow
+from leasehold.errors import StoreError
+from leasehold.store.columns import SHAPES
+from leasehold.store.postgres_connection import SCHEMA, Connection, PostgresPlace, execute, transaction
+from leasehold.store.postgres_rows import json_rows, upsert
+
+__all__ = ["APPLICATION", "INDEX_LOCK", "LANE_LOCK", "SCHEMAS", "check_version", "create", "is_made", "lock", "upgrade"]
+
+APPLICATION = "leasehold"
+
+SCHEMAS = ("postgres_schema_1.sql",)
+"""What leads from each version to the next, the first from nothing to version 1. Never edited once released."""
+
+LANE_LOCK, MIGRATION_LOCK, INDEX_LOCK = 1, 2, 3
+_LOCKS = 0x4C656173
+"""`Leas` in ASCII: the class of our advisory locks, which all programs of a database share."""
+
+
+def lock(name: int) -> str:
+    """Take one of our locks until the transaction ends. What is read must be read by a later statement."""
+    return f"SELECT pg_advisory_xact_lock({_LOCKS}, {name})"
+
+
+def is_made(connection: Connection, place: PostgresPlace) -> bool:
+    """Whether our tables stand in the database.
+
+    Raises:
+        StoreError: the schema holds tables of somebody else.
+    """
+    found = {name for (name,) in execute(connection, _TABLES, (SCHEMA,)).fetchall()}
+    if not found:
+        return False
+    if "schema_version" in found:
+        row = execute(connection, "SELECT application FROM schema_version").fetchone()
+        if row == (APPLICATION,):
+            return True
+    raise StoreError(f"{place}: the schema {SCHEMA} of this database belongs to another program; name another database")
+
+
+_TABLES = (
+    "SELECT relname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE nspname = %s AND relkind = 'r'"
+)
+
+
+def create(connection: Connection, place: PostgresPlace, control: ControlRow) -> None:
+    """Make the schema, every table and the log's row, unless they are there.
+
+    Raises:
+        StoreError: there are tables, but not ours.
+    """
+    if is_made(connection, place):
+        return
+    with transaction(connection):
+        execute(connection, lock(MIGRATION_LOCK))
+        if is_made(connection, place):  # another process was faster
+            return
+        if execute(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is None:
+            execute(connection, f"CREATE SCHEMA {SCHEMA}")
+        _apply(connection, 0)
+        execute(connection, "INSERT INTO schema_version VALUES (1, %s, %s)", (APPLICATION, len(SCHEMAS)))
+        execute(connection, upsert(SHAPES[ControlRow]), (json_rows((control,)),))
+
+
+def check_version(connection: Connection, place: PostgresPlace) -> int:
+    """The schema version of a database.
+
+    Raises:
+        StoreError: it is newer than this program.
+    """
+    row = execute(connection, "SELECT version FROM schema_version").fetchone()
+    version = int(row[0]) if row else 0
+    if version > len(SCHEMAS):
+        raise StoreError(
+            f"{place}: the database has schema version {version}, this program knows up to {len(SCHEMAS)}; "
+            "install the newer leasehold that made it"
+        )
+    return version
+
+
+def upgrade(connection: Connection, place: PostgresPlace) -> None:
+    """Bring an older schema to this version, in one transaction.
+
+    Raises:
+        StoreError: the database is of a newer version.
+    """
+    if check_version(connection, place) < len(SCHEMAS):
+        with transaction(connection):
+            execute(connection, lock(MIGRATION_LOCK))
+            execute(connection, lock(LANE_LOCK))
+            _apply(connection, check_version(connection, place))
+            execute(connection, "UPDATE schema_version SET version = %s", (len(SCHEMAS),))
+
+
+def _apply(connection: Connection, version: int) -> None:
+    for name in SCHEMAS[version:]:
+        execute(connection, files("leasehold.store").joinpath(name).read_text(encoding="utf-8"))

