@@ -131,6 +131,17 @@ class Lane:
             self._unanswered += is_resting
         return is_resting
 
+    def rest(self) -> None:
+        """Have the backend do what can wait. The lane's thread does so after each of its batches; a caller that ran its
+        own step goes on at once, so whoever makes the lane calls this from time to time.
+        """
+        with self._turn:
+            if self._broken is None:
+                try:
+                    self._backend.rest()
+                except StoreError as error:
+                    self._stop_taking(error)
+
     def close(self) -> None:
         """Take nothing more and answer what was submitted. Closing twice is harmless."""
         with self._gate:
@@ -145,6 +156,7 @@ class Lane:
     def _main(self) -> None:
         while batch := self._take():
             self._work(batch)
+            self.rest()
 
     def _work(self, batch: list[_Submitted]) -> None:
         """Run a batch in this thread, when it is its turn."""
@@ -194,10 +206,6 @@ class Lane:
             else:
                 future.set_result(answer)
         self._committed()
-        try:
-            self._backend.rest()
-        except StoreError as error:
-            self._stop_taking(error)
 
     def _run(self, steps: list[Step[object]]) -> list[_Answer]:
         """Run a batch; if the fault may be one step's, each alone, so that it fails without its neighbours."""

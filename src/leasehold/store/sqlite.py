@@ -72,10 +72,10 @@ class SqliteStore:
         self._queries = SqliteQueries(self._readers, self._index)
         version = self._data_version if place.is_file else None
         self._changes = CommitWatch(version, pause_seconds=settings.watch_seconds)
-        tasks = [self.anchor_now, self._index.catch_up]
-        self._background = Background(tasks, pause_seconds=settings.anchor_seconds)
         backend = SqliteBackend(connection, place, clock)
         self._lane = Lane(backend, self._committed, largest_batch=settings.largest_batch)
+        tasks = [self._lane.rest, self.anchor_now, self._index.catch_up]
+        self._background = Background(tasks, pause_seconds=settings.anchor_seconds)
 
     @property
     def queries(self) -> SqliteQueries:

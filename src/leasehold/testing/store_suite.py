@@ -396,6 +396,14 @@ def test_failure_while_resting_stops_the_lane(lane: Lane, backend: FailingBacken
         lane.submit(spend()).result()
 
 
+def test_caller_that_ran_its_step_goes_on_before_the_backend_rests(lane: Lane, backend: FailingBackend) -> None:
+    backend.resting = StoreError("the checkpoint failed")
+    assert [lane.carry_out(spend()).result().value for _ in range(3)] == [1, 2, 3]
+    lane.rest()
+    assert "checkpoint failed" in str(lane.carry_out(spend()).exception())
+    lane.rest()
+
+
 def test_fault_of_unknown_origin_is_tried_step_by_step(backend: FailingBackend) -> None:
     entered, released = Event(), Event()
 
