@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from argon2 import PasswordHasher
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leasehold.assemble import MEMORY, open_authority
 from leasehold.authority.person_desk import PersonDesk
@@ -35,21 +35,40 @@ class Office:
     """A stage with a front door. In memory, or with its database in a folder."""
 
     def __init__(self, folder: Path, *, is_on_disk: bool = False, text: str = TEXT) -> None:
-        policy = folder / "leasehold.toml"
-        policy.write_text(text, encoding="utf-8")
-        system = FrozenSystem()
-        state = folder / "state" if is_on_disk else MEMORY
-        authority = open_authority(policy, state=state, system=system, sweep=False)
-        self.stage = Stage(authority=authority, system=system)
-        self.streams = Streams(authority)
+        self._policy = folder / "leasehold.toml"
+        self._policy.write_text(text, encoding="utf-8")
+        self._state = folder / "state" if is_on_disk else MEMORY
+        self._system = FrozenSystem()
         self.passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         self.port = 0
+        self._open()
+
+    def _open(self) -> None:
+        authority = open_authority(self._policy, state=self._state, system=self._system, sweep=False)
+        self.stage = Stage(authority=authority, system=self._system)
+        self.streams = Streams(authority)
 
     def build(self, site: Site) -> ASGIApp:
         """The application, as `served` wants it."""
+        self._site = site
+        self._app = self._application()
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._app(scope, receive, send)
+
+        return answer
+
+    def _application(self) -> ASGIApp:
         return create_app(
-            self.stage.authority, console_pages(), site=site, streams=self.streams, passwords=self.passwords
+            self.stage.authority, console_pages(), site=self._site, streams=self.streams, passwords=self.passwords
         )
+
+    def restart(self) -> None:
+        """Close everything and open it again from the disk, behind the same address: nothing in memory survives."""
+        self.streams.close()
+        self.stage.close()
+        self._open()
+        self._app = self._application()
 
     @property
     def address(self) -> str:
@@ -59,8 +78,11 @@ class Office:
 
     def has_password(self, name: str) -> str:
         """Let somebody sign in; answers the id of their sign-in."""
-        hashed = self.passwords.hash(PASSWORD, person=name)
-        return self.stage.authority.sign_ins.set_password(name, hashed, by="op")
+        sign_ins = self.stage.authority.sign_ins
+        known = sign_ins.of(name)
+        if known:
+            return known[0].sign_in
+        return sign_ins.set_password(name, self.passwords.hash(PASSWORD, person=name), by="op")
 
     def viewer(self, name: str) -> PersonDesk:
         """What somebody sees who has signed in, without a page around it."""

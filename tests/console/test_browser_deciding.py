@@ -237,3 +237,42 @@ def test_several_are_answered_together_each_with_its_own_result(office: Office, 
         expect(page.get_by_role("heading", level=1)).to_have_text("Approved: 1 of 2")
         expect(page.get_by_role("row").filter(has_text="T-2")).to_contain_text("not done")
     assert [office.state_of(each) for each in (first, second, erase)] == ["approved", "denied", "pending"]
+
+
+@pytest.mark.requirement("F2")
+def test_person_edits_a_card_with_a_key_and_another_approves_it(office: Office, visits: Visits) -> None:
+    request = office.asks(ticket_id="T-7", note="fixed")
+    with visits() as first, visits() as second:
+        first.sign_in(BEN)
+        page = first.look(request)
+        page.keyboard.press("e")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Edit")
+        page.get_by_label("note").fill("fixed in 2.4.1")
+        page.get_by_label("Reason").fill("say which version")
+        page.get_by_role("button", name="Put it in its place").click()
+        expect(page.get_by_text("fixed -> fixed in 2.4.1")).to_be_visible()
+        expect(page.get_by_text("Not yours to answer")).to_be_visible()
+        yours = second.sign_in(EVA)
+        yours.get_by_role("link", name="Close ticket T-7").click()
+        second.time_passes(1)
+        approve(yours)
+        is_decided(yours, "approved")
+        is_decided(page, "approved")
+        first.look(request)
+        is_decided(page, "superseded")
+        expect(page.get_by_text("is in its place")).to_be_visible()
+    assert office.state_of(request) == "superseded"
+
+
+def test_card_that_was_shown_before_a_restart_is_answered_after_it(office: Office, visits: Visits) -> None:
+    request = office.asks()
+    with visits(has_script=False) as visit:
+        visit.sign_in(BEN)
+        page = visit.look(request)
+        office.restart()
+        office.stage.pass_time(1)
+        approve(page)
+        is_decided(page, "approved")
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    assert office.state_of(request) == "approved"
+    assert answers(office, request) == 1

@@ -74,6 +74,7 @@ def places(office: Office) -> list[str]:
         f"/requests/{waiting.request_id}",
         f"/requests/{waiting.request_id}?whole=1",
         f"/requests/{done.request_id}",
+        f"/requests/{waiting.request_id}/edit",
         f"/answers?id={waiting.request_id}",
         "/runs",
         run,

@@ -6,7 +6,7 @@ is not answered. Destructive ones and those that take two people are never on it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -14,31 +14,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from leasehold.authority.batches import MOST_ITEMS, Item, ItemResult
 from leasehold.authority.person_desk import PersonDesk, Waiting
 from leasehold.console.deciding import MAX_WORDS, read_verdict
 from leasehold.console.drawing import draw_page, tokens_of, viewer_of
 from leasehold.console.inbox import refuse_batch
 from leasehold.console.live import fingerprint
 from leasehold.console.sight import WAIT_MS, Sight, read_sight, refuse_sight
-from leasehold.errors import Denied, InvalidError, NotFoundError
+from leasehold.errors import InvalidError, NotFoundError
 from leasehold.http.forms import check_token, read_lists
 from leasehold.http.problems import ProblemError
+from leasehold.model.grant import split_action
 from leasehold.model.request import Verdict
 
-__all__ = ["MAX_TOGETHER", "Frozen", "Result", "batch_routes", "freeze"]
-
-MAX_TOGETHER = 50
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of the list: exactly this card."""
-
-    request_id: str
-    digest: str
-
-    def text(self) -> str:
-        """As the form carries it."""
-        return f"{self.request_id} {self.digest}"
+__all__ = ["Result", "batch_routes", "freeze"]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +42,28 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def freeze(waiting: Sequence[Waiting]) -> tuple[tuple[Waiting, ...], tuple[tuple[Waiting, str], ...]]:
     """Those that can be answered together, and those that cannot with the reason."""
     refused = [(each, refuse_batch(each)) for each in waiting]
+    place = next((_place(each) for each, why in refused if not why), ())
+    refused = [
+        (each, why or ("" if _place(each) == place else "it is about another place than the first"))
+        for each, why in refused
+    ]
     together = tuple(each for each, why in refused if not why)
     return together, tuple((each, why) for each, why in refused if why)
 
 
-def _about(items: Sequence[Frozen]) -> str:
-    return fingerprint([item.text() for item in items])
+def _place(waiting: Waiting) -> tuple[str, ...]:
+    """Tenant, environment and tools, as the desk compares them."""
+    tools = {split_action(action)[0] for action in waiting.request.allow}
+    return (waiting.run.tenant, waiting.run.environment, *sorted(tools))
+
+
+def _text(item: Item) -> str:
+    """One request of the list as the form carries it."""
+    return f"{item.request_id} {item.card_digest}"
+
+
+def _about(items: Sequence[Item]) -> str:
+    return fingerprint([_text(item) for item in items])
 
 
 def preview(request: Request) -> Response:
@@ -68,11 +73,11 @@ def preview(request: Request) -> Response:
 
 
 def _preview(request: Request, ids: Sequence[str], *, told: str = "", words: str = "", status: int = 200) -> Response:
-    if not 1 <= len(ids) <= MAX_TOGETHER:
-        raise InvalidError(f"check 1 to {MAX_TOGETHER} requests in the inbox; {len(ids)} are checked")
+    if not 1 <= len(ids) <= MOST_ITEMS:
+        raise InvalidError(f"check 1 to {MOST_ITEMS} requests in the inbox; {len(ids)} are checked")
     viewer, tokens = viewer_of(request), tokens_of(request)
     together, left_out = freeze([viewer.waiting(request_id) for request_id in ids])
-    items = [Frozen(request_id=each.request.request_id, digest=each.request.card_digest) for each in together]
+    items = [Item(request_id=each.request.request_id, card_digest=each.request.card_digest) for each in together]
     about = _about(items)
     sight = Sight(shown_ms=int(viewer.now()), is_whole=True, shown=about)
     return draw_page(
@@ -80,7 +85,7 @@ def _preview(request: Request, ids: Sequence[str], *, told: str = "", words: str
         "batch.html",
         here="inbox",
         status=status,
-        together=list(zip(together, items, strict=True)),
+        together=[(each, item, _text(item)) for each, item in zip(together, items, strict=True)],
         left_out=left_out,
         token=tokens.make("answers", about),
         sight=sight.seal(tokens, about),
@@ -102,12 +107,12 @@ async def answers(request: Request) -> Response:
     return await run_in_threadpool(_take, request, items, verdict, words, form.get("sight", ""))
 
 
-def _read_frozen(text: str) -> Frozen:
+def _read_frozen(text: str) -> Item:
     request_id, _, digest = text.partition(" ")
-    return Frozen(request_id=request_id, digest=digest)
+    return Item(request_id=request_id, card_digest=digest)
 
 
-def _take(request: Request, items: Sequence[Frozen], verdict: Verdict, words: str, sealed: str) -> Response:
+def _take(request: Request, items: Sequence[Item], verdict: Verdict, words: str, sealed: str) -> Response:
     viewer, about = viewer_of(request), _about(items)
     if verdict is Verdict.APPROVE:
         sight = read_sight(sealed, tokens_of(request), about)
@@ -115,25 +120,26 @@ def _take(request: Request, items: Sequence[Frozen], verdict: Verdict, words: st
         if hasty:
             ids = [item.request_id for item in items]
             return _preview(request, ids, told=f"{hasty} Nothing was done.", words=words, status=409)
-    results = [_answer(viewer, item, verdict, words) for item in items]
+    headlines = {item.request_id: _headline(viewer, item) for item in items}
+    results = [_result(each, headlines) for each in viewer.answer_many(items, verdict, reason=words)]
     return draw_page(request, "answered.html", here="inbox", results=results, verdict=verdict)
 
 
-def _answer(viewer: PersonDesk, item: Frozen, verdict: Verdict, words: str) -> Result:
-    """Answer one of them; what goes wrong with it is its own matter."""
-    headline = item.request_id
+def _headline(viewer: PersonDesk, item: Item) -> str:
     try:
-        waiting = viewer.waiting(item.request_id)
-        headline = waiting.card.headline if waiting.card is not None else headline
-        why = refuse_batch(waiting)
-        if why:
-            return Result(request_id=item.request_id, headline=headline, is_done=False, words=why)
-        answered = viewer.answer(item.request_id, verdict, card_digest=item.digest, reason=words)
-    except Denied as denied:
-        return Result(request_id=item.request_id, headline=headline, is_done=False, words=denied.decision.message)
+        return viewer.card(item.request_id).headline
     except NotFoundError:
-        return Result(request_id=item.request_id, headline=headline, is_done=False, words="it is not there any more")
-    return Result(request_id=item.request_id, headline=headline, is_done=True, words=str(answered.state))
+        return item.request_id
+
+
+def _result(result: ItemResult, headlines: Mapping[str, str]) -> Result:
+    is_done = result.decision.is_allowed
+    return Result(
+        request_id=result.request_id,
+        headline=headlines[result.request_id],
+        is_done=is_done,
+        words=str(result.state) if is_done else result.decision.message,
+    )
 
 
 def batch_routes() -> list[BaseRoute]:

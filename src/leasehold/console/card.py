@@ -56,8 +56,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 class CardPage(msgspec.Struct, frozen=True, kw_only=True):
     """A card as it is drawn, apart from the time that is left.
 
-    `state` is the request's as of now. `not_mine` says why this person cannot answer. `is_clipped` says that something
-    is cut, `is_final` that something asked for cannot be undone. `small` is the small print.
+    `state` is the request's as of now, `successor` what it was edited to. `not_mine` says why this person cannot
+    answer. `is_clipped` says that something is cut, `is_final` that something asked for cannot be undone. `small` is
+    the small print.
     """
 
     request_id: str
@@ -70,6 +71,7 @@ class CardPage(msgspec.Struct, frozen=True, kw_only=True):
     not_mine: str
     answer_by: int
     asked: str
+    successor: str = ""
     headline: Told | None = None
     effect: str = ""
     parts: tuple[Part, ...] = ()
@@ -107,6 +109,7 @@ def card_page(waiting: Waiting, now: Instant, *, is_whole: bool) -> CardPage:
         not_mine=waiting.refusal.message if waiting.refusal is not None else "",
         answer_by=waiting.request.answer_by,
         asked="exactly this call, once" if waiting.request.kind is RequestKind.CALL else "a lease",
+        successor=waiting.row.used_by if waiting.row.state == RequestState.SUPERSEDED else "",
     )
     return page if waiting.card is None else _with_sheet(page, waiting.card, waiting, is_whole=is_whole)
 

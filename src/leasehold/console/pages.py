@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from leasehold.console.batch import batch_routes
 from leasehold.console.deciding import card_routes
+from leasehold.console.editing import edit_routes
 from leasehold.console.entrance import problem_page, sign_in_page
 from leasehold.console.inbox import inbox_routes
 from leasehold.console.leases import lease_routes
@@ -37,6 +38,7 @@ def console_pages() -> Pages:
     routes: list[BaseRoute] = [
         *inbox_routes(),
         *card_routes(),
+        *edit_routes(),
         *batch_routes(),
         *run_routes(),
         *receipt_routes(),
