@@ -81,7 +81,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "C8": Requirement("the log records capabilities and where they came from, with fast queries", COVERED),
     "C9": Requirement("a capability-secured database tool", PLANNED),
     "F1": Requirement("approvals survive restart, time out as time-outs, are spent when execution starts", COVERED),
-    "F2": Requirement("few prompts: a plan approved once; batches; approver load is measured", PARTLY),
+    "F2": Requirement("few prompts: a plan approved once; batches; approver load is measured", COVERED),
     "F3": Requirement("only entitled people approve; agent text is shown as untrusted, in full", COVERED),
     "F4": Requirement("an MCP gateway puts unmodified servers behind leases", PLANNED),
     "F5": Requirement("gradual adoption: observe, then suggest a policy", PLANNED),
