@@ -2,99 +2,18 @@
 
 from __future__ import annotations
 
-import email
 import socket
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from email.message import EmailMessage, Message
-from email.policy import default as email_policy
 
 import pytest
-import trustme
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from leasehold.decide.rows import DeliveryRow
 from leasehold.model.notice import ChannelKind, Fact, Notice
 from leasehold.notices.mail import MailChannel, message
 from leasehold.policy.load import Source, load_policy
+from mail_server import PASSWORD, mail_server, mail_trust
 from notice_desk import CONSOLE, NoticeStage
 from stage import CLOSE, POLICY
-
-PASSWORD = "canary-password"
-
-
-@dataclass
-class Server:
-    """A mail server: what it took, and what it answers instead of taking it."""
-
-    mails: list[Message] = field(default_factory=list)
-    envelopes: list[Envelope] = field(default_factory=list)
-    refuse_data: str = ""
-    refuse_recipients: dict[str, str] = field(default_factory=dict)
-    encrypted: list[bool] = field(default_factory=list)
-    logins: list[tuple[bytes, bytes]] = field(default_factory=list)
-    port: int = 0
-
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address in self.refuse_recipients:
-            return self.refuse_recipients[address]
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - the same
-        if self.refuse_data:
-            return self.refuse_data
-        assert isinstance(envelope.content, bytes)
-        self.mails.append(email.message_from_bytes(envelope.content, policy=email_policy))
-        self.envelopes.append(envelope)
-        self.encrypted.append(session.ssl is not None)
-        return "250 OK"
-
-    def authenticate(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
-    ) -> AuthResult:
-        self.logins.append((data.login, data.password))
-        return AuthResult(success=data.password == PASSWORD.encode(), handled=False)
-
-
-AUTHORITY = trustme.CA()
-
-
-def trust() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
-    return context
-
-
-def server_trust(name: str = "localhost") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert(name).configure_cert(context)
-    return context
-
-
-@contextmanager
-def mail_server(*, wrapped: bool = False, tls: bool = True, name: str = "localhost") -> Iterator[Server]:
-    """A server on this machine, with TLS from the first byte if it is `wrapped`, else by STARTTLS if `tls` says so."""
-    server = Server()
-    options: dict[str, object] = {"authenticator": server.authenticate, "auth_require_tls": True}
-    if wrapped:
-        options = {"ssl_context": server_trust(name), "auth_require_tls": False, "authenticator": server.authenticate}
-    elif tls:
-        options["tls_context"] = server_trust(name)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server.port = probe.getsockname()[1]
-    controller = Controller(server, hostname="127.0.0.1", port=server.port, **options)
-    controller.start()
-    try:
-        yield server
-    finally:
-        controller.stop()
 
 
 def rule(url: str, to: str = '["ops@example.com", "lead@example.com"]', more: str = "") -> str:
@@ -115,7 +34,7 @@ console = "{CONSOLE}"
 def tell(notices: str, *, trusted: bool = True, reason: str = "asked") -> DeliveryRow:
     """Let one waiting request be told by mail; answers what became of the notice."""
     told = NoticeStage(notices, {"mail": {"password": PASSWORD}})
-    channel = MailChannel(told.given, trust=trust() if trusted else None)
+    channel = MailChannel(told.given, trust=mail_trust() if trusted else None)
     told = NoticeStage(notices, {"mail": {"password": PASSWORD}}, {ChannelKind.EMAIL: channel})
     channel._secrets = told.given
     run = told.start()
@@ -221,7 +140,7 @@ def test_a_wrong_password_can_be_put_right_before_the_mail_is_given_up() -> None
     with mail_server() as server:
         text = rule(f"smtp://localhost:{server.port}", more='user = "leasehold"')
         told = NoticeStage(text, {"mail": {"password": "wrong"}})
-        channel = MailChannel(told.given, trust=trust())
+        channel = MailChannel(told.given, trust=mail_trust())
         told.authority.outbox._post._channels._made[ChannelKind.EMAIL] = channel
         told.ask_close()
         told.tell()

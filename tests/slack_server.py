@@ -27,6 +27,7 @@ class Slack:
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     rate_limited: int = 0
+    token: str = TOKEN
 
     def texts(self) -> list[str]:
         """Everything that a person can read of each message, oldest first."""
@@ -53,7 +54,7 @@ def slack_server() -> Iterator[Slack]:
 
 
 def _answer(slack: Slack, got: Got) -> dict[str, object]:
-    if got.headers.get("authorization") != f"Bearer {TOKEN}":
+    if got.headers.get("authorization") != f"Bearer {slack.token}":
         return {"ok": False, "error": "invalid_auth"}
     if not got.headers.get("content-type", "").startswith("application/json"):
         return {"ok": False, "error": "invalid_post_type"}
