@@ -130,6 +130,29 @@ def test_a_secret_that_others_can_read_is_named_and_not_used(told: Terminal) -> 
     assert "weak-mode" in found
 
 
+def test_the_doctor_names_channels_without_a_secret_and_notices_that_did_not_arrive(
+    told: Terminal, receiver: Receiver
+) -> None:
+    receiver.answers = [410]
+    told.run("hold", "tool:mail", "--reason", "look")
+
+    def found() -> set[tuple[str, str]]:
+        listed = told.json("doctor")["findings"]
+        return {
+            (entry["code"], entry["what"]) for entry in listed if entry["code"] in ("channel-without-secret", given_up)
+        }
+
+    given_up = "notices-given-up"
+    missing = {("channel-without-secret", f"the channel {name} has no secret here") for name in ("chat", "hook")}
+    assert found() == missing
+    told.run("notices", "secret", "hook")
+    told.run("notices", "secret", "chat", typing="xoxb-1\n")
+    told.run("notices", "retry")
+    assert found() == {(given_up, "1 notices over hook were given up in the last 7 days")}
+    told.system.advance(seconds=8 * 86_400)
+    assert found() == set()
+
+
 def test_a_channel_that_is_not_in_the_policy_is_named(told: Terminal) -> None:
     assert "it has: chat, hook, mail" in told.run("notices", "test", "nobody", code=1).stderr
     assert "names no channel" in told.run("notices", "secret", "nobody", code=1).stderr

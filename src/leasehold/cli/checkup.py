@@ -6,16 +6,17 @@ Each finding says what is so, why it matters, and what to do. Nothing here chang
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 from leasehold.cli.policy import lax_words
-from leasehold.config import Anchor, StateFiles, read_key_ring, weak_modes
+from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, weak_modes
 from leasehold.decide.breaker import BY_RULE
-from leasehold.decide.rows import ControlRow, StopRow
+from leasehold.decide.rows import ControlRow, DeliveryRow, StopRow
 from leasehold.errors import ConfigError
 from leasehold.ledger.load import Load
 from leasehold.model.instant import Instant
@@ -36,6 +37,7 @@ __all__ = [
     "check_keys",
     "check_load",
     "check_modes",
+    "check_notices",
     "check_policy",
     "check_policy_file",
 ]
@@ -206,6 +208,27 @@ def check_approvers(policy: Policy, with_keys: Collection[str]) -> Iterator[Find
             "have a key here",
             why="its requests can only expire",
             remedy="leasehold person add, for people with one of the roles " + ", ".join(short.roles),
+        )
+
+
+def check_notices(policy: Policy, files: StateFiles, given_up: Sequence[DeliveryRow]) -> Iterator[Finding]:
+    """Channels of the policy in force that lack their secret, and notices that did not arrive of late."""
+    for name, rule in sorted(policy.notices.items()):
+        if rule.secret_name and not read_secrets(files.channel_secrets(name)).get(rule.secret_name):
+            yield Finding(
+                code="channel-without-secret",
+                severity=Severity.WARNING,
+                what=f"the channel {name} has no secret here",
+                why="nothing can be sent over it, and nobody hears what it is for",
+                remedy=f"leasehold notices secret {name}, then leasehold notices test {name}",
+            )
+    for channel, count in sorted(Counter(row.channel for row in given_up).items()):
+        yield Finding(
+            code="notices-given-up",
+            severity=Severity.WARNING,
+            what=f"given up in the last 7 days over {channel}: {count}",
+            why="somebody was not told of what they are to be told of",
+            remedy="leasehold notices list --only given_up, mend it, then leasehold notices retry",
         )
 
 

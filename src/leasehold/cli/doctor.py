@@ -21,19 +21,22 @@ from leasehold.cli.checkup import (
     check_keys,
     check_load,
     check_modes,
+    check_notices,
     check_policy,
     check_policy_file,
 )
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
-from leasehold.decide.lifecycles import PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, StopRow
+from leasehold.decide.lifecycles import DeliveryState, PersonState
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DeliveryRow, StopRow
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.ledger.load import Load
+from leasehold.model.canonical import decode
 from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
 from leasehold.policy.document import Policy
+from leasehold.store.queries import MAX_LISTED
 from leasehold.store.sqlite import open_read_only
 
 __all__ = ["doctor"]
@@ -77,6 +80,8 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_clock(found.control, now)
                 yield from check_breakers(found.stops)
                 yield from check_load(found.load)
+                if found.policy is not None:
+                    yield from check_notices(found.policy, files, found.given_up)
         except (LeaseholdError, OSError) as error:
             yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
     if policy is not None:
@@ -91,12 +96,15 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a database says: its log's row, who has a key, which stops there are, what people were asked of late."""
+    """What a database says: its log's row, who has a key, which stops there are, what people were asked of late,
+    the policy in force, and which notices did not arrive of late."""
 
     control: ControlRow
     with_keys: frozenset[str]
     stops: tuple[StopRow, ...]
     load: Load
+    policy: Policy | None
+    given_up: tuple[DeliveryRow, ...]
 
 
 def _look(files: StateFiles, now: Instant) -> _Found:
@@ -105,9 +113,19 @@ def _look(files: StateFiles, now: Instant) -> _Found:
     try:
         queries = reader.queries
         with_keys = frozenset(row.person for row in queries.people([AUTHORITY_WIDE]) if row.state == PersonState.ACTIVE)
-        load = read_load(queries, since=Instant(max(0, int(now) - _LOAD_WINDOW_MS)), until=now)
-        stops = queries.stops([AUTHORITY_WIDE, *queries.tenants()])
-        return _Found(control=queries.control(), with_keys=with_keys, stops=stops, load=load)
+        since = Instant(max(0, int(now) - _LOAD_WINDOW_MS))
+        tenants = [AUTHORITY_WIDE, *queries.tenants()]
+        notices = queries.deliveries(tenants, limit=MAX_LISTED)
+        control = queries.control()
+        body = queries.document(AUTHORITY_WIDE, control.policy)
+        return _Found(
+            control=control,
+            with_keys=with_keys,
+            stops=queries.stops(tenants),
+            load=read_load(queries, since=since, until=now),
+            policy=None if body is None else Policy.from_json(decode(body)),
+            given_up=tuple(row for row in notices if row.state == DeliveryState.GIVEN_UP and row.due_ms >= since),
+        )
     finally:
         reader.close()
 

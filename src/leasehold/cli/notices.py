@@ -24,7 +24,6 @@ from leasehold.store.queries import MAX_LISTED, Queries
 
 __all__ = ["notices"]
 
-_SECRET_NAMES = {ChannelKind.WEBHOOK: "keys", ChannelKind.SLACK: "token", ChannelKind.EMAIL: "password"}
 _ENTROPY = 32
 
 
@@ -109,7 +108,7 @@ def secret(session: Session, channel: str, *, add: bool, symmetric: bool) -> Non
     if rule.kind is not ChannelKind.WEBHOOK:
         if add or symmetric:
             raise InvalidError("--add and --symmetric are for webhooks")
-        name = _SECRET_NAMES[rule.kind]
+        name = rule.secret_name or "password"
         given = str(click.prompt(f"The {name} of {channel}", hide_input=True, err=True)).strip()
         write_secrets(path, {name: given})
         session.give({"channel": channel, "file": str(path)}, [f"file: {path}"])
@@ -154,10 +153,10 @@ def _given_up(queries: Queries, ids: Sequence[str]) -> list[DeliveryRow]:
 
 def _secret_words(session: Session, rule: NoticeRule) -> str:
     """Whether the channel has what it needs, without a word of it."""
-    if rule.kind is ChannelKind.EMAIL and not rule.user:
+    if not rule.secret_name:
         return "which needs no secret"
     try:
-        has = bool(read_secrets(session.files().channel_secrets(rule.name)).get(_SECRET_NAMES[rule.kind]))
+        has = bool(read_secrets(session.files().channel_secrets(rule.name)).get(rule.secret_name))
     except LeaseholdError as error:
         return f"whose secret cannot be used: {error}"
     return "whose secret is here" if has else f"without its secret: leasehold notices secret {rule.name}"

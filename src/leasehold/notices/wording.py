@@ -58,7 +58,7 @@ def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
     title, facts, quotes = _words_of(matter)
     entry = matter.entry
     run = entry.run or (matter.account.account if matter.account and matter.account.account.startswith("run_") else "")
-    where = f"{console}/runs/{run}" if run else f"{console}/stops"
+    where = f"{console}/runs/{run}" if run else f"{console}/{_PAGES.get(matter.event, 'stops')}"
     return Notice(
         notice_id=matter.notice_id,
         event=matter.event,
@@ -108,6 +108,7 @@ _COMMANDS = {
     NoticeEvent.STOP_SET: "leasehold stops",
     NoticeEvent.BREAKER: "leasehold stops",
 }
+_PAGES = {NoticeEvent.POLICY_PROPOSED: "policy", NoticeEvent.POLICY_WIDENED: "policy"}
 _Pairs: TypeAlias = list[tuple[str, str]]
 
 

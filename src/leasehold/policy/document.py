@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
@@ -231,6 +231,19 @@ class NoticeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tenants: tuple[str, ...]
     networks: tuple[str, ...] = ()
     console: str = ""
+
+    @property
+    def secret_name(self) -> str:
+        """Which secret it needs of its private file; empty where it needs none."""
+        match self.kind:
+            case ChannelKind.WEBHOOK:
+                return "keys"
+            case ChannelKind.SLACK:
+                return "token"
+            case ChannelKind.EMAIL:
+                return "password" if self.user else ""
+            case _:
+                assert_never(self.kind)
 
     def is_for(self, tenant: str) -> bool:
         """Whether what happens in a tenant is told here; what stands above tenants, only to channels of all of them."""
