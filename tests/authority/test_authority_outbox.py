@@ -249,6 +249,18 @@ def test_a_budget_at_80_percent_is_told_once_for_each_account_and_unit(told: Not
     assert len(carrier.sent) == 2, "it is told once"
 
 
+def test_only_the_channel_that_asks_for_budgets_is_told_of_them() -> None:
+    carrier = Carrier()
+    both = webhook_rule("http://127.0.0.1:9/", events='["budget.low"]') + webhook_rule("http://127.0.0.1:8/", "other")
+    told = stage_of(carrier, both)
+    lease = told.lease({"ticket.pay": {"ticket": ["T-*"]}})
+    for number in range(2):
+        told.use(lease, "ticket.pay", key=f"k{number}")
+    told.tell()
+    assert set(carrier.events) == {("hook", "budget.low")}
+    told.close()
+
+
 def test_an_overrun_alarms(told: NoticeStage, carrier: Carrier) -> None:
     lease = told.lease({"ticket.pay": {"ticket": ["T-*"]}})
     told.settle(told.admit(lease, "ticket.pay", key="k"), cost={"usd": 700_000})

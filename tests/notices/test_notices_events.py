@@ -43,7 +43,7 @@ def test_alarms_are_told_whatever_kind_of_entry_carries_them(
     kind: str, detail: dict[str, object], event: NoticeEvent
 ) -> None:
     made = entry(kind, scope="route:support", detail=detail)
-    assert glance(encode_entry(made))
+    assert glance(encode_entry(made)).may_be_told
     assert [found.event for found in told(made)] == [event]
     notice = compose(
         Matter(event=event, notice_id="ntc_1", subject="x", entry=made), console="https://c.example", now=NOW
@@ -71,8 +71,8 @@ def test_everything_else_is_worth_no_notice(kind: str, fields: dict[str, object]
 
 
 def test_a_glance_passes_over_what_is_most_of_a_ledger() -> None:
-    for kind in ("call.admitted", "call.denied", "lease.issued", "run.started"):
-        assert not glance(encode_entry(entry(kind, detail={"reason": '"kind":"stop.held"'})))
+    for kind in ("call.admitted", "call.denied", "call.settled", "lease.issued", "run.started"):
+        assert not glance(encode_entry(entry(kind, detail={"reason": '"kind":"stop.held"'}))).may_be_told
 
 
 @pytest.mark.parametrize("outcome", ["expired", "withdrawn", "lapsed", "superseded"])
@@ -99,7 +99,7 @@ def account(unit: str = "usd", limit: int = 100, settled: int = 0, unknown: int 
     ],
 )
 def test_a_budget_is_low_at_80_percent_of_what_was_or_may_have_been_spent(row: AccountRow, *, is_low: bool) -> None:
-    assert bool(low_budget_events(entry("call.settled"), [row])) is is_low
+    assert bool(low_budget_events(7, [row])) is is_low
 
 
 def test_a_budget_whose_account_is_gone_is_still_named() -> None:

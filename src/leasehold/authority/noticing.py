@@ -7,14 +7,13 @@ force there, so that accepting a policy without a channel is still told over it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
-from leasehold.authority.engine import Engine
+from leasehold.authority.engine import Engine, Kept
 from leasehold.decide.documents import decode_admission
-from leasehold.decide.facts import Ref
 from leasehold.decide.lifecycles import DeliveryState
 from leasehold.decide.notices import CURSOR, Enqueue
-from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, CursorRow, DeliveryRow, RequestRow
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, CursorRow, DeliveryRow, RequestRow
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.model.instant import Instant
 from leasehold.model.notice import ChannelKind, NoticeEvent
@@ -26,7 +25,7 @@ from leasehold.system import make_id
 __all__ = ["LedgerReader"]
 
 _SAVE_EVERY = 1000
-_SETTLED = (EntryKind.CALL_SETTLED, EntryKind.CALL_UNKNOWN)
+_MOST_REQUESTS = 10_000
 
 
 class LedgerReader:
@@ -40,6 +39,7 @@ class LedgerReader:
         self._cursor: CursorRow | None = None
         self._position = 0
         self._policy: Policy | None = None
+        self._accounts: Kept[tuple[str, ...]] = Kept(_MOST_REQUESTS)
 
     def take_up(self) -> CursorRow | None:
         """The stored cursor, from which reading goes on; None while no policy from there on names a channel."""
@@ -63,12 +63,17 @@ class LedgerReader:
         """
         lines = self._engine.store.queries.ledger(self._position, self._position + MAX_LISTED)
         rows: list[DeliveryRow] = []
+        ended: dict[tuple[str, str], tuple[str, int]] = {}
         for line in lines:
-            if glance(line.body):
+            seen = glance(line.body)
+            if seen.ends_a_call:
+                ended[(seen.tenant, seen.request)] = (seen.admission, line.index)
+            if seen.may_be_told:
                 entry = decode_entry(line.body)
                 rows += self._rows_of(entry)
                 if entry.kind is EntryKind.POLICY_ACCEPTED:
                     self._policy = self._engine.policy(entry.policy)
+        rows += self._low_budgets(ended)
         self._position += len(lines)
         read = self._position - cursor.position
         is_silent = self._policy is None or not self._policy.notices
@@ -92,10 +97,10 @@ class LedgerReader:
         rules = list(self._rules(entry))
         if not rules:
             return
-        for event in self._events(entry, [rule for rule, _ in rules]):
+        for event in self._events(entry):
             for rule, policy in rules:
                 if _wants(rule, event):
-                    yield self._row(event, rule, policy, entry)
+                    yield self._row(event, rule, policy)
 
     def _rules(self, entry: Entry) -> Iterator[tuple[NoticeRule, str]]:
         """The channels in force at an entry, each with the policy that names it; a policy that begins adds its own."""
@@ -105,29 +110,36 @@ class LedgerReader:
             after = self._engine.policy(entry.policy)
             yield from ((rule, after.hash) for name, rule in after.notices.items() if name not in before)
 
-    def _events(self, entry: Entry, rules: Iterable[NoticeRule]) -> tuple[Event, ...]:
-        if entry.kind in _SETTLED:
-            told = notice_events(entry)
-            if any(NoticeEvent.BUDGET_LOW in rule.events for rule in rules):
-                told += low_budget_events(entry, self._accounts(entry))
-            return told
+    def _events(self, entry: Entry) -> tuple[Event, ...]:
         requests: tuple[RequestRow, ...] = ()
         if entry.kind is EntryKind.RUN_FINISHED:
             requests = self._engine.store.queries.requests_of_run(entry.tenant, entry.run)
         return notice_events(entry, requests)
 
-    def _accounts(self, entry: Entry) -> tuple[AccountRow, ...]:
-        """The accounts that a call drew on, as they stand now."""
-        call = self._engine.row(CallRow, entry.tenant, entry.admission)
-        if call is None:
-            return ()
-        admission = decode_admission(call.body)
-        units = sorted({*admission.reserved, *entry.cost})
-        accounts = dict.fromkeys(admission.accounts)
-        refs = [Ref(AccountRow, (entry.tenant, account, unit)) for account in accounts for unit in units]
-        return tuple(row for row in self._engine.store.queries.rows(refs) if isinstance(row, AccountRow))
+    def _low_budgets(self, ended: Mapping[tuple[str, str], tuple[str, int]]) -> Iterator[DeliveryRow]:
+        """What the calls of a slice used up: looked at once for each request, however many calls it made."""
+        policy = self._policy
+        if policy is None or not any(NoticeEvent.BUDGET_LOW in rule.events for rule in policy.notices.values()):
+            return
+        queries = self._engine.store.queries
+        for (tenant, request), (admission, index) in ended.items():
+            names = self._account_names(tenant, request, admission)
+            accounts = [account for name in names for account in queries.accounts(tenant, name)]
+            for event in low_budget_events(index, accounts):
+                for rule in policy.notices.values():
+                    if _wants(rule, event):
+                        yield self._row(event, rule, policy.hash)
 
-    def _row(self, event: Event, rule: NoticeRule, policy: str, entry: Entry) -> DeliveryRow:
+    def _account_names(self, tenant: str, request: str, admission: str) -> tuple[str, ...]:
+        """The accounts that a request's calls draw on: its own, those of the requests above it, the root run's."""
+        names = self._accounts.get((tenant, request))
+        if names is None:
+            call = self._engine.row(CallRow, tenant, admission)
+            names = tuple(dict.fromkeys(decode_admission(call.body).accounts)) if call is not None else ()
+            self._accounts.put((tenant, request), names)
+        return names
+
+    def _row(self, event: Event, rule: NoticeRule, policy: str) -> DeliveryRow:
         return DeliveryRow(
             tenant=event.tenant,
             delivery_id=_stable_id(self._engine.identity.issuer, rule.name, event.identity),
@@ -138,7 +150,7 @@ class LedgerReader:
             policy=policy,
             state=DeliveryState.WAITING,
             attempts=0,
-            due_ms=entry.time_ms,
+            due_ms=int(self._engine.system.now()),
             claim="",
             reference="",
             fault="",

@@ -16,7 +16,7 @@ from leasehold.model.budget import CHILDREN
 from leasehold.model.notice import NoticeEvent
 from leasehold.model.request import RequestState
 
-__all__ = ["FOLLOWS", "LOW_PERCENT", "Event", "glance", "low_budget_events", "notice_events"]
+__all__ = ["FOLLOWS", "LOW_PERCENT", "Event", "Glance", "glance", "low_budget_events", "notice_events"]
 
 LOW_PERCENT = 80
 """At which share of a budget people are told."""
@@ -42,11 +42,25 @@ FOLLOWS: dict[NoticeEvent, frozenset[NoticeEvent]] = {
 """Events that change what an earlier one said: whoever was told that one sees its copy rewritten."""
 
 
-class _Glance(msgspec.Struct, frozen=True):
-    """As much of an entry as tells whether it matters here; a tenth of the cost of decoding it."""
+class Glance(msgspec.Struct, frozen=True):
+    """As much of an entry as tells whether it matters here: most of a ledger is calls, and decoding costs ten times."""
 
     kind: str
+    tenant: str = ""
+    request: str = ""
+    admission: str = ""
     detail: _GlanceDetail | None = None
+
+    @property
+    def ends_a_call(self) -> bool:
+        """Whether it can have moved a budget."""
+        return self.kind in _SETTLED
+
+    @property
+    def may_be_told(self) -> bool:
+        """Whether it can be worth a notice by itself."""
+        is_loud = self.detail is not None and bool(self.detail.alarm or self.detail.overrun)
+        return is_loud or self.kind == EntryKind.RUN_FINISHED or self.kind.startswith(_TOLD_PREFIXES)
 
 
 class _GlanceDetail(msgspec.Struct, frozen=True):
@@ -54,16 +68,14 @@ class _GlanceDetail(msgspec.Struct, frozen=True):
     overrun: tuple[str, ...] = ()
 
 
-_GLANCE = msgspec.json.Decoder(_Glance)
+_GLANCE = msgspec.json.Decoder(Glance)
 _SETTLED = frozenset({EntryKind.CALL_SETTLED, EntryKind.CALL_UNKNOWN})
 _TOLD_PREFIXES = ("request.", "stop.", "breaker.", "break_glass.", "policy.", "notice.")
-_TOLD = frozenset({EntryKind.RUN_FINISHED, *_SETTLED})
 
 
-def glance(body: bytes) -> bool:
-    """Whether an entry, by its canonical bytes, can be worth a notice or move a budget."""
-    seen = _GLANCE.decode(body)
-    return seen.kind in _TOLD or seen.kind.startswith(_TOLD_PREFIXES) or bool(seen.detail and seen.detail.alarm)
+def glance(body: bytes) -> Glance:
+    """Look at an entry's canonical bytes."""
+    return _GLANCE.decode(body)
 
 
 def notice_events(entry: Entry, requests: Sequence[RequestRow] = ()) -> tuple[Event, ...]:
@@ -145,15 +157,15 @@ def _is_low(row: AccountRow) -> bool:
     return row.unit != CHILDREN and row.limit > 0 and spent * 100 >= row.limit * LOW_PERCENT
 
 
-def low_budget_events(entry: Entry, accounts: Iterable[AccountRow]) -> tuple[Event, ...]:
-    """What the end of a call tells of the accounts that it drew on: each is told of once for each unit."""
+def low_budget_events(index: int, accounts: Iterable[AccountRow]) -> tuple[Event, ...]:
+    """What the end of a call, at a ledger index, tells of the accounts that it drew on: each once for each unit."""
     return tuple(
         Event(
             event=NoticeEvent.BUDGET_LOW,
             tenant=row.tenant,
             subject=f"budget {row.account} {row.unit}",
             identity=f"low {row.tenant} {row.account} {row.unit}",
-            entry=entry.index,
+            entry=index,
         )
         for row in accounts
         if _is_low(row)
