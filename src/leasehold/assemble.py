@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
@@ -19,10 +20,14 @@ from leasehold.config import (
     advance_anchor,
     ensure_key_ring,
     ensure_secret,
+    environment_url,
+    is_database_url,
     open_state,
     read_anchor,
+    read_database_url,
     read_secrets,
     read_sources,
+    replace_private,
     state_directory,
 )
 from leasehold.config import Anchor as AnchorFile
@@ -32,17 +37,26 @@ from leasehold.model.decision import Reason
 from leasehold.notices.channels import Channels
 from leasehold.policy.document import Policy
 from leasehold.policy.load import load_policy
-from leasehold.store.protocol import TreeHead
-from leasehold.store.sqlite import open_sqlite
+from leasehold.store.protocol import Anchor, Reader, Store, TreeHead
+from leasehold.store.sqlite import open_read_only, open_sqlite
+from leasehold.store.sqlite_copies import check_database
 from leasehold.system import RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
+
+if TYPE_CHECKING:
+    from leasehold.store.postgres_connection import PostgresPlace
 
 __all__ = [
     "MEMORY",
     "CheckpointAnchor",
+    "check_state",
+    "find_postgres",
+    "has_database",
     "issuer_of",
+    "move_to_postgres",
     "open_authority",
     "open_existing",
+    "open_reader",
     "read_policy",
     "restore_state",
 ]
@@ -115,8 +129,9 @@ def open_authority(
 ) -> Authority:
     """Open the embedded authority of a policy file or folder.
 
-    `state` is a directory, `":memory:"` for a fresh state that dies with the process, or None for the user's state
-    directory. `sweep` runs the housekeeping, and tells people what the policy wants them told, in background
+    `state` is a directory, `":memory:"` for a fresh state that dies with the process, a `postgresql://` URL for a
+    database that other processes share (keys and anchor stay in the user's state directory), or None for the user's
+    state directory. `sweep` runs the housekeeping, and tells people what the policy wants them told, in background
     threads.
 
     Raises:
@@ -125,11 +140,7 @@ def open_authority(
     """
     policy = read_policy(Path(policy_path))
     clock = system or RealSystem()
-    if state == MEMORY:
-        authority = _assemble_memory(clock)
-    else:
-        directory = Path(state) if state is not None else state_directory(policy.authority)
-        authority = _assemble_files(open_state(directory), clock)
+    authority = _assemble_memory(clock) if state == MEMORY else _assemble_files(_find_state(state, policy), clock)
     try:
         _activate_first(authority, policy)
     except BaseException:
@@ -150,9 +161,17 @@ def open_existing(directory: Path, *, system: System | None = None) -> Authority
         ConfigError: there is no state, or a key file cannot be used.
         StoreError: the database cannot be used.
     """
-    if not StateFiles(directory).database.exists():
+    files = StateFiles(directory)
+    if not files.database.exists() and not read_database_url(files):
         raise ConfigError("there is no state here", path=str(directory))
     return _assemble_files(open_state(directory), system or RealSystem())
+
+
+def _find_state(state: Path | str | None, policy: Policy) -> StateFiles:
+    """The files of a state: of a directory, or of the user's own with a database that is named by its URL."""
+    url = environment_url() if state is None else state if isinstance(state, str) and is_database_url(state) else ""
+    directory = state_directory(policy.authority) if state is None or url else Path(state)
+    return open_state(directory, url)
 
 
 def _assemble_memory(system: System) -> Authority:
@@ -174,9 +193,115 @@ def _assemble_memory(system: System) -> Authority:
 
 def _assemble_files(files: StateFiles, system: System) -> Authority:
     identity = _identity(files, system)
-    anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
-    store = open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor)
+    store = _open_store(files, system, identity, CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints))
     return Authority(Engine(store, system, identity), Channels(ChannelSecrets(files)))
+
+
+def _open_store(files: StateFiles, system: System, identity: Identity, anchor: Anchor | None) -> Store:
+    """The store of a state. On PostgreSQL the server's clock counts, unless the system is one of tests."""
+    place = find_postgres(files)
+    if place is None:
+        return open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor)
+    from leasehold.store.postgres import open_postgres
+
+    clock = None if isinstance(system, RealSystem) else system
+    return open_postgres(place, writer=system.new_id("writer"), issuer=identity.issuer, clock=clock, anchor=anchor)
+
+
+def find_postgres(files: StateFiles) -> PostgresPlace | None:
+    """Where the database of a state is, or None if it is the SQLite file among its files.
+
+    Raises:
+        ConfigError: the URL cannot be used, or psycopg is not installed.
+    """
+    url = read_database_url(files)
+    return parse_postgres(url, may_hold_password=not files.url) if url else None
+
+
+def parse_postgres(url: str, *, may_hold_password: bool = False) -> PostgresPlace:
+    """Read a database's URL, which may hold a password only where it stands in a private file.
+
+    Raises:
+        ConfigError: as `find_postgres`.
+    """
+    try:
+        from leasehold.store.postgres_connection import PostgresPlace
+    except ImportError:
+        raise ConfigError("PostgreSQL needs psycopg; install it with: pip install 'leasehold[postgres]'") from None
+    return PostgresPlace.parse(url, may_hold_password=may_hold_password)
+
+
+def open_reader(files: StateFiles) -> Reader:
+    """Open the database of a state for reading alone.
+
+    Raises:
+        ConfigError: as `find_postgres`.
+        StoreError: there is none, it is another program's, or newer than this program.
+    """
+    place = find_postgres(files)
+    if place is None:
+        return open_read_only(files.database)
+    from leasehold.store.postgres import read_postgres
+
+    return read_postgres(place)
+
+
+def check_state(files: StateFiles) -> tuple[str, ...]:
+    """Read all of a state's database and say what is wrong with it; empty if nothing is.
+
+    Raises:
+        StoreError: it cannot be opened at all.
+    """
+    place = find_postgres(files)
+    if place is None:
+        return check_database(files.database)
+    from leasehold.store.postgres import check_postgres
+
+    return check_postgres(place)
+
+
+def has_database(files: StateFiles) -> bool:
+    """Whether a state has a database already.
+
+    Raises:
+        StoreError: the server that should hold it cannot be asked.
+    """
+    place = find_postgres(files)
+    if place is None:
+        return files.database.exists()
+    from leasehold.store.postgres import has_tables
+
+    return has_tables(place)
+
+
+def move_to_postgres(files: StateFiles, url: str, *, system: System | None = None) -> Mapping[str, int]:
+    """Copy the SQLite database of a state into an empty one of PostgreSQL, which is the state's from then on.
+
+    Keys, identity, epoch and anchor stay what they are. Answers how many rows each table has; the old file is moved
+    aside, so that whoever has it open stops.
+
+    Raises:
+        ConfigError: the URL cannot be used, the state is on PostgreSQL already, or its files cannot be written.
+        StoreError: either database cannot be used, or the target is not empty.
+    """
+    from leasehold.store.postgres_copy import copy_to_postgres
+
+    if read_database_url(files):
+        raise ConfigError("this state is on PostgreSQL already", path=str(files.directory))
+    place = parse_postgres(url)
+    clock = system or RealSystem()
+    identity = _identity(files, clock)
+    _open_store(files, clock, identity, CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)).close()
+
+    def take_over() -> None:
+        replace_private(files.database_url, f"{url}\n".encode())
+        aside = files.database.with_name(f"{files.database.name}.moved-{clock.now().seconds}")
+        for suffix in ("-wal", "-shm", ""):
+            standing = files.database.with_name(files.database.name + suffix)
+            if standing.exists():
+                standing.rename(aside.with_name(aside.name + suffix))
+
+    return copy_to_postgres(files.database, place, take_over)
 
 
 def _identity(files: StateFiles, system: System) -> Identity:
@@ -185,7 +310,7 @@ def _identity(files: StateFiles, system: System) -> Identity:
     Raises:
         ConfigError: a key file is missing beside a database that exists, is not private, or is damaged.
     """
-    if files.database.exists() or files.anchor.exists():
+    if files.anchor.exists() or has_database(files):
         for path in (*map(files.key_ring, _RINGS), files.digest_key):
             if not path.exists():
                 raise ConfigError(
@@ -208,7 +333,7 @@ def _identity(files: StateFiles, system: System) -> Identity:
 _RINGS = (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)
 
 
-def restore_state(directory: Path, *, by: str, reason: str, system: System | None = None) -> int:
+def restore_state(state: Path | StateFiles, *, by: str, reason: str, system: System | None = None) -> int:
     """Take a database that was put back from a backup into use: a new epoch voids every lease, request and run.
 
     Answers the new epoch. Nothing else opens a database that is behind its anchor.
@@ -218,11 +343,11 @@ def restore_state(directory: Path, *, by: str, reason: str, system: System | Non
         StoreError: the database cannot be used.
     """
     clock = system or RealSystem()
-    files = open_state(directory)
+    files = open_state(state) if isinstance(state, Path) else state
     identity = _identity(files, clock)
     anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
     kept = anchor.read()
-    store = open_sqlite(files.database, clock=clock, issuer=identity.issuer)
+    store = _open_store(files, clock, identity, None)
     try:
         authority = Authority(Engine(store, clock, identity))
         epoch = authority.desk.raise_epoch(by=by, reason=reason, at_least=kept.epoch + 1 if kept else 0)

@@ -36,8 +36,11 @@ __all__ = [
     "create_private",
     "ensure_key_ring",
     "ensure_secret",
+    "environment_url",
+    "is_database_url",
     "open_state",
     "read_anchor",
+    "read_database_url",
     "read_key_ring",
     "read_private",
     "read_secrets",
@@ -86,11 +89,14 @@ def _read_text(path: Path) -> str:
 def state_directory(authority: str, environ: Mapping[str, str] | None = None) -> Path:
     """Return where an authority's state belongs: `LEASEHOLD_STATE`, else below the XDG state folder.
 
+    Where that variable names a database, keys and anchor still belong into the folder.
+
     Raises:
         ConfigError: the authority's name cannot name a folder, or there is no home.
     """
     values = os.environ if environ is None else environ
-    if explicit := values.get("LEASEHOLD_STATE"):
+    explicit = values.get("LEASEHOLD_STATE", "")
+    if explicit and not is_database_url(explicit):
         return Path(explicit)
     try:
         name = check_identifier(authority, "authority")
@@ -107,16 +113,33 @@ def state_directory(authority: str, environ: Mapping[str, str] | None = None) ->
     return Path(base) / "leasehold" / name
 
 
+def is_database_url(text: str) -> bool:
+    """Whether a text names a PostgreSQL database, not a folder."""
+    return text.startswith(("postgresql://", "postgres://"))
+
+
+def environment_url(environ: Mapping[str, str] | None = None) -> str:
+    """Return the database that `LEASEHOLD_STATE` names, or an empty text if it names none."""
+    given = (os.environ if environ is None else environ).get("LEASEHOLD_STATE", "")
+    return given if is_database_url(given) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class StateFiles:
-    """The names of the files in one authority's state directory."""
+    """The names of the files in one authority's state directory; `url` is a database that was named beside it."""
 
     directory: Path
+    url: str = ""
 
     @property
     def database(self) -> Path:
         """The SQLite database."""
         return self.directory / "leasehold.db"
+
+    @property
+    def database_url(self) -> Path:
+        """Where the database is, if it is on PostgreSQL: one line that may hold a password."""
+        return self.directory / "database.url"
 
     @property
     def anchor(self) -> Path:
@@ -141,7 +164,7 @@ class StateFiles:
         return self.directory / "people" / f"{quote(person, safe=':@')}.keys.json"
 
 
-def open_state(directory: Path) -> StateFiles:
+def open_state(directory: Path, url: str = "") -> StateFiles:
     """Return the files of a state directory, which is made with mode 0700 if it does not exist.
 
     Raises:
@@ -154,7 +177,21 @@ def open_state(directory: Path) -> StateFiles:
         except OSError as error:
             raise ConfigError(f"cannot be used as a state directory: {error.strerror}", path=str(folder)) from None
         _check_private(status, folder, "700")
-    return StateFiles(directory)
+    return StateFiles(directory, url)
+
+
+def read_database_url(files: StateFiles) -> str:
+    """Return where the database is, if it is on PostgreSQL: as it was named, else as the state's private file says.
+
+    Raises:
+        ConfigError: the file is not private, or does not name one.
+    """
+    if files.url or not os.path.lexists(files.database_url):
+        return files.url
+    text = read_private(files.database_url).decode("utf-8", "replace").strip()
+    if not is_database_url(text):
+        raise ConfigError("does not hold a line that begins with postgresql://", path=str(files.database_url))
+    return text
 
 
 def weak_modes(files: StateFiles) -> tuple[Path, ...]:

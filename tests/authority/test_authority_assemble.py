@@ -15,20 +15,30 @@ import pytest
 
 from leasehold.assemble import issuer_of, open_authority, open_existing, restore_state
 from leasehold.authority.sweep import Sweep
-from leasehold.config import StateFiles
+from leasehold.config import StateFiles, create_private, open_state
 from leasehold.errors import ConfigError, Denied, LeaseholdError, StoreError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
 from leasehold.testing.clock import FrozenSystem
 from leasehold.token.keys import DocumentType
+from postgres_server import PostgresServer
 from stage import AUDIT, BEN, POLICY, UPDATE, Stage, changed, policy, reason_of
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(params=["sqlite", "postgres"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where a policy is, and will be a state: with a file of its own, or with a server's database."""
     (tmp_path / "leasehold.toml").write_text(POLICY)
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        files = open_state(tmp_path / "state")
+        create_private(files.database_url, f"{server.url(server.fresh())}\n".encode())
     return tmp_path
+
+
+on_sqlite = pytest.mark.parametrize("folder", ["sqlite"], indirect=True)
+"""For tests that look at the file itself."""
 
 
 @contextmanager
@@ -83,6 +93,7 @@ def test_the_first_policy_of_a_fresh_state_counts_and_a_changed_file_does_not(
             assert caplog.text == ""
 
 
+@on_sqlite
 def test_a_policy_that_does_not_load_opens_nothing(folder: Path) -> None:
     (folder / "leasehold.toml").write_text("version = 1\nauthorty = 1\n")
     with pytest.raises(ConfigError, match=r"leasehold\.toml:2.*authority"), opened(folder, FrozenSystem()):
@@ -90,6 +101,7 @@ def test_a_policy_that_does_not_load_opens_nothing(folder: Path) -> None:
     assert not (folder / "state").exists()
 
 
+@on_sqlite
 def test_a_state_is_opened_for_stops_without_any_policy_file(folder: Path) -> None:
     with pytest.raises(ConfigError, match="no state"):
         open_existing(folder / "state")
@@ -104,6 +116,7 @@ def test_a_state_is_opened_for_stops_without_any_policy_file(folder: Path) -> No
     open_existing(folder / "state").close()
 
 
+@on_sqlite
 def test_state_goes_where_the_environment_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEASEHOLD_STATE", str(folder / "elsewhere"))
     open_authority(folder / "leasehold.toml", sweep=False).close()
@@ -111,6 +124,7 @@ def test_state_goes_where_the_environment_says(folder: Path, monkeypatch: pytest
 
 
 @pytest.mark.case(52)
+@on_sqlite
 def test_a_fresh_state_whose_first_policy_cannot_be_recorded_is_closed_again(folder: Path) -> None:
     with opened(folder, FrozenSystem()) as stage:
         stage.lease()
@@ -153,6 +167,7 @@ def test_keys_are_private_and_a_state_without_one_of_them_is_refused(
 @pytest.mark.requirement("L12")
 @pytest.mark.invariant("I8")
 @pytest.mark.case(62, 96)
+@on_sqlite
 def test_a_database_put_back_from_a_backup_is_refused_until_a_restore_voids_what_it_holds(folder: Path) -> None:
     state, system = folder / "state", FrozenSystem()
     with opened(folder, system) as stage:
@@ -178,6 +193,7 @@ def test_a_database_put_back_from_a_backup_is_refused_until_a_restore_voids_what
 
 @pytest.mark.requirement("L12")
 @pytest.mark.case(96)
+@on_sqlite
 def test_a_missing_or_forged_anchor_or_database_is_refused(folder: Path) -> None:
     state = folder / "state"
     with opened(folder, FrozenSystem()) as stage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from leasehold.assemble import open_reader
 from leasehold.cli.session import Session
 from leasehold.decide.rows import AUTHORITY_WIDE
 from leasehold.errors import StoreError
@@ -16,7 +17,6 @@ from leasehold.model.plain import escape
 from leasehold.policy.backtest import Backtest, PastCall, Replayed
 from leasehold.policy.document import Policy
 from leasehold.store.queries import Queries
-from leasehold.store.sqlite import open_read_only
 
 __all__ = ["LIMITS", "Past", "backtest_lines", "backtest_value", "open_past"]
 
@@ -77,7 +77,7 @@ def open_past(session: Session) -> Iterator[Past]:
         ConfigError: there is no state.
         StoreError: the database cannot be read.
     """
-    reader = open_read_only(session.files().database)
+    reader = open_reader(session.files())
     try:
         yield Past(reader.queries)
     finally:

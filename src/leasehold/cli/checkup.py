@@ -34,6 +34,7 @@ __all__ = [
     "check_approvers",
     "check_breakers",
     "check_clock",
+    "check_clocks",
     "check_keys",
     "check_load",
     "check_modes",
@@ -157,6 +158,19 @@ def check_clock(control: ControlRow, now: Instant) -> Iterator[Finding]:
             what=f"the clock reads {behind} ms before the last recorded time",
             why="all but stopping is refused while it is more than 2 s behind, so that nothing that ended lives again",
             remedy="set the clock right; if it is right, say so: leasehold db confirm-clock",
+        )
+
+
+def check_clocks(database: Instant | None, now: Instant) -> Iterator[Finding]:
+    """A clock of this machine that differs from the database's, by which everything is decided."""
+    apart = 0 if database is None else abs(int(now) - int(database))
+    if apart > _TOLERATED_MS:
+        yield Finding(
+            code="clocks-differ",
+            severity=Severity.WARNING,
+            what=f"the clocks of this machine and of the database are {apart / 1000:.1f} s apart",
+            why="the database's counts; countdowns, and tokens that say when they begin, seem wrong here",
+            remedy="have both machines set by the same time server",
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from leasehold.assemble import read_policy
+from leasehold.assemble import has_database, open_reader, read_policy
 from leasehold.authority.load import read_load
 from leasehold.cli.checkup import (
     Finding,
@@ -18,6 +18,7 @@ from leasehold.cli.checkup import (
     check_approvers,
     check_breakers,
     check_clock,
+    check_clocks,
     check_keys,
     check_load,
     check_modes,
@@ -37,7 +38,6 @@ from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
 from leasehold.policy.document import Policy
 from leasehold.store.queries import MAX_LISTED
-from leasehold.store.sqlite import open_read_only
 
 __all__ = ["doctor"]
 
@@ -68,16 +68,17 @@ def _examine(session: Session) -> Iterator[Finding]:
     directory = _directory(session, policy)
     found: _Found | None = None
     if directory is not None and directory.exists():
-        files = StateFiles(directory)
+        files = StateFiles(directory, session.url)
         try:
             yield from check_modes(files)
             yield from check_account(directory)
-            if files.database.exists():
+            if has_database(files):
                 yield from check_keys(files)
                 now = session.around.system.now()
                 found = _look(files, now)
                 yield from check_anchor(read_anchor(files.anchor), found.control)
-                yield from check_clock(found.control, now)
+                yield from check_clock(found.control, found.clock or now)
+                yield from check_clocks(found.clock, now)
                 yield from check_breakers(found.stops)
                 yield from check_load(found.load)
                 if found.policy is not None:
@@ -96,10 +97,11 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a database says: its log's row, who has a key, which stops there are, what people were asked of late,
+    """What a database says: its log's row and clock, who has a key, which stops there are, what people were asked,
     the policy in force, and which notices did not arrive of late."""
 
     control: ControlRow
+    clock: Instant | None
     with_keys: frozenset[str]
     stops: tuple[StopRow, ...]
     load: Load
@@ -109,7 +111,7 @@ class _Found:
 
 def _look(files: StateFiles, now: Instant) -> _Found:
     """Read a database that may be in use."""
-    reader = open_read_only(files.database)
+    reader = open_reader(files)
     try:
         queries = reader.queries
         with_keys = frozenset(row.person for row in queries.people([AUTHORITY_WIDE]) if row.state == PersonState.ACTIVE)
@@ -120,6 +122,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
         body = queries.document(AUTHORITY_WIDE, control.policy)
         return _Found(
             control=control,
+            clock=reader.clock(),
             with_keys=with_keys,
             stops=queries.stops(tenants),
             load=read_load(queries, since=since, until=now),

@@ -15,7 +15,7 @@ from leasehold.authority import Authority
 from leasehold.authority.desk import Signatory
 from leasehold.cli.output import show_json, show_table
 from leasehold.cli.surroundings import Surroundings
-from leasehold.config import POLICY_NAME, StateFiles, open_state, read_key_ring, state_directory
+from leasehold.config import POLICY_NAME, StateFiles, is_database_url, open_state, read_key_ring, state_directory
 from leasehold.errors import ConfigError
 from leasehold.model.plain import escape
 from leasehold.model.text import check_identifier
@@ -31,6 +31,7 @@ class Session:
     Attributes:
         policy_path: the policy file or folder.
         state: the state directory, or None for the user's own.
+        url: the PostgreSQL database that was named in place of a directory, else empty.
         as_json: whether data is written as JSON.
         around: the process around it.
     """
@@ -39,6 +40,7 @@ class Session:
     state: Path | None
     as_json: bool
     around: Surroundings
+    url: str = ""
 
     def directory(self) -> Path:
         """The state directory, which need not exist.
@@ -57,7 +59,7 @@ class Session:
         directory = self.directory()
         if not directory.exists():
             raise ConfigError("there is no state here yet; a first run makes one", path=str(directory))
-        return open_state(directory)
+        return open_state(directory, self.url)
 
     @contextmanager
     def authority(self, *, sweep: bool = False) -> Iterator[Authority]:
@@ -67,7 +69,7 @@ class Session:
             ConfigError: the policy, a key file or the state directory cannot be used.
             StoreError: the database cannot be used.
         """
-        state = self.directory()
+        state = self.url or self.directory()
         with open_authority(self.policy_path, state=state, system=self.around.system, sweep=sweep) as authority:
             yield authority
 
@@ -147,19 +149,21 @@ def with_session(function: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option(
         "--state",
-        type=click.Path(path_type=Path),
+        metavar="PATH",
         envvar="LEASEHOLD_STATE",
         show_envvar=True,
-        help="The state directory; by default the user's own, under the policy's authority name.",
+        help="The state directory, by default the user's own under the policy's authority name; or a postgresql: URL.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Write data as JSON.")
     @click.pass_context
     @functools.wraps(function)
     def command(
-        context: click.Context, /, *, policy_path: Path, state: Path | None, as_json: bool, **rest: object
+        context: click.Context, /, *, policy_path: Path, state: str | None, as_json: bool, **rest: object
     ) -> None:
         around = context.find_object(Surroundings) or Surroundings.of_this_process()
-        session = Session(policy_path=policy_path, state=state, as_json=as_json, around=around)
+        url = state if state is not None and is_database_url(state) else ""
+        directory = Path(state) if state is not None and not url else None
+        session = Session(policy_path=policy_path, state=directory, url=url, as_json=as_json, around=around)
         function(session, **rest)
 
     return command

@@ -14,26 +14,35 @@ import msgspec
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.errors import LeaseholdError, StoreError
 from leasehold.ledger.tree import Frontier
+from leasehold.model.instant import Instant
 from leasehold.store.background import Background
 from leasehold.store.batches import fresh_control
 from leasehold.store.heads import check_anchored
 from leasehold.store.lane import LARGEST_BATCH, Lane
-from leasehold.store.postgres_batch import PostgresBackend
+from leasehold.store.postgres_batch import NOW, PostgresBackend
 from leasehold.store.postgres_changes import NotificationWatch
 from leasehold.store.postgres_check import check_state, problems
 from leasehold.store.postgres_connection import Connection, PostgresPlace, at_one_moment, connect, execute, translated
 from leasehold.store.postgres_index import EntryIndex
 from leasehold.store.postgres_migrations import check_version, create, is_made, upgrade
 from leasehold.store.postgres_queries import PostgresQueries
-from leasehold.store.postgres_reading import LedgerNodes, Readers
+from leasehold.store.postgres_reading import LedgerNodes, Readers, asked
 from leasehold.store.protocol import Anchor, Clock, TreeHead
 
-__all__ = ["PostgresReader", "PostgresSettings", "PostgresStore", "check_postgres", "open_postgres", "read_postgres"]
+__all__ = [
+    "PostgresReader",
+    "PostgresSettings",
+    "PostgresStore",
+    "check_postgres",
+    "has_tables",
+    "open_postgres",
+    "read_postgres",
+]
 
 A = TypeVar("A")
 
 _DAY_MS = 86_400_000
-_FORGET = "DELETE FROM writers WHERE at_ms < CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint) - %s"
+_FORGET = f"DELETE FROM writers WHERE at_ms < {NOW} - %s"  # noqa: S608 - own names
 
 
 class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +221,10 @@ class PostgresReader:
         """The read side."""
         return self._queries
 
+    def clock(self) -> Instant:
+        """The server's time, by which every decision goes."""
+        return Instant(int(self._readers.read(lambda connection: asked(connection, f"SELECT CAST({NOW} AS text)"))))
+
     def close(self) -> None:
         """Let the connections go."""
         self._index.close()
@@ -231,6 +244,20 @@ def read_postgres(place: PostgresPlace, settings: PostgresSettings = _DEFAULTS) 
     finally:
         connection.close()
     return PostgresReader(place, settings)
+
+
+def has_tables(place: PostgresPlace) -> bool:
+    """Whether somebody made our tables in a database.
+
+    Raises:
+        StoreError: it cannot be asked, or belongs to another program.
+    """
+    connection = connect(place, read_only=True)
+    try:
+        with translated(place):
+            return is_made(connection, place)
+    finally:
+        connection.close()
 
 
 def check_postgres(place: PostgresPlace) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ from leasehold.store.postgres_rows import (
 )
 from leasehold.store.protocol import Clock
 
-__all__ = ["CHANNEL", "PostgresBackend"]
+__all__ = ["CHANNEL", "NOW", "PostgresBackend"]
 
 CHANNEL = "leasehold"
 """What every commit notifies, with the name of the process that writes."""
@@ -54,14 +54,15 @@ CHANNEL = "leasehold"
 _MOST_TRIES = 3
 _PAUSE_SECONDS = 0.05
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {lock(LANE_LOCK)}"
-_TIME = "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)"
+NOW = "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)"
+"""The server's clock, in milliseconds."""
 _BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
 _BY_INDEX = {index: select_by_index(index) for index in INDEXES}
 _UPSERTS = {row_type: upsert(shape) for row_type, shape in SHAPES.items()}
 _LEDGER = insert_into("ledger", (int, bytes, bytes))
 _ORDER = {row_type: place for place, row_type in enumerate(TABLES)}
 _MARK = (
-    f"INSERT INTO writers VALUES (%s, %s, {_TIME})"  # noqa: S608 - own names
+    f"INSERT INTO writers VALUES (%s, %s, {NOW})"  # noqa: S608 - own names
     " ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at_ms = excluded.at_ms"
 )
 
@@ -134,7 +135,7 @@ class PostgresBackend:
         refs, indexes = needs
         queries = [*(_BY_KEY[row_type] for row_type in refs), *(_BY_INDEX[index] for index in indexes)]
         named = [storable_keys(keys) for keys in (*refs.values(), *indexes.values())]
-        sql = f"SELECT {_TIME}, {', '.join(f'({query})' for query in queries)}"
+        sql = f"SELECT {NOW}, {', '.join(f'({query})' for query in queries)}"
         found = execute(connection, sql, named, is_prepared=True).fetchone()
         now, *texts = cast("tuple[int, *tuple[str, ...]]", found)
         remaining = iter(texts)

@@ -249,8 +249,8 @@ def in_our_words(error: psycopg.Error, place: PostgresPlace) -> StoreError:
             return UnavailableError(f"{place}: the server's disk is full; nothing was executed; make room: {told}")
         case errors.InsufficientPrivilege():
             return UnavailableError(
-                f"{place}: this user may not do that; nothing was executed; grant it what docs/operations.md "
-                f"lists: {told}"
+                f"{place}: this user may not do that; nothing was executed; let it own the schema {SCHEMA}, or make "
+                f"schemas in this database: {told}"
             )
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidSchemaName():
             return StoreError(f"{place}: the database lacks a part of it; restore a backup: {told}")

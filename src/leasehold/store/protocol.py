@@ -16,7 +16,7 @@ from leasehold.decide.facts import Step, StepAnswer
 from leasehold.model.instant import Instant
 from leasehold.store.queries import Queries
 
-__all__ = ["Anchor", "Changes", "Clock", "Store", "TreeHead"]
+__all__ = ["Anchor", "Changes", "Clock", "Reader", "Store", "TreeHead"]
 
 A = TypeVar("A")
 
@@ -73,6 +73,23 @@ class Changes(Protocol):
         `wake` must return at once and not raise: set an event, schedule a callback. Register first and look at the
         state then: a commit in between wakes. It may be called without a change.
         """
+        ...
+
+
+class Reader(Protocol):
+    """A database that is only read."""
+
+    @property
+    def queries(self) -> Queries:
+        """The read side."""
+        ...
+
+    def clock(self) -> Instant | None:
+        """The time that the database's own clock shows, or None where it goes by its users'."""
+        ...
+
+    def close(self) -> None:
+        """Let it go."""
         ...
 
 

@@ -187,6 +187,9 @@ class SqliteReader:
         """The read side. Its index of entries is made anew in memory when it is first searched."""
         return self._queries
 
+    def clock(self) -> None:
+        """None: a file has no clock of its own."""
+
     def close(self) -> None:
         """Let the files go."""
         self._index.close()
