@@ -82,6 +82,7 @@ def places(office: Office) -> list[str]:
         "/leases",
         f"/leases/{lease.lease.lease_id}",
         "/ledger",
+        "/ledger/3",
         "/policy?route=desk&action=ticket.erase",
         "/stops",
         "/nowhere",

@@ -71,7 +71,7 @@ def crawl(page: Page, address: str) -> Iterator[str]:
     seen, waiting = set(), ["/"]
     while waiting:
         path = waiting.pop()
-        if path in seen or path.endswith((".html", ".jsonl")) or path.startswith(("/ledger?", "/policy?")):
+        if path in seen or path.endswith((".html", ".jsonl")) or path.startswith(("/ledger?", "/ledger/", "/policy?")):
             continue
         seen.add(path)
         page.goto(address + path)

@@ -282,9 +282,13 @@ def test_ledger_search_stands_in_its_address(office: Office) -> None:
 
 def test_ledger_entry_can_be_read_whole(office: Office) -> None:
     office.lease()
-    page = office.signed_in(EVA).get("/ledger?before=1&limit=1").text
-    assert "Entry 0" in page
-    assert "first policy of a fresh state" in page
+    client, size = office.signed_in(EVA), len(office.stage.entries())
+    for index in range(size):
+        assert f"Entry {index}" in client.get(f"/ledger/{index}").text
+    assert "first policy of a fresh state" in client.get("/ledger/0").text
+    assert client.get("/ledger/100000").status == 404
+    assert client.get("/ledger/-1").status == 400
+    assert office.signed_in(KIM).get("/ledger/0").status == 404  # of the whole authority, and she watches one tenant
 
 
 def test_policy_page_explains_each_cell(office: Office) -> None:

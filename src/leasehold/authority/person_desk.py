@@ -26,7 +26,7 @@ from leasehold.decide.documents import decode_admission
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Stopped
 from leasehold.errors import NotFoundError, StoreError
-from leasehold.ledger.entry import Entry
+from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.call import Admission
 from leasehold.model.canonical import Json
 from leasehold.model.card import Card
@@ -333,9 +333,25 @@ class PersonDesk:
 
     def search(self, query: LedgerQuery) -> tuple[Entry, ...]:
         """Ledger entries of the tenants where this person can query, the newest first."""
-        mine = [*self._tenants(), *([AUTHORITY_WIDE] if self._has_everywhere(Power.QUERY) else [])]
+        mine = self._queried()
         wanted = mine if query.tenants is None else [tenant for tenant in mine if tenant in query.tenants]
         return self._desk.search(msgspec.structs.replace(query, tenants=tuple(wanted)))
+
+    def entry(self, index: int) -> Entry:
+        """One ledger entry, whole.
+
+        Raises:
+            NotFoundError: there is none, or it is of a tenant where this person cannot query.
+        """
+        lines = self._engine.store.queries.ledger(index, index + 1)
+        found = decode_entry(lines[0].body) if lines else None
+        if found is None or found.tenant not in self._queried():
+            raise NotFoundError(f"there is no entry {index}")
+        return found
+
+    def _queried(self) -> list[str]:
+        """The tenants whose entries this person may read; those of none are of the whole authority."""
+        return [*self._tenants(), *([AUTHORITY_WIDE] if self._has_everywhere(Power.QUERY) else [])]
 
     def stops(self) -> tuple[StopRow, ...]:
         """Wide revokes and holds, in force or not, of the tenants where this person can query; with those of every

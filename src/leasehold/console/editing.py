@@ -155,7 +155,10 @@ def _with_spaces(text: str) -> str:
 
 
 def edit(request: Request) -> Response:
-    """The form."""
+    """The form; the card itself where there is nothing to edit any more."""
+    waiting = viewer_of(request).waiting(request.path_params["request_id"])
+    if waiting.refusal is not None:
+        return RedirectResponse(link("requests", waiting.request.request_id), status_code=303)
     return _show(request)
 
 
@@ -187,7 +190,7 @@ def _waiting(request: Request) -> Waiting:
     """
     waiting = viewer_of(request).waiting(request.path_params["request_id"])
     if waiting.refusal is not None:
-        raise ProblemError(409, "Not to be edited", f"{waiting.refusal.message}. Nothing was done.")
+        raise ProblemError(409, "Too late to edit", f"It was not edited: {waiting.refusal.message}. Nothing was done.")
     return waiting
 
 

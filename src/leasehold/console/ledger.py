@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from leasehold.console.drawing import draw_page, viewer_of
-from leasehold.console.paging import page_before
+from leasehold.console.paging import page_before, read_index
 from leasehold.errors import InvalidError
 from leasehold.ledger.lines import entry_line
 from leasehold.model.instant import Instant
@@ -47,7 +47,7 @@ CONDITIONS = (
 DECISIONS = ("", "allow", "deny")
 
 
-def read_query(asked: Mapping[str, str], now: Instant, before: int | None, limit: int = PAGE) -> LedgerQuery:
+def read_query(asked: Mapping[str, str], now: Instant, before: int | None) -> LedgerQuery:
     """The query that an address asks for.
 
     Raises:
@@ -74,7 +74,7 @@ def read_query(asked: Mapping[str, str], now: Instant, before: int | None, limit
         since=parse_time(since, now) if since else None,
         until=parse_time(until, now) if until else None,
         before=before,
-        limit=limit,
+        limit=PAGE,
     )
 
 
@@ -97,8 +97,7 @@ def ledger(request: Request) -> Response:
     names = {condition.name for condition in CONDITIONS} | {"decision"}
     asked = {name: value.strip() for name, value in request.query_params.items() if name in names}
     viewer, before = viewer_of(request), page_before(request)
-    limit = 1 if request.query_params.get("limit") == "1" else PAGE
-    found = viewer.search(read_query(asked, viewer.now(), before, limit))
+    found = viewer.search(read_query(asked, viewer.now(), before))
     return draw_page(
         request,
         "ledger.html",
@@ -107,12 +106,18 @@ def ledger(request: Request) -> Response:
         decisions=DECISIONS,
         asked=asked,
         lines=[entry_line(entry) for entry in found],
-        entry=found[0] if limit == 1 and found else None,
-        older=found[-1].index if len(found) == limit else None,
+        older=found[-1].index if len(found) == PAGE else None,
         is_first=before is None,
     )
 
 
+def entry(request: Request) -> Response:
+    """One entry, whole, with the way to its neighbours."""
+    index = read_index(request.path_params["index"], "an entry has an index")
+    found = viewer_of(request).entry(index)
+    return draw_page(request, "entry.html", here="ledger", entry=found)
+
+
 def ledger_routes() -> list[BaseRoute]:
-    """The page of the ledger."""
-    return [Route("/ledger", ledger)]
+    """The pages of the ledger."""
+    return [Route("/ledger", ledger), Route("/ledger/{index}", entry)]
