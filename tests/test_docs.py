@@ -52,6 +52,14 @@ def test_the_readme_shows_the_example_that_is_run() -> None:
     assert shown[1] in (ROOT / "examples/ten_lines.py").read_text()
 
 
+def test_the_page_of_approvals_shows_the_example_that_is_run() -> None:
+    page = (ROOT / "docs/approvals.md").read_text()
+    shown = re.findall(r"<!-- (examples/\S+) -->\n```\w+\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 2
+    for path, text in shown:
+        assert text in (ROOT / path).read_text(), path
+
+
 @pytest.mark.requirement("P7")
 def test_the_policy_in_the_readme_loads_and_passes_its_own_tests() -> None:
     shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
 
+from leasehold.decide.bond import EditedFrom
+from leasehold.decide.call_request import ProposedCall
+from leasehold.decide.issue import refuse_draw
 from leasehold.decide.previews import how_it_moved
+from leasehold.decide.rows import CardRow
 from leasehold.errors import Denied
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Call
 from leasehold.model.card import Change
 from leasehold.model.decision import Reason
+from leasehold.model.ids import RequestId
+from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease
 from leasehold.model.preview import Preview, PreviewMade
-from leasehold.policy.load import Source, load_policy
+from leasehold.policy.evaluate import need_for_call
 from leasehold.testing.fixtures import memory_authority
 from previewed import ERASES, PREVIEWED, erase_by_hand, fail, look_by_hand
-from stage import BEN, CLOSE, ERASE, EVA, GET, Stage, changed, reason_of
+from stage import BEN, CLOSE, ERASE, EVA, GET, Stage, changed, policy, reason_of
 
 pytestmark = [pytest.mark.requirement("P10", "P11"), pytest.mark.case(78)]
 
@@ -259,9 +265,9 @@ def test_an_escalation_of_a_previewed_call_leaves_room_for_both_looks(stage: Sta
 
 
 def test_a_preview_is_read_from_the_policy() -> None:
-    policy = load_policy([Source("leasehold.toml", PREVIEWED)])
-    assert policy.action("ticket.erase").preview == "ticket.look"
-    assert policy.action("ticket.look").preview == ""
+    loaded = policy(PREVIEWED)
+    assert loaded.action("ticket.erase").preview == "ticket.look"
+    assert loaded.action("ticket.look").preview == ""
 
 
 LOOK = '"ticket.look" = { effect = "read", args = { ticket = "ticket_id" } }'
@@ -305,3 +311,94 @@ def test_a_preview_need_not_be_allowed_where_nobody_is_ever_asked() -> None:
     stage = Stage(changed('approve."ticket.audit"', 'approve."ticket.erase" = "none"\napprove."ticket.audit"', text))
     stage.use(stage.lease(ERASE), "ticket.erase", key="a")
     stage.close()
+
+
+def test_waiting_on_an_approval_that_counts_no_more_names_the_request_that_took_its_place(stage: Stage) -> None:
+    lease = stage.lease(ERASE)
+    first = asked(stage, lease, erase_by_hand(stage, look_by_hand(stage, lease)))
+    stage.people.approve(first, BEN, EVA)
+    with pytest.raises(Denied) as moved:
+        stage.door().admit(lease.token_for("ticket"), erase_by_hand(stage, look_by_hand(stage, lease, state="v2")))
+    row = stage.desk.request_row(stage.authority.find_request(first))
+    assert row.used_by == moved.value.decision.request_id
+    lapsed = refuse_draw(row, stage.authority.find_request(first))
+    assert lapsed is not None
+    assert (lapsed.reason, moved.value.decision.request_id in lapsed.message) == (Reason.APPROVAL_EXPIRED, True)
+
+
+# the digest
+
+
+CHANGES: dict[str, Callable[[ProposedCall], ProposedCall]] = {
+    "action": lambda call: replace(call, action="ticket.look"),
+    "lease request": lambda call: _with_lease(call, request_id="req_01JZ8Q5X0M3V7K2N9B4C6D8E0F"),
+    "attempt": lambda call: _with_lease(call, attempt=2),
+    "agent's reason": lambda call: _with_lease(call, reason="because"),
+    "agent": lambda call: _with_run(call, agent="other"),
+    "requester": lambda call: _with_run(call, requested_by="user:kim"),
+    "run": lambda call: _with_run(call, run_id="run_01JZ8Q5X0M3V7K2N9B4C6D8E0F"),
+    "environment": lambda call: _with_run(call, environment="staging"),
+    "key": lambda call: replace(call, key="b"),
+    "arguments digest": lambda call: replace(call, arguments_digest="hmac-sha256:00"),
+    "call digest": lambda call: replace(call, call_digest="hmac-sha256:00"),
+    "arguments": lambda call: replace(call, arguments={**call.arguments, "note": "x"}),
+    "attributes": lambda call: replace(call, attributes={"ticket": ("T-2",)}),
+    "tool schema": lambda call: replace(call, tool_schema="sha256:2"),
+    "preview": lambda call: replace(call, preview=replace(call.preview, preview=Preview.of({}, state="v2"))),
+    "rule": lambda call: replace(call, need=replace(call.need, rule="another rule")),
+    "quorum": lambda call: replace(call, need=replace(call.need, quorum=3)),
+    "approvers": lambda call: replace(call, need=replace(call.need, approvers=("dba",))),
+    "effect": lambda call: replace(call, policy_document=policy(changed('"destructive"', '"write"', PREVIEWED))),
+    "policy version": lambda call: replace(
+        call, policy_document=policy(changed('folder = ["in/**"]', 'folder = ["in/a/**"]', PREVIEWED))
+    ),
+    "undo": lambda call: replace(
+        call, policy_document=policy(changed('headline = "Erase', 'undo = "none", headline = "Erase', PREVIEWED))
+    ),
+    "editors": lambda call: replace(
+        call, edited=EditedFrom(request_id=RequestId("req_01JZ8Q5X0M3V7K2N9B4C6D8E0F"), editors=(BEN,))
+    ),
+}
+
+
+def _with_lease(call: ProposedCall, **members: object) -> ProposedCall:
+    leaf = call.chain[-1]
+    return replace(call, chain=(*call.chain[:-1], replace(leaf, lease=replace(leaf.lease, **members))))
+
+
+def _with_run(call: ProposedCall, **members: object) -> ProposedCall:
+    leaf = call.chain[-1]
+    return replace(call, chain=(*call.chain[:-1], replace(leaf, run=replace(leaf.run, **members))))
+
+
+@pytest.mark.case(74, 79)
+@pytest.mark.requirement("P11")
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_card_has_another_digest_if_any_one_thing_that_it_binds_is_another(stage: Stage, what: str) -> None:
+    lease = stage.lease(ERASE)
+    engine = stage.authority.engine
+    chain = engine.chain("acme", lease.lease.lease_id)
+    document = policy(PREVIEWED)
+    call = ProposedCall(
+        policy_document=document,
+        digester=engine.digester("acme"),
+        chain=chain,
+        action="ticket.erase",
+        attributes={"ticket": ("T-1",)},
+        arguments={"ticket_id": "T-1"},
+        key="a",
+        need=need_for_call(document, "desk", "ticket.erase", [lease.lease.allow]),
+        request_id=RequestId("req_01JZ8Q5X0M3V7K2N9B4C6D8E0G"),
+        arguments_digest="hmac-sha256:11",
+        call_digest="hmac-sha256:22",
+        tool_schema="sha256:1",
+        preview=look_by_hand(stage, lease),
+    )
+    route, now = document.routes["desk"], Instant(1_778_068_800_000)
+
+    def digest(proposed: ProposedCall) -> str:
+        (card,) = [row for row in proposed.ask(route, 7, now).rows if isinstance(row, CardRow)]
+        return card.digest
+
+    assert digest(call) == digest(replace(call, request_id=call.request_id))
+    assert digest(CHANGES[what](call)) != digest(call)

@@ -171,6 +171,8 @@ def refuse_draw(row: RequestRow | None, request: Request) -> Decision | None:
     if state is RequestState.SUPERSEDED:
         return edited(row)
     reason, words = _DRAW_REASONS[state]
+    if state is RequestState.LAPSED and row.used_by:
+        words = f"counts no more, because what was approved has changed; people are asked again: {row.used_by}"
     refusal = deny(reason, f"{request.request_id} {words}", check="state is approved or used")
     return msgspec.structs.replace(refusal, words=words_of_denial(row) if state is RequestState.DENIED else "")
 
