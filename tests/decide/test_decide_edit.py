@@ -197,6 +197,15 @@ def test_what_nobody_sees_nobody_edits(stage: Stage) -> None:
     assert stage.desk.card(stage.authority.find_request(request)).exact_arguments == ""
 
 
+@pytest.mark.case(52)
+def test_nothing_is_edited_while_the_clock_is_behind(stage: Stage, lease: HeldLease) -> None:
+    call, ben = waiting(stage, lease), stage.people.signatory(BEN)
+    asked = stage.authority.request(stage.start(), EXACT, reason="tidy")
+    stage.system.jump(seconds=-60)
+    assert reason_of(lambda: stage.desk.edit(call, ben, arguments={"note": "x"})) is Reason.CLOCK
+    assert reason_of(lambda: stage.desk.edit(asked, ben, allow={"ticket.close": {"ticket": ["T-1"]}})) is Reason.CLOCK
+
+
 def test_an_edit_can_be_edited_back(stage: Stage, lease: HeldLease) -> None:
     original = waiting(stage, lease)
     back = edit(stage, edit(stage, original, note="x"), EVA, note="fixed")
@@ -358,6 +367,26 @@ def test_a_model_is_told_of_an_edit_and_its_next_call_is_the_edited_one(stage: S
     with pytest.raises(Denied) as denied:
         toolbox.call("ticket_close", told.value.arguments, "call_3")
     assert denied.value.decision.reason is Reason.ALREADY_DONE
+
+
+@pytest.mark.requirement("F7")
+def test_a_model_is_told_of_an_edit_that_nobody_can_read_any_more(stage: Stage) -> None:
+    guard = Guard("ticket", stage.authority, environment="prod")
+
+    @guard.action("close")
+    def close(capability: Capability, ticket_id: str, note: str) -> None: ...
+
+    toolbox = Toolbox(stage.lease(CLOSE), [close])
+    with pytest.raises(ApprovalNeeded) as needed:
+        toolbox.call("ticket_close", {"ticket_id": "T-1", "note": "a"}, "call_1")
+    edited = edit(stage, stage.authority.find_request(needed.value.request), note="b")
+    stage.authority.engine.store._connection.execute(
+        "UPDATE cards SET body = x'' WHERE digest = ?", (edited.card_digest,)
+    )
+    with pytest.raises(Edited) as told:
+        toolbox.call("ticket_close", {"ticket_id": "T-1", "note": "a"}, "call_1")
+    assert told.value.arguments is None
+    assert edited.request_id in str(told.value)
 
 
 @pytest.mark.requirement("F7")

@@ -183,6 +183,21 @@ def test_a_plain_call_cannot_wait_for_an_async_preview(stage: Stage, guard: Guar
         erase(stage.lease(ERASE).once("a"), "T-1")
 
 
+def test_a_plain_call_cannot_wait_for_anything_that_has_to_be_awaited(stage: Stage, guard: Guard) -> None:
+    class Later:
+        def __await__(self) -> Iterator[None]: ...
+
+    @guard.preview("erase")
+    def look(capability: Capability, ticket_id: str) -> Later:
+        return Later()
+
+    @guard.action("erase")
+    def erase(capability: Capability, ticket_id: str) -> None: ...
+
+    with pytest.raises(TypeError, match="an async preview can be awaited only for an async call"):
+        erase(stage.lease(ERASE).once("a"), "T-1")
+
+
 def test_methods_are_previewed_by_methods_of_the_same_object(stage: Stage, guard: Guard) -> None:
     class Tickets:
         def __init__(self) -> None:

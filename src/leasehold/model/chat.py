@@ -7,6 +7,7 @@ whoever sends it offers no way to approve from there (threat cases 82 to 85).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import msgspec
 
@@ -37,13 +38,9 @@ def chat_text(sheet: Sheet, limit: int = CHAT_LIMIT) -> ChatText:
     lines = list(_lines(sheet))
     if len(text := "\n".join(lines)) <= limit:
         return ChatText(text, is_whole=True)
-    kept: list[str] = []
     room = limit - len(_NOT_WHOLE.format(count=len(lines)))
-    for line in lines:
-        room -= len(line) + 1
-        if room < 0:
-            break
-        kept.append(line)
+    ends = accumulate(len(line) + 1 for line in lines)
+    kept = [line for line, end in zip(lines, ends, strict=True) if end <= room]
     return ChatText("\n".join([*kept, _NOT_WHOLE.format(count=len(lines) - len(kept))]), is_whole=False)
 
 
