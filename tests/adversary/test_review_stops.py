@@ -10,6 +10,7 @@ import pytest
 from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine
+from leasehold.authority.sign_ins import FailedSignIns
 from leasehold.authority.sweep import Sweep
 from leasehold.errors import NotFoundError
 from leasehold.model.decision import Reason
@@ -51,7 +52,7 @@ def sweep_interrupted(authority: Authority, method: str, then: Callable[[], obje
     """The sweep of an authority, with something happening right after it first reads in one way."""
     engine = authority.engine
     store: Any = ReadingThrough(engine.store, Interrupted(engine.store.queries, method, then))
-    return Sweep(Engine(store, engine.system, engine.identity), authority.runs, ForgeryCounter())
+    return Sweep(Engine(store, engine.system, engine.identity), authority.runs, ForgeryCounter(), FailedSignIns())
 
 
 @pytest.mark.invariant("I1")
