@@ -23,6 +23,8 @@ TO_THE_DESK = {
     Reason.BAD_SIGNATURE,
     Reason.CARD_CHANGED,
     Reason.NOT_SIGNED_IN,
+    Reason.PASSKEY_NEEDED,
+    Reason.SIGN_IN_TOO_OLD,
 }
 TO_WHO_ASKS = {
     Reason.UNKNOWN_ROUTE,

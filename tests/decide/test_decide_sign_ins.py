@@ -15,7 +15,7 @@ from leasehold.decide.powers import Empowered
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
 from leasehold.decide.sign_ins import MAX_SIGN_INS, AddSignIn, BeginSession, EndSession, TouchSession
 from leasehold.decide.stop import Lift, Stop
-from leasehold.decide.voices import KeyVoice, SessionVoice, sign_ins_of
+from leasehold.decide.voices import KeyVoice, SessionVoice, refuse_stale, sign_ins_of
 from leasehold.errors import InvalidError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
@@ -313,6 +313,25 @@ def test_step_behind_a_power_is_decided_for_who_has_it_and_is_there(stage: Stage
     ask(stage, EndSession(session=eva.session))
     assert reason_of(lambda: ask(stage, stop(eva.voice))) is Reason.NOT_SIGNED_IN
     assert len(stage.entries(EntryKind.HELD)) == 1
+
+
+def test_what_is_critical_takes_a_sign_in_of_a_moment_ago(stage: Stage) -> None:
+    who = signed_in(stage, EVA)
+    key = KeyVoice(person=EVA, public_key=b"x" * 32)
+    facts = Facts(stage.authority.engine.store.queries.control())
+    session = Ref(SessionRow, (AUTHORITY_WIDE, who.session))
+    facts.load(session, stage.authority.engine.row(SessionRow, AUTHORITY_WIDE, who.session))
+
+    def refused(voice: KeyVoice | SessionVoice) -> Reason | None:
+        refusal = refuse_stale(facts, voice, stage.system.now(), 60)
+        return refusal.reason if refusal is not None else None
+
+    stage.pass_time(60)
+    assert (refused(who.voice), refused(key)) == (None, None)
+    stage.pass_time(1)
+    assert (refused(who.voice), refused(key)) == (Reason.SIGN_IN_TOO_OLD, None)
+    facts.load(session, None)
+    assert refused(who.voice) is Reason.SIGN_IN_TOO_OLD
 
 
 # each guard, taken away: the tests above must notice

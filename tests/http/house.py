@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from html import escape
+from pathlib import Path
+
 from argon2 import PasswordHasher
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+import leasehold.console
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.errors import InvalidError
 from leasehold.http.app import Pages, create_app
 from leasehold.http.events import Streams, event_stream
 from leasehold.http.forms import about_card, check_token, read_form
+from leasehold.http.passkeys import answer_options, read_assertion
 from leasehold.http.passwords import Passwords
 from leasehold.http.sessions import require_recent
-from leasehold.http.sign_in import SIGN_OUT
+from leasehold.http.sign_in import PASSKEY_SCRIPT, SIGN_OUT
 from leasehold.http.site import Site
 from leasehold.model.request import Verdict
 from served import Browser, Reply
 from stage import Stage
 
+_STATIC = Path(leasehold.console.__file__).parent / "static"
 PASSWORD = "correct horse battery"
 
 
@@ -56,13 +63,18 @@ class House:
                 Route("/events", _events),
                 Route("/critical", _critical),
             ],
-            public=[Route("/static/style.css", _style)],
+            public=[Route("/static/style.css", _style), Mount("/static", StaticFiles(directory=_STATIC))],
         )
         return create_app(self.stage.authority, pages, site=site, streams=self.streams, passwords=self.passwords)
 
     def close_streams(self) -> None:
         """What the server does before it stops."""
         self.streams.close()
+
+    @property
+    def passkey_origin(self) -> str:
+        """Where passkeys are used."""
+        return f"http://localhost:{self.port}"
 
     def person(self, name: str, password: str = PASSWORD) -> str:
         """Give somebody a password; answers the sign-in's id."""
@@ -100,9 +112,19 @@ def _request(request: Request) -> Response:
     waiting = request.state.viewer.waiting(request.path_params["request_id"])
     about = about_card(waiting.request.request_id, waiting.row.card_digest)
     token = request.state.tokens.make("answer", about)
+    viewer, site, digest = request.state.viewer, request.app.state.site, waiting.row.card_digest
+    asked = waiting.request.request_id
+    options = {verdict: escape(answer_options(viewer, site, asked, digest, verdict)) for verdict in Verdict}
+    signed = " ".join(f'data-{verdict}="{text}"' for verdict, text in options.items())
+    buttons = "".join(
+        f'<button name="verdict" value="{verdict}" data-options="{options[verdict]}">{verdict}</button>'
+        for verdict in Verdict
+    )
     return HTMLResponse(
-        f'<form method="post" action="/answer"><input name="token" value="{token}">'
-        f'<input name="digest" value="{waiting.row.card_digest}"></form>{waiting.missing} missing'
+        f"<!doctype html>{PASSKEY_SCRIPT}<p {signed}></p>"
+        f'<form method="post" action="/answer" data-passkey="get"><input name="token" value="{token}">'
+        f'<input name="digest" value="{digest}"><input name="request" value="{asked}">'
+        f'<input type="hidden" name="credential">{buttons}</form>{waiting.missing} missing'
     )
 
 
@@ -112,7 +134,9 @@ async def _answer(request: Request) -> Response:
     check_token(request, form, "answer", about_card(request_id, digest))
     if form.get("verdict") not in list(Verdict):
         raise InvalidError("that is no verdict")
-    answered = request.state.viewer.answer(request_id, Verdict(form["verdict"]), card_digest=digest, reason="seen")
+    assertion = read_assertion(form["credential"]) if form.get("credential") else None
+    viewer, verdict = request.state.viewer, Verdict(form["verdict"])
+    answered = viewer.answer(request_id, verdict, card_digest=digest, reason="seen", assertion=assertion)
     return JSONResponse({"state": answered.state, "missing": answered.approvals_missing})
 
 

@@ -191,8 +191,9 @@ def test_refusals_before_any_handler_have_the_strict_headers_too(browser: Browse
         assert reply.headers["content-security-policy"] == STRICT_HEADERS["Content-Security-Policy"]
 
 
-def test_fault_of_ours_shows_a_number_and_nothing_else(browser: Browser) -> None:
+def test_fault_of_ours_shows_a_number_and_nothing_else(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     reply = browser.get("/fault")
+    assert any(reply.headers["x-request-id"] in record.getMessage() for record in caplog.records)
     assert reply.status == 500
     assert reply.headers["x-request-id"] in reply.text
     assert "hunter2" not in reply.text

@@ -96,7 +96,7 @@ class Story:
             person=person,
             decision="allow",
             outcome="approved" if verdict == "approve" else "denied",
-            detail={"verdict": verdict, "key": "key-1", "signature": "sig"},
+            detail={"verdict": verdict, "key": "key-1", "signature": "sig", "public_key": "aa"},
         )
         return self.add(entry, **fields)
 

@@ -250,6 +250,17 @@ def test_one_person_approving_twice_is_a_violation() -> None:
     assert broken(story) == [("I4", 5)]
 
 
+NO_KEY = {"key": None, "public_key": None, "signature": None}
+SIGNED_IN = {**NO_KEY, "proof": "session", "sign_in": "signin_1", "method": "password"}
+WITH_PASSKEY = {
+    "proof": "passkey",
+    "sign_in": "signin_1",
+    "key": None,
+    "authenticator_data": "a",
+    "client_data": "c",
+}
+
+
 @pytest.mark.parametrize(
     ("detail", "is_whole"),
     [
@@ -258,7 +269,11 @@ def test_one_person_approving_twice_is_a_violation() -> None:
         ({"signature": None}, False),
         ({"sign_in": "signin_1"}, False),
         ({"proof": "session"}, False),
-        ({"proof": "session", "sign_in": "signin_1", "method": "password", "key": None, "signature": None}, True),
+        (SIGNED_IN, True),
+        (SIGNED_IN | {"public_key": "aa"}, False),
+        (WITH_PASSKEY, True),
+        (WITH_PASSKEY | {"signature": None}, False),
+        (WITH_PASSKEY | {"method": "password"}, False),
         ({"proof": "session", "sign_in": "signin_1", "method": "password", "key": None}, False),
         ({"proof": "word of mouth"}, False),
     ],

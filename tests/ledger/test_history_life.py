@@ -256,7 +256,9 @@ def test_request_moves_only_from_the_states_that_lead_there(kind: EntryKind) -> 
     for state in ("pending", "approved", "used", "denied", "expired", "withdrawn", "lapsed", "completed"):
         story = Story()
         request = story.ask(story.start(), outcome=state)
-        story.add(replace(request, kind=kind, detail={"key": "k", "signature": "s"}, outcome="approved"))
+        story.add(
+            replace(request, kind=kind, detail={"key": "k", "signature": "s", "public_key": "p"}, outcome="approved")
+        )
         assert broken(story) == ([] if state in leads else [("I8", 2)])
 
 

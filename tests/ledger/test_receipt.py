@@ -257,7 +257,8 @@ def test_child_run_has_a_receipt_of_its_own() -> None:
 
 @pytest.mark.requirement("B10")
 def test_receipt_claims_a_signature_only_where_something_was_signed() -> None:
-    signed_in = {"proof": "session", "sign_in": "signin_1", "method": "password", "key": None, "signature": None}
+    signed_in = {"proof": "session", "sign_in": "signin_1", "method": "password", "key": None}
+    signed_in |= {"signature": None, "public_key": None}
     story = Story()
     request = story.ask(story.start())
     story.answer(request, detail=signed_in)

@@ -16,7 +16,7 @@ from leasehold.authority.edits import edit_call, edit_lease
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_chain
 from leasehold.authority.runs import Runs
-from leasehold.authority.sign_ins import SignedIn
+from leasehold.authority.sign_ins import SignedIn, check_passkey, passkey_of
 from leasehold.authority.standing import Standing, standing_stops
 from leasehold.decide.answer import Answered, AnswerRequest, request_need
 from leasehold.decide.approvals import answers_of, people_who_may
@@ -36,12 +36,13 @@ from leasehold.model.card import Card, Footer, decode_card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import check_id
-from leasehold.model.proof import KeyProof, SessionProof
+from leasehold.model.proof import KeyProof, PasskeyProof, SessionProof
 from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy, Power
 from leasehold.store.queries import LedgerQuery
 from leasehold.token.keys import PublicKey, SigningKey
+from leasehold.token.passkey import Assertion, answer_challenge
 from leasehold.token.person import AnswerStatement
 
 __all__ = ["Desk", "LeaseStatus", "Signatory"]
@@ -76,12 +77,14 @@ class Desk:
     """Answers, stops and queries. Threads may share it.
 
     `voice` is the one person for whom this desk stops things, by their powers; None is whoever holds the open state.
+    `origin` is that of the pages on which passkeys are used; without one no passkey counts.
     """
 
-    def __init__(self, engine: Engine, runs: Runs, *, voice: Voice | None = None) -> None:
+    def __init__(self, engine: Engine, runs: Runs, *, voice: Voice | None = None, origin: str = "") -> None:
         self._engine = engine
         self._runs = runs
         self._voice = voice
+        self._origin = origin
 
     # answers
 
@@ -186,6 +189,41 @@ class Desk:
             reason=reason,
         )
         return self._record(request, answer, card_digest, signed_in.voice)
+
+    def answer_with_passkey(
+        self,
+        request: Request,
+        verdict: Verdict,
+        signed_in: SignedIn,
+        assertion: Assertion,
+        *,
+        card_digest: str,
+        reason: str = "",
+    ) -> Answered:
+        """Record the answer of a signed-in person whose passkey signed it, on a page of this desk's origin.
+
+        Raises:
+            Denied: it is not the signature of a passkey of theirs over this answer, or their word does not count.
+        """
+        row = self._engine.row(PersonRow, AUTHORITY_WIDE, signed_in.person)
+        known = passkey_of(row, assertion.credential)
+        stored = self._engine.request(request.tenant, request.request_id)
+        challenge = answer_challenge(stored.request_id, card_digest, verdict, signed_in.person)
+        proof = PasskeyProof(
+            sign_in=known.sign_in,
+            authenticator_data=assertion.authenticator_data,
+            client_data=assertion.client_data,
+            signature=assertion.signature,
+            count=check_passkey(assertion, known, challenge, self._origin),
+        )
+        answer = Answer(
+            person=signed_in.person,
+            verdict=verdict,
+            answered_at=self._engine.system.now().seconds,
+            proof=proof,
+            reason=reason,
+        )
+        return self._record(stored, answer, card_digest, signed_in.voice)
 
     def _record(self, request: Request, answer: Answer, card_digest: str, voice: Voice) -> Answered:
         stored = self._engine.request(request.tenant, request.request_id)

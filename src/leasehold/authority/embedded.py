@@ -44,9 +44,9 @@ class Authority:
         self.sweep = Sweep(engine, self.runs, self._forgeries, failed)
         self.outbox = Outbox(engine, channels or Channels(NoSecrets()))
 
-    def person_desk(self, session: SignedIn) -> PersonDesk:
-        """The desk of a person who is signed in: what they may do and see, and nothing else."""
-        return PersonDesk(self.engine, self.runs, self.receipts, session)
+    def person_desk(self, session: SignedIn, *, origin: str = "") -> PersonDesk:
+        """The desk of a person who is signed in, on pages of `origin`: what they may do and see, and nothing else."""
+        return PersonDesk(self.engine, self.runs, self.receipts, session, origin=origin)
 
     def door(self, tool: str, environment: str) -> EmbeddedDoor:
         """The door of one tool in one environment; a guard stands at it."""

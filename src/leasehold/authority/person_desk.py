@@ -21,24 +21,28 @@ from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import SignedIn
 from leasehold.authority.standing import Standing
 from leasehold.decide.answer import Answered, request_need
-from leasehold.decide.approvals import answers_of, refuse_person
+from leasehold.decide.approvals import answers_of, refuse_person, refuse_proof
 from leasehold.decide.documents import decode_admission
-from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, RequestRow, RunRow, StopRow
+from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Stopped
+from leasehold.decide.voices import sign_ins_of
 from leasehold.errors import NotFoundError, StoreError
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.call import Admission
 from leasehold.model.canonical import Json
 from leasehold.model.card import Card
 from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.effect import Effect
 from leasehold.model.ids import check_id
 from leasehold.model.instant import Instant
-from leasehold.model.request import Request, RequestState, Verdict
+from leasehold.model.proof import SessionProof, SignIn
+from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.run import Run
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import EVERYONE, Policy, Power
 from leasehold.policy.evaluate import has_power, is_entitled
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
+from leasehold.token.passkey import Assertion
 
 __all__ = ["PersonDesk", "PolicyShown", "PowerIn", "RunDetail", "Waiting"]
 
@@ -63,8 +67,10 @@ class PowerIn(msgspec.Struct, frozen=True, kw_only=True):
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A request as this person meets it.
 
-    `refusal` says why they may not answer it now, None that they may. `approvals` are the people whose approval counts
-    so far, `missing` how many more it takes. `card` is None once it was erased: nobody can approve unseen.
+    `refusal` says why they may not answer it now, None that they may; `proof` what their approval needs besides the
+    session as it is: a passkey, or to sign in again (`Reason.PASSKEY_NEEDED`, `SIGN_IN_TOO_OLD`). `approvals` are the
+    people whose approval counts so far, `missing` how many more it takes. `card` is None once it was erased: nobody can
+    approve unseen.
     """
 
     request: Request
@@ -72,6 +78,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     row: RequestRow
     card: Card | None
     refusal: Decision | None
+    proof: Decision | None
     approvals: tuple[str, ...]
     missing: int
 
@@ -107,10 +114,10 @@ class PersonDesk:
     approver they are, and runs that were started for them.
     """
 
-    def __init__(self, engine: Engine, runs: Runs, receipts: Receipts, session: SignedIn) -> None:
+    def __init__(self, engine: Engine, runs: Runs, receipts: Receipts, session: SignedIn, *, origin: str = "") -> None:
         self._engine = engine
         self._receipts = receipts
-        self._desk = Desk(engine, runs, voice=session.voice)
+        self._desk = Desk(engine, runs, voice=session.voice, origin=origin)
         self._session = session
 
     @property
@@ -180,8 +187,23 @@ class PersonDesk:
         row = self._located(request_id, "req", RequestRow)
         return self._desk.card(self._engine.request(row.tenant, row.request_id))
 
-    def answer(self, request_id: str, verdict: Verdict, *, card_digest: str, reason: str = "") -> Answered:
+    def passkeys(self) -> tuple[SignIn, ...]:
+        """The passkeys of this person."""
+        row = self._engine.row(PersonRow, AUTHORITY_WIDE, self.person)
+        return tuple(known for known in sign_ins_of(row) if known.credential) if row is not None else ()
+
+    def answer(
+        self,
+        request_id: str,
+        verdict: Verdict,
+        *,
+        card_digest: str,
+        reason: str = "",
+        assertion: Assertion | None = None,
+    ) -> Answered:
         """Answer a request to the card with this digest, which is the one that was shown.
+
+        `assertion` is what a passkey of this person signed for exactly this answer; without it the session vouches.
 
         Raises:
             NotFoundError: there is none that this person may see.
@@ -189,7 +211,11 @@ class PersonDesk:
         """
         row = self._located(request_id, "req", RequestRow)
         request = self._engine.request(row.tenant, row.request_id)
-        return self._desk.answer_signed_in(request, verdict, self._session, card_digest=card_digest, reason=reason)
+        if assertion is None:
+            return self._desk.answer_signed_in(request, verdict, self._session, card_digest=card_digest, reason=reason)
+        return self._desk.answer_with_passkey(
+            request, verdict, self._session, assertion, card_digest=card_digest, reason=reason
+        )
 
     def answer_many(self, items: Sequence[Item], verdict: Verdict, *, reason: str = "") -> tuple[ItemResult, ...]:
         """Answer several requests to the cards that were looked at (`Desk.answer_many`). What is not seen is not found.
@@ -248,6 +274,7 @@ class PersonDesk:
             row=row,
             card=self._desk.card(request) if body is not None else None,
             refusal=self._refuse_answer(policy, row, run, request),
+            proof=self._refuse_proof(policy, request_need(policy, run, request).effect),
             approvals=approvals,
             missing=max(0, request_need(policy, run, request).quorum - len(approvals)),
         )
@@ -268,6 +295,13 @@ class PersonDesk:
             effect=effect,
             editors=request.editors,
         )
+
+    def _refuse_proof(self, policy: Policy, effect: Effect) -> Decision | None:
+        """What an approval in this session would lack."""
+        session = self._session
+        proof = SessionProof(sign_in=session.sign_in, method=session.method, authenticated_at=session.authenticated_at)
+        said = Answer(person=self.person, verdict=Verdict.APPROVE, answered_at=self.now().seconds, proof=proof)
+        return refuse_proof(policy, said, effect)
 
     # runs and leases
 

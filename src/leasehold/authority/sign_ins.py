@@ -23,13 +23,23 @@ from leasehold.decide.sign_ins import (
     TouchSession,
 )
 from leasehold.decide.voices import SessionVoice, refuse_session, sign_ins_of
-from leasehold.errors import Denied
-from leasehold.model.decision import Reason
+from leasehold.errors import Denied, VerificationError
+from leasehold.model.decision import Reason, deny
 from leasehold.model.instant import Instant
 from leasehold.model.proof import SignIn, SignInMethod
 from leasehold.model.text import check_identifier
+from leasehold.token import base64url
+from leasehold.token.passkey import Assertion, check_passkey_key, verify_assertion
 
-__all__ = ["SESSION_ID_BYTES", "FailedSignIns", "SignIns", "SignedIn", "digest_of_session"]
+__all__ = [
+    "SESSION_ID_BYTES",
+    "FailedSignIns",
+    "SignIns",
+    "SignedIn",
+    "check_passkey",
+    "digest_of_session",
+    "passkey_of",
+]
 
 SESSION_ID_BYTES = 32
 TOUCH_SECONDS = 60
@@ -97,6 +107,33 @@ class SignIns:
         )
         return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
 
+    def add_passkey(self, person: str, credential: str, public_key: str, *, count: int, by: str) -> str:
+        """Give a person a passkey beside what they have: the id that its authenticator gave it, and its public key as
+        base64url of its SubjectPublicKeyInfo.
+
+        Raises:
+            InvalidError: it is no public key that a passkey can have.
+            Denied: it was brought before, or the person has too many ways to sign in.
+        """
+        check_identifier(person, "person")
+        check_passkey_key(base64url.decode(public_key))
+        system = self._engine.system
+        sign_in = SignIn(
+            sign_in=system.new_id("signin"),
+            method=SignInMethod.PASSKEY,
+            added_at=system.now().seconds,
+            credential=credential,
+            public_key=public_key,
+            count=count,
+        )
+        return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
+
+    def person_of_passkey(self, credential: str) -> str:
+        """Whose passkey this is; empty if it is nobody's."""
+        rows = self._engine.store.queries.people([AUTHORITY_WIDE])
+        named = (row.person for row in rows if any(known.credential == credential for known in _sign_ins(row)))
+        return next(named, "") if credential else ""
+
     def renew(self, person: str, sign_in: SignIn, hashed: str) -> str:
         """Keep a password as it is, under a hash of today's cost.
 
@@ -117,14 +154,17 @@ class SignIns:
     def of(self, person: str) -> tuple[SignIn, ...]:
         """By what a person can sign in; of one who is not known here, nothing."""
         row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)
-        return sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
+        return _sign_ins(row)
 
     # sessions
 
-    def begin(self, person: str, sign_in: str, *, address: str, ends: bytes = b"") -> tuple[bytes, SignedIn]:
+    def begin(
+        self, person: str, sign_in: str, *, address: str, ends: bytes = b"", count: int = 0
+    ) -> tuple[bytes, SignedIn]:
         """Sign a person in who was verified by this sign-in; answers the session's id, for their browser alone.
 
-        `ends` is the id that the browser had before, which is worth nothing from here on.
+        `ends` is the id that the browser had before, which is worth nothing from here on; `count` how often a passkey
+        says it has signed.
 
         Raises:
             Denied: the sign-in was taken away meanwhile.
@@ -136,6 +176,7 @@ class SignIns:
             session=digest_of_session(session_id),
             address=address,
             ends=digest_of_session(ends) if ends else "",
+            count=count,
         )
         return session_id, _signed_in(self._engine.ask(lambda _: step))
 
@@ -175,6 +216,34 @@ class SignIns:
         person = self._engine.row(PersonRow, AUTHORITY_WIDE, session.person)
         now = max(self._engine.system.now(), Instant(queries.control().last_time_ms))
         return (None if refuse_session(session, person, now) else _signed_in(session)), session.seen_at
+
+
+def passkey_of(row: PersonRow | None, credential: str) -> SignIn:
+    """The passkey of a person that has this credential id.
+
+    Raises:
+        Denied: they have none such.
+    """
+    found = next((known for known in _sign_ins(row) if credential and known.credential == credential), None)
+    if found is None:
+        raise Denied(deny(Reason.BAD_SIGNATURE, "this passkey is not one of this person's", enough="add it first"))
+    return found
+
+
+def check_passkey(assertion: Assertion, known: SignIn, challenge: bytes, origin: str) -> int:
+    """How often a passkey says it has signed, if this is what it signed on a page of `origin`.
+
+    Raises:
+        Denied: it is not.
+    """
+    try:
+        return verify_assertion(assertion, known.public_key, challenge, origin=origin)
+    except VerificationError as error:
+        raise Denied(deny(Reason.BAD_SIGNATURE, str(error))) from None
+
+
+def _sign_ins(row: PersonRow | None) -> tuple[SignIn, ...]:
+    return sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
 
 
 def digest_of_session(session_id: bytes) -> str:

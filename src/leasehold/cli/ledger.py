@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from leasehold.authority.proofs import check_answers
 from leasehold.cli.entries import TITLES, entry_cells
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.files import read_input, read_lines, write_output
@@ -107,6 +108,7 @@ def verify(
     if file is not None and key is None:
         raise InvalidError("name the key to trust: --key authority.pub; it is never taken from the export")
     keys, entries, signed = _verified(session, file, key, checkpoints)
+    answers = check_answers(entries)
     violations = check_history(entries) if history else []
     head = signed.checkpoint
     is_whole = len(entries) == head.size
@@ -117,11 +119,13 @@ def verify(
             "is_whole": is_whole,
             "size": head.size,
             "root": head.root.hex(),
+            "answers": msgspec.to_builtins(answers),
             "violations": violations,
         },
         [
             f"verified: {len(entries)} of {head.size} entries, signed by {signed.signed_by[0].name}",
             f"root: {head.root.hex()}",
+            f"answers: {answers.describe()}",
             *map(str, violations),
             *(["history: nothing in it is impossible"] if history and not violations else []),
         ],

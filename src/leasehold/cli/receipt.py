@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
+from leasehold.authority.proofs import check_answers
 from leasehold.cli.files import read_input, read_lines, write_output
 from leasehold.cli.output import show_json
 from leasehold.cli.public_keys import read_public_keys
@@ -73,6 +75,7 @@ def verify(file: Path, key: Path, ledger: Path | None, amendments: tuple[Path, .
     """Verify a receipt: its signature, each entry's proof, and that its summary is what the entries say."""
     verified = _verified(read_input(file).rstrip(b"\n"), key)
     head = verified.checkpoint.checkpoint
+    answers = check_answers(verified.entries)
     amended = [_verified_amendment(path, verified, key) for path in amendments]
     if ledger is not None:
         keys = read_public_keys(read_input(key))
@@ -86,6 +89,7 @@ def verify(file: Path, key: Path, ledger: Path | None, amendments: tuple[Path, .
         "origin": head.origin,
         "is_complete": ledger is not None,
         "amended_entries": sum(len(amendment.entries) for amendment in amended),
+        "answers": msgspec.to_builtins(answers),
     }
     if as_json:
         show_json(value)
@@ -93,6 +97,7 @@ def verify(file: Path, key: Path, ledger: Path | None, amendments: tuple[Path, .
     click.echo(f"verified: the receipt of {verified.run}")
     click.echo(f"digest: sha256:{verified.digest}")
     click.echo(f"proven: {len(verified.entries)} entries in the ledger of {head.size} that {head.origin} signed")
+    click.echo(f"answers: {answers.describe()}")
     click.echo(f"complete: {'compared with the whole export' if ledger is not None else 'not compared (--ledger)'}")
     for amendment in amended:
         size = amendment.checkpoint.checkpoint.size

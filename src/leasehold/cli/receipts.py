@@ -102,6 +102,7 @@ def _answer(answer: AnswerTold) -> str:
         mark
         for mark, holds in (
             (f"signed in by {answer.method}, not signed", answer.proof == "session"),
+            ("signed with a passkey", answer.proof == "passkey"),
             ("same account", answer.same_account),
             ("own request", answer.own_request),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leasehold.authority import Authority
 from leasehold.console.pages import console_pages
 from leasehold.http.app import create_app
@@ -15,8 +17,11 @@ __all__ = ["Serving"]
 class Serving:
     """A server that is bound to its address and not running yet."""
 
-    def __init__(self, authority: Authority, host: str, port: int, public_url: str | None) -> None:
+    def __init__(
+        self, authority: Authority, host: str, port: int, public_url: str | None, proxies: Sequence[str] = ()
+    ) -> None:
         self._authority = authority
+        self._proxies = proxies
         public = Site.public(public_url) if public_url is not None else None
         self._listener = listen(host, port)
         self.site = public or Site.loopback(int(self._listener.getsockname()[1]))
@@ -26,4 +31,4 @@ class Serving:
         streams = Streams(self._authority)
         app = create_app(self._authority, console_pages(), site=self.site, streams=streams)
         with self._listener:
-            run_server(app, self._listener, streams)
+            run_server(app, self._listener, streams, proxies=self._proxies)

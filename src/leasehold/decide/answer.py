@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.decide.approvals import answers_of, approver_needs, approvers_of, encode_answers, refuse_person
+from leasehold.decide.approvals import (
+    answers_of,
+    approver_needs,
+    approvers_of,
+    encode_answers,
+    refuse_person,
+    refuse_proof,
+)
 from leasehold.decide.bond import bond_of
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import proof_detail, request_entry
@@ -18,10 +25,20 @@ from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
-from leasehold.decide.voices import Voice, is_vouched, refuse_voice, voice_needs
+from leasehold.decide.voices import (
+    KeyVoice,
+    Voice,
+    counted,
+    is_vouched,
+    refuse_count,
+    refuse_voice,
+    sign_in_of,
+    voice_needs,
+)
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
+from leasehold.model.proof import PasskeyProof, SignIn
 from leasehold.model.request import Answer, Request, RequestKind, RequestState, Verdict
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
@@ -78,9 +95,29 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             return StepAnswer(allow(), self._answered(facts, row, need)), Changes()
         row = msgspec.structs.replace(row, answers=encode_answers((*given, self.answer)))
         row = self._advance(facts, row, need, now)
+        entry = self._entry(None, row.state, public_key=self._public_key(facts))
         return StepAnswer(allow(), self._answered(facts, row, need)), Changes(
-            rows=(row,), entries=(self._entry(None, row.state),)
+            rows=(row, *self._count(facts)), entries=(entry,)
         )
+
+    def _passkey(self, facts: Facts) -> tuple[PersonRow, SignIn, PasskeyProof] | None:
+        """The person with the passkey that they answered with; None where they answered with something else."""
+        person = facts.get(PersonRow, AUTHORITY_WIDE, self.answer.person)
+        proof = self.answer.proof
+        known = sign_in_of(person, proof.sign_in) if isinstance(proof, PasskeyProof) else None
+        return (person, known, proof) if person and known and isinstance(proof, PasskeyProof) else None
+
+    def _count(self, facts: Facts) -> tuple[PersonRow, ...]:
+        """The person's row, where their passkey counted on."""
+        used = self._passkey(facts)
+        return (counted(used[0], used[1], used[2].count),) if used is not None and used[2].count else ()
+
+    def _public_key(self, facts: Facts) -> str:
+        """What verifies the signature of the answer, if it has one."""
+        used = self._passkey(facts)
+        if used is not None:
+            return used[1].public_key
+        return self.voice.public_key.hex() if isinstance(self.voice, KeyVoice) else ""
 
     def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
         return (
@@ -95,9 +132,11 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
                 effect=need.effect,
                 editors=self.request.editors,
             )
+            or refuse_proof(self.policy_document, self.answer, need.effect)
             or refuse_run(facts, self.run, self.request.attempt, now)
             or self._refuse_second_thought(row)
             or self._refuse_unseen(row)
+            or self._refuse_count(facts, row)
         )
 
     def _refuse_card(self) -> Decision | None:
@@ -125,6 +164,12 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             check="the card has a preview",
             enough="the agent makes the edited call, which shows it on a new card",
         )
+
+    def _refuse_count(self, facts: Facts, row: RequestRow | None) -> Decision | None:
+        used = self._passkey(facts)
+        if used is None or any(self._is_same_voice(earlier) for earlier in (answers_of(row) if row else ())):
+            return None
+        return refuse_count(used[1], used[2].count)
 
     def _is_same_voice(self, earlier: Answer) -> bool:
         return (earlier.person, earlier.vouched_by) == (self.answer.person, self.answer.vouched_by)
@@ -167,7 +212,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         missing = self._missing(facts, row, need) if row.state == RequestState.PENDING else 0
         return Answered(RequestState(row.state), missing)
 
-    def _entry(self, refusal: Decision | None, outcome: str) -> Entry:
+    def _entry(self, refusal: Decision | None, outcome: str, *, public_key: str = "") -> Entry:
         return request_entry(
             EntryKind.REQUEST_ANSWERED,
             self.request,
@@ -180,7 +225,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             detail={
                 "verdict": self.answer.verdict,
                 "card": self.card_digest,
-                **proof_detail(self.answer.proof),
+                **proof_detail(self.answer.proof, public_key),
                 "answered_at": self.answer.answered_at,
                 **({"same_account": "yes"} if self.answer.same_account else {}),
                 **({"own_request": "yes"} if self.answer.person == self.run.requested_by else {}),

@@ -16,6 +16,7 @@ from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import is_vouched
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
+from leasehold.model.proof import PasskeyProof, SessionProof
 from leasehold.model.request import Answer, Verdict
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.evaluate import ApprovalNeed, is_entitled
@@ -29,6 +30,7 @@ __all__ = [
     "is_approved",
     "people_who_may",
     "refuse_person",
+    "refuse_proof",
     "words_of_denial",
 ]
 
@@ -88,6 +90,32 @@ def refuse_person(
     return None
 
 
+def refuse_proof(policy: Policy, answer: Answer, effect: Effect) -> Decision | None:
+    """Why an approval of this effect is not proven well enough, by the live policy. A no needs only the voice."""
+    if answer.verdict is not Verdict.APPROVE or effect is not Effect.DESTRUCTIVE:
+        return None
+    if policy.defaults.destructive_by_passkey and not isinstance(answer.proof, PasskeyProof):
+        return deny(
+            Reason.PASSKEY_NEEDED,
+            "what is destructive is approved with a passkey",
+            rule="defaults.destructive_by_passkey",
+            check="proof == passkey",
+            enough="the same answer, signed with a passkey in the console",
+        )
+    longest = policy.defaults.destructive_sign_in_seconds
+    if longest is None or not isinstance(answer.proof, SessionProof):
+        return None
+    if answer.answered_at - answer.proof.authenticated_at > longest:
+        return deny(
+            Reason.SIGN_IN_TOO_OLD,
+            f"what is destructive is approved within {longest} s of signing in",
+            rule="defaults.destructive_sign_in_within",
+            check=f"answered_at - authenticated_at <= {longest}",
+            enough="sign in again, then answer",
+        )
+    return None
+
+
 def approver_needs(policy: Policy, route: str, requested_by: str) -> list[Need]:
     """The people whose word may count on a route: what `approvers_of` asks for."""
     people = sorted({*policy.people, requested_by})
@@ -105,6 +133,8 @@ def approvers_of(
         if refuse_person(
             policy, answer.person, route=route, requested_by=requested_by, effect=effect, editors=bond_of(row).editors
         ):
+            continue
+        if refuse_proof(policy, answer, effect) is not None:
             continue
         if is_vouched(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.proof):
             counted.setdefault(answer.person, answer.vouched_by)

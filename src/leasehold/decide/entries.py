@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import msgspec
 
 from leasehold.decide.chain import Chain, run_fields
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
 from leasehold.model.grant import Grants, grants_to_json
-from leasehold.model.proof import KeyProof, Proof
+from leasehold.model.proof import KeyProof, PasskeyProof, Proof, SessionProof
 from leasehold.model.request import Request
 from leasehold.model.run import Run
 
@@ -45,16 +47,32 @@ def describe_grants(grants: Grants) -> tuple[str, ...]:
     )
 
 
-def proof_detail(proof: Proof) -> dict[str, str | int | tuple[str, ...]]:
-    """How a person proved who they are, as entries write it. A session has no signature, and claims none."""
-    if isinstance(proof, KeyProof):
-        return {"proof": "key", "key": proof.key_id, "signature": proof.signature}
-    return {
-        "proof": "session",
-        "sign_in": proof.sign_in,
-        "method": proof.method,
-        "authenticated_at": proof.authenticated_at,
-    }
+def proof_detail(proof: Proof, public_key: str) -> dict[str, str | int | tuple[str, ...]]:
+    """How a person proved who they are, as entries write it. A session has no signature, and claims none.
+
+    What was signed with is there as well, so that a receipt can be verified by whoever has nothing else.
+    """
+    match proof:
+        case KeyProof():
+            return {"proof": "key", "key": proof.key_id, "signature": proof.signature, "public_key": public_key}
+        case PasskeyProof():
+            return {
+                "proof": "passkey",
+                "sign_in": proof.sign_in,
+                "public_key": public_key,
+                "authenticator_data": proof.authenticator_data,
+                "client_data": proof.client_data,
+                "signature": proof.signature,
+            }
+        case SessionProof():
+            return {
+                "proof": "session",
+                "sign_in": proof.sign_in,
+                "method": proof.method,
+                "authenticated_at": proof.authenticated_at,
+            }
+        case _:
+            assert_never(proof)
 
 
 def _entry(kind: EntryKind, decision: Decision | None, fields: dict[str, object]) -> Entry:

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState, SessionState
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
-from leasehold.decide.voices import encode_sign_ins, refuse_session, sign_ins_of
+from leasehold.decide.voices import counted, encode_sign_ins, refuse_count, refuse_session, sign_in_of, sign_ins_of
 from leasehold.ledger.entry import Entry, EntryKind
-from leasehold.model.decision import Reason, allow, deny
+from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
 from leasehold.model.proof import SignIn, SignInMethod
 
@@ -39,7 +39,9 @@ MAX_SIGN_INS = 20
 
 
 class AddSignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Give a person a way to sign in. A new password takes the place of the old one, whose sessions and answers end."""
+    """Give a person a way to sign in. A new password takes the place of the old one, whose sessions and answers end; a
+    passkey stands beside others, and belongs to one person for ever (threat case 80).
+    """
 
     person: str
     sign_in: SignIn
@@ -49,16 +51,27 @@ class AddSignIn(msgspec.Struct, frozen=True, kw_only=True):
     needs_clock: bool = True
 
     def keys(self) -> Sequence[Need]:
-        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
+        names = (self.person, *([self._marker] if self.sign_in.credential else []))
+        return [Ref(PersonRow, (AUTHORITY_WIDE, name)) for name in names]
+
+    @property
+    def _marker(self) -> str:
+        """The row that says that a credential was brought, so that nobody else can bring it."""
+        return f"passkey:{self.sign_in.credential}"
+
+    def _refuse(self, facts: Facts, row: PersonRow | None) -> Decision | None:
+        if row is not None and row.state == PersonState.KEY:
+            return deny(Reason.CONFLICT, f"{self.person} is the name of a key, not of a person")
+        if row is not None and row.state == PersonState.LEFT:
+            return deny(Reason.CONFLICT, f"{self.person} was let go", enough=f"leasehold person add {self.person}")
+        if self.sign_in.credential and facts.get(PersonRow, AUTHORITY_WIDE, self._marker) is not None:
+            return deny(Reason.CONFLICT, "this passkey was brought before; make a new one")
+        return None
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
-        if row is not None and row.state == PersonState.KEY:
-            return StepAnswer(deny(Reason.CONFLICT, f"{self.person} is the name of a key, not of a person")), Changes()
-        if row is not None and row.state == PersonState.LEFT:
-            return StepAnswer(
-                deny(Reason.CONFLICT, f"{self.person} was let go", enough=f"leasehold person add {self.person}")
-            ), Changes()
+        if (refusal := self._refuse(facts, row)) is not None:
+            return StepAnswer(refusal), Changes()
         if row is None or row.state != PersonState.ACTIVE:
             row = PersonRow(
                 tenant=AUTHORITY_WIDE,
@@ -79,10 +92,18 @@ class AddSignIn(msgspec.Struct, frozen=True, kw_only=True):
                 "method": self.sign_in.method,
                 "by": self.by,
                 **({"replaced": gone} if gone else {}),
+                **self._passkey_detail(),
             },
         )
         changed = replace(row, sign_ins=encode_sign_ins((*kept, self.sign_in)))
-        return StepAnswer(allow(), self.sign_in.sign_in), Changes(rows=(changed,), entries=(entry,))
+        marker = replace(row, person=self._marker, public_key=b"", state=PersonState.KEY, sign_ins=b"[]")
+        rows = (changed, marker) if self.sign_in.credential else (changed,)
+        return StepAnswer(allow(), self.sign_in.sign_in), Changes(rows=rows, entries=(entry,))
+
+    def _passkey_detail(self) -> dict[str, str]:
+        if not self.sign_in.credential:
+            return {}
+        return {"credential": self.sign_in.credential, "public_key": self.sign_in.public_key}
 
     def _replaces(self, known: SignIn) -> bool:
         return self.sign_in.method is SignInMethod.PASSWORD and known.method is SignInMethod.PASSWORD
@@ -142,7 +163,7 @@ class RenewSecret(msgspec.Struct, frozen=True, kw_only=True):
 class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
     """Sign a person in. `session` is the digest of a fresh id, `ends` that of the browser's earlier session, if any.
 
-    `address` is where the person came from, as far as the server knows.
+    `address` is where the person came from, as far as the server knows; `count` what a passkey says it has signed.
     """
 
     person: str
@@ -150,6 +171,7 @@ class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     address: str
     ends: str = ""
+    count: int = 0
 
     policy: None = None
     needs_clock: bool = True
@@ -160,10 +182,11 @@ class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[SessionRow], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
-        known = sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
-        used = next((known for known in known if known.sign_in == self.sign_in), None)
-        if used is None or facts.get(SessionRow, AUTHORITY_WIDE, self.session) is not None:
+        used = sign_in_of(row, self.sign_in)
+        if row is None or used is None or facts.get(SessionRow, AUTHORITY_WIDE, self.session) is not None:
             return StepAnswer(deny(Reason.NOT_SIGNED_IN, "this sign-in does not stand any more")), Changes()
+        if used.method is SignInMethod.PASSKEY and (refusal := refuse_count(used, self.count)) is not None:
+            return StepAnswer(refusal), Changes()
         session = SessionRow(
             tenant=AUTHORITY_WIDE,
             session=self.session,
@@ -188,7 +211,8 @@ class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
             if earlier is not None and earlier.state == SessionState.OPEN
             else ()
         )
-        return StepAnswer(allow(), session), Changes(rows=(*ended, session), entries=(entry,))
+        people = (counted(row, used, self.count),) if self.count else ()
+        return StepAnswer(allow(), session), Changes(rows=(*ended, *people, session), entries=(entry,))
 
 
 class EndSession(msgspec.Struct, frozen=True, kw_only=True):

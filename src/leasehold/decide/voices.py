@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.lifecycles import PersonState, SessionState
@@ -23,10 +24,14 @@ __all__ = [
     "KeyVoice",
     "SessionVoice",
     "Voice",
+    "counted",
     "encode_sign_ins",
     "is_vouched",
+    "refuse_count",
     "refuse_session",
+    "refuse_stale",
     "refuse_voice",
+    "sign_in_of",
     "sign_ins_of",
     "voice_needs",
 ]
@@ -73,6 +78,30 @@ def is_vouched(row: PersonRow | None, proof: Proof) -> bool:
     return vouched_by(proof) in {known.sign_in for known in sign_ins_of(row)}
 
 
+def sign_in_of(row: PersonRow | None, sign_in: str) -> SignIn | None:
+    """One of the ways by which a person can sign in now."""
+    known = sign_ins_of(row) if row is not None and row.state == PersonState.ACTIVE else ()
+    return next((one for one in known if one.sign_in == sign_in), None)
+
+
+def refuse_count(known: SignIn, count: int) -> Decision | None:
+    """Why a passkey's count of what it signed cannot be: one that does not grow comes of a copy (WebAuthn §6.1.1)."""
+    if count > known.count or (count == known.count == 0):
+        return None
+    return deny(
+        Reason.BAD_SIGNATURE,
+        "this passkey has signed before what it says it signs now; there may be a copy of it",
+        check=f"count > {known.count}",
+        enough="remove this passkey, and add a new one",
+    )
+
+
+def counted(row: PersonRow, known: SignIn, count: int) -> PersonRow:
+    """The person's row with what their passkey says it has signed by now."""
+    renewed = tuple(replace(one, count=count) if one.sign_in == known.sign_in else one for one in sign_ins_of(row))
+    return replace(row, sign_ins=encode_sign_ins(renewed))
+
+
 def voice_needs(voice: Voice) -> list[Need]:
     """The facts that `refuse_voice` asks for."""
     person = Ref(PersonRow, (AUTHORITY_WIDE, voice.person))
@@ -95,6 +124,24 @@ def refuse_voice(facts: Facts, voice: Voice, now: Instant) -> Decision | None:
         f"{voice.person} has no such key here",
         check="a person's own key",
         enough="a key added with: leasehold person add",
+    )
+
+
+def refuse_stale(facts: Facts, voice: Voice, now: Instant, seconds: int) -> Decision | None:
+    """Why a person has to prove once more who they are: they did so longer ago than this. A key in hand proves it now.
+
+    Ask `refuse_voice` first: this is about a voice that counts.
+    """
+    if isinstance(voice, KeyVoice):
+        return None
+    session = facts.get(SessionRow, AUTHORITY_WIDE, voice.session)
+    if session is not None and now.seconds - session.authenticated_at <= seconds:
+        return None
+    return deny(
+        Reason.SIGN_IN_TOO_OLD,
+        f"this takes a sign-in of the last {seconds} s",
+        check=f"now - authenticated_at <= {seconds}",
+        enough="sign in again, then do it",
     )
 
 

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
+from leasehold.http.account import AccountPage, account_routes, plain_account_page
 from leasehold.http.events import Streams
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
@@ -28,7 +29,7 @@ __all__ = ["Pages", "create_app", "protect"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """What a console brings: pages for signed-in people, files for everybody, and how the two pages of ours look.
+    """What a console brings: pages for signed-in people, files for everybody, and how the pages of ours look.
 
     A handler finds the person's desk in `request.state.viewer`, their session in `.session`, and in `.tokens` what
     makes the tokens of its forms. `public` is for static files alone.
@@ -38,6 +39,7 @@ class Pages:
     public: Sequence[BaseRoute] = ()
     sign_in: SignInPage = plain_sign_in_page
     problem: ProblemPage = plain_problem_page
+    account: AccountPage = plain_account_page
 
 
 def create_app(
@@ -52,15 +54,17 @@ def create_app(
 
     `streams` are closed by the server that stops, `passwords` have the costs of hashing; both are made where not given.
     """
-    inside = SignedInOnly(Router(pages.routes, redirect_slashes=False), authority)
+    own = account_routes(authority, pages.account, site)
+    inside = SignedInOnly(Router([*own, *pages.routes], redirect_slashes=False), authority, site)
     app = Starlette(
         routes=[
-            *sign_in_routes(authority, pages.sign_in, passwords or Passwords()),
+            *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
             *pages.public,
             Mount("/", app=inside),
         ],
         exception_handlers=exception_handlers(pages.problem),
     )
+    app.state.site = site
     app.state.streams = streams or Streams(authority)
     return protect(app, site=site, page=pages.problem, system=authority.engine.system)
 

@@ -35,7 +35,7 @@ class _Allowance:
 
 
 _OF_PAIR = _Allowance(free=5, longest_seconds=900)
-_OF_ADDRESS = _Allowance(free=20, longest_seconds=900)
+_OF_ADDRESS = _Allowance(free=20, longest_seconds=60)
 _OF_NAME = _Allowance(free=50, longest_seconds=30)
 
 

@@ -5,6 +5,7 @@ Handlers raise `ProblemError`, or let the errors of Leasehold through; `problem_
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -38,6 +39,8 @@ class Problem:
     words: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
+
+_LOG = logging.getLogger("leasehold.http")
 
 ProblemPage: TypeAlias = Callable[[Request, Problem], Response]
 """Draws a problem. Must not raise, and must answer with the problem's status."""
@@ -115,7 +118,10 @@ def exception_handlers(page: ProblemPage) -> dict[int | type[Exception], Callabl
     """What Starlette does with errors: each becomes its problem, drawn by `page`."""
 
     def draw(request: Request, error: Exception) -> Response:
-        return page(request, problem_of(error))
+        problem = problem_of(error)
+        if problem is _FAULT:
+            _LOG.error("request %s failed", request_id_of(request), exc_info=error)
+        return page(request, problem)
 
     return dict.fromkeys((ProblemError, LeaseholdError, HTTPException, Exception), draw)
 

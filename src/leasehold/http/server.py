@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -36,8 +36,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen at {host} port {port}: {error.strerror or error}") from None
 
 
-def run_server(app: ASGIApp, listener: socket.socket, streams: Streams) -> None:
-    """Serve until a signal says to stop; then let requests under way end, and event streams at once."""
+def run_server(app: ASGIApp, listener: socket.socket, streams: Streams, *, proxies: Sequence[str] = ()) -> None:
+    """Serve until a signal says to stop; then let requests under way end, and event streams at once.
+
+    Of requests from `proxies` the address is the one that `X-Forwarded-For` names last that is none of them.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -48,7 +51,8 @@ def run_server(app: ASGIApp, listener: socket.socket, streams: Streams) -> None:
         access_log=False,
         server_header=False,
         date_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=_LAST_SECONDS,
     )
     with _signals_that_only_stop_the_server():

@@ -23,6 +23,7 @@ from leasehold.errors import InvalidError
 from leasehold.http.forms import FormTokens
 from leasehold.http.gates import SAFE_METHODS
 from leasehold.http.problems import ProblemError
+from leasehold.http.site import Site
 from leasehold.token import base64url
 
 __all__ = ["COOKIE", "SIGN_IN_PATH", "SignedInOnly", "cookie_of", "keep_cookie", "require_recent", "safe_path"]
@@ -65,9 +66,10 @@ def require_recent(request: Request, seconds: int, *, back: str) -> Response | N
 class SignedInOnly:
     """Lets signed-in people through, `viewer`, `session` and `tokens` in `request.state`; shows others the door."""
 
-    def __init__(self, app: ASGIApp, authority: Authority) -> None:
+    def __init__(self, app: ASGIApp, authority: Authority, site: Site) -> None:
         self._app = app
         self._authority = authority
+        self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -80,7 +82,7 @@ class SignedInOnly:
         await self._app(scope, receive, send)
 
     def _introduce(self, scope: Scope, cookie: bytes, session: SignedIn) -> None:
-        scope["state"]["viewer"] = self._authority.person_desk(session)
+        scope["state"]["viewer"] = self._authority.person_desk(session, origin=self._site.passkey_origin)
         scope["state"]["session"] = session
         scope["state"]["tokens"] = FormTokens(cookie)
 

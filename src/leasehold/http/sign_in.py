@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from typing import TypeAlias
 
@@ -19,19 +20,27 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from leasehold.authority import Authority
-from leasehold.authority.sign_ins import SESSION_ID_BYTES, SignedIn
-from leasehold.errors import InvalidError
+from leasehold.authority.sign_ins import SESSION_ID_BYTES, SignedIn, check_passkey
+from leasehold.errors import Denied, InvalidError
 from leasehold.http.attempts import Attempts
 from leasehold.http.forms import FormTokens, check_token, read_form
+from leasehold.http.passkeys import read_assertion, sign_in_challenge, sign_in_options
 from leasehold.http.passwords import Passwords
 from leasehold.http.sessions import SIGN_IN_PATH, cookie_of, keep_cookie, safe_path
+from leasehold.http.site import Site
+from leasehold.model.decision import Reason, deny
 from leasehold.model.proof import SignIn, SignInMethod
 from leasehold.model.text import check_identifier
 
-__all__ = ["SIGN_IN", "SIGN_OUT", "SignInForm", "SignInPage", "plain_sign_in_page", "sign_in_routes"]
+__all__ = ["PASSKEY_SCRIPT", "SIGN_IN", "SIGN_OUT", "SignInForm", "SignInPage", "plain_sign_in_page", "sign_in_routes"]
 
 SIGN_IN, SIGN_OUT = "sign-in", "sign-out"
 """The purposes of the two forms, for their tokens."""
+
+PASSKEY_SCRIPT = '<script type="module" src="/static/passkeys.js"></script>'
+"""What the forms of passkeys need on their page; the console has the file."""
+
+PASSKEY_PATH = f"{SIGN_IN_PATH}/passkey"
 
 _AT_ONCE = 4
 """Passwords verified at the same time; each takes tens of megabytes."""
@@ -41,10 +50,13 @@ _AT_ONCE = 4
 class SignInForm:
     """What the sign-in page shows. It posts `person`, `password`, `next` and `token` to `/sign-in`.
 
-    `words` say what went wrong, empty on a first look. `again` is the person who is signed in and is asked once more.
+    A second form, which needs scripts, posts `credential`, `next` and `token` to `/sign-in/passkey`; `passkey` are the
+    options for `navigator.credentials.get` as JSON. `words` say what went wrong, empty on a first look. `again` is the
+    person who is signed in and is asked once more.
     """
 
     token: str
+    passkey: str = ""
     next: str = "/"
     person: str = ""
     words: str = ""
@@ -64,22 +76,26 @@ def plain_sign_in_page(request: Request, form: SignInForm) -> Response:  # noqa:
 
     body = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Sign in - Leasehold</title><h1>Sign in</h1><p>{escape(form.words)}</p>"
+        f"<title>Sign in - Leasehold</title>{PASSKEY_SCRIPT}<h1>Sign in</h1><p>{escape(form.words)}</p>"
         f'<form method="post" action="{SIGN_IN_PATH}">{field("hidden", "token", form.token)}'
         f"{field('hidden', 'next', form.next)}"
         f"<p><label>Person {field('text', 'person', form.again or form.person, ' autocomplete=username')}</label></p>"
         f"<p><label>Password {field('password', 'password', '', ' autocomplete=current-password')}</label></p>"
         "<p><button>Sign in</button></p></form>"
+        f'<form method="post" action="{PASSKEY_PATH}" data-passkey="get" data-options="{escape(form.passkey)}">'
+        f"{field('hidden', 'token', form.token)}{field('hidden', 'next', form.next)}{field('hidden', 'credential', '')}"
+        "<p><button disabled data-needs-script>Sign in with a passkey</button></p></form>"
     )
     return HTMLResponse(body, status_code=form.status)
 
 
-def sign_in_routes(authority: Authority, page: SignInPage, passwords: Passwords) -> Sequence[BaseRoute]:
-    """The routes `/sign-in` and `/sign-out`, which need nobody to be signed in."""
-    desk = _FrontDesk(authority, page, passwords)
+def sign_in_routes(authority: Authority, page: SignInPage, passwords: Passwords, site: Site) -> Sequence[BaseRoute]:
+    """The routes `/sign-in`, `/sign-in/passkey` and `/sign-out`, which need nobody to be signed in."""
+    desk = _FrontDesk(authority, page, passwords, site)
     return [
         Route(SIGN_IN_PATH, desk.show, methods=["GET"]),
         Route(SIGN_IN_PATH, desk.take, methods=["POST"]),
+        Route(PASSKEY_PATH, desk.take_passkey, methods=["POST"]),
         Route("/sign-out", desk.sign_out, methods=["POST"]),
     ]
 
@@ -87,10 +103,11 @@ def sign_in_routes(authority: Authority, page: SignInPage, passwords: Passwords)
 class _FrontDesk:
     """Who asks for the person and the password."""
 
-    def __init__(self, authority: Authority, page: SignInPage, passwords: Passwords) -> None:
+    def __init__(self, authority: Authority, page: SignInPage, passwords: Passwords, site: Site) -> None:
         self._authority = authority
         self._page = page
         self._passwords = passwords
+        self._site = site
         self._attempts = Attempts(authority.engine.system)
         self._places = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -106,6 +123,7 @@ class _FrontDesk:
             return RedirectResponse(wanted, status_code=303)
         form = SignInForm(
             token=FormTokens(cookie).make(SIGN_IN),
+            passkey=sign_in_options(self._site, cookie),
             next=wanted,
             again=session.person if session is not None else "",
             words="Prove once more that it is you." if session is not None else "",
@@ -122,9 +140,7 @@ class _FrontDesk:
         form = await read_form(request)
         check_token(request, form, SIGN_IN)
         typed, address = form.get("person", ""), request.client.host if request.client is not None else ""
-        again = SignInForm(
-            token=request.state.tokens.make(SIGN_IN), next=safe_path(form.get("next", "/")), person=typed
-        )
+        again = self._once_more(cookie, form)
         wait = self._attempts.begin(typed, address)
         if wait:
             words = f"Too many tries. Wait {wait} seconds, then try again."
@@ -136,11 +152,38 @@ class _FrontDesk:
             words = "That is not the right person and password. Nothing was done."
             return self._page(request, replace(again, words=words, status=403))
         self._attempts.succeeded(typed, address)
-        person = _person(typed)
-        fresh, _ = await run_in_threadpool(self._begin, person, used, address, cookie)
-        response = RedirectResponse(again.next, status_code=303)
-        keep_cookie(response, fresh)
-        return response
+        begin = partial(self._authority.sign_ins.begin, _person(typed), used.sign_in, address=address, ends=cookie)
+        return _let_in(await run_in_threadpool(begin), again.next)
+
+    async def take_passkey(self, request: Request) -> Response:
+        """Sign in with what a passkey signed for this browser."""
+        cookie = cookie_of(request.headers) or b""
+        request.state.tokens = FormTokens(cookie)
+        form = await read_form(request)
+        check_token(request, form, SIGN_IN)
+        address = request.client.host if request.client is not None else ""
+        again = self._once_more(cookie, form)
+        name = f"a passkey from {address}"
+        if self._attempts.begin(name, address):
+            words = "Too many tries. Wait a little, then try again."
+            return self._page(request, replace(again, words=words, status=429))
+        begin = partial(self._begin_by_passkey, form.get("credential", ""), cookie, address)
+        try:
+            begun = await run_in_threadpool(begin)
+        except Denied:
+            words = "That passkey is not known here, or did not sign for this page. Nothing was done."
+            return self._page(request, replace(again, words=words, status=403))
+        self._attempts.succeeded(name, address)
+        return _let_in(begun, again.next)
+
+    def _once_more(self, cookie: bytes, form: dict[str, str]) -> SignInForm:
+        """The form again, as it was filled in but for the password."""
+        return SignInForm(
+            token=FormTokens(cookie).make(SIGN_IN),
+            passkey=sign_in_options(self._site, cookie),
+            next=safe_path(form.get("next", "/")),
+            person=form.get("person", ""),
+        )
 
     async def sign_out(self, request: Request) -> Response:
         """End the session of this browser."""
@@ -165,8 +208,25 @@ class _FrontDesk:
         self._authority.sign_ins.count_failure(person)
         return None
 
-    def _begin(self, person: str, used: SignIn, address: str, cookie: bytes) -> tuple[bytes, SignedIn]:
-        return self._authority.sign_ins.begin(person, used.sign_in, address=address, ends=cookie)
+    def _begin_by_passkey(self, credential: str, cookie: bytes, address: str) -> tuple[bytes, SignedIn]:
+        sign_ins, assertion = self._authority.sign_ins, read_assertion(credential)
+        person = sign_ins.person_of_passkey(assertion.credential)
+        used = next((known for known in sign_ins.of(person) if known.credential == assertion.credential), None)
+        if used is None:
+            sign_ins.count_failure("")
+            raise Denied(deny(Reason.BAD_SIGNATURE, "this passkey is nobody's"))
+        try:
+            count = check_passkey(assertion, used, sign_in_challenge(cookie), self._site.passkey_origin)
+        except Denied:
+            sign_ins.count_failure(person)
+            raise
+        return sign_ins.begin(person, used.sign_in, address=address, ends=cookie, count=count)
+
+
+def _let_in(begun: tuple[bytes, SignedIn], path: str) -> Response:
+    response = RedirectResponse(path, status_code=303)
+    keep_cookie(response, begun[0])
+    return response
 
 
 def _person(typed: str) -> str:

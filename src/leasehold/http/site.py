@@ -22,12 +22,18 @@ class Site:
 
     origin: str
     hosts: tuple[str, ...]
+    passkey_origin: str
+    """Where passkeys can be used: they are bound to a name, which an address is not."""
 
     @classmethod
     def loopback(cls, port: int) -> Site:
         """A server for the people at this machine."""
         names = ("127.0.0.1", "localhost", "[::1]")
-        return cls(origin=f"http://127.0.0.1:{port}", hosts=tuple(f"{name}:{port}" for name in names))
+        return cls(
+            origin=f"http://127.0.0.1:{port}",
+            hosts=tuple(f"{name}:{port}" for name in names),
+            passkey_origin=f"http://localhost:{port}",
+        )
 
     @classmethod
     def public(cls, url: str) -> Site:
@@ -46,13 +52,21 @@ class Site:
             raise InvalidError(f"{url!r} will not do; a public address is https:// and a host, and nothing behind it")
         name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         if port in (None, _DEFAULT_PORTS["https"]):
-            return cls(origin=f"https://{name}", hosts=(name, f"{name}:443"))
-        return cls(origin=f"https://{name}:{port}", hosts=(f"{name}:{port}",))
+            hosts: tuple[str, ...] = (name, f"{name}:443")
+        else:
+            hosts = (f"{name}:{port}",)
+        origin = f"https://{hosts[0]}"
+        return cls(origin=origin, hosts=hosts, passkey_origin=origin)
 
     @property
     def scheme(self) -> str:
         """`http` on loopback, else `https`."""
         return urlsplit(self.origin).scheme
+
+    @property
+    def passkey_host(self) -> str:
+        """The name that passkeys are bound to (WebAuthn's relying party id)."""
+        return urlsplit(self.passkey_origin).hostname or ""
 
     def is_host(self, host: str) -> bool:
         """Whether a `Host` header names this server."""

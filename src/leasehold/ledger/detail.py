@@ -5,8 +5,9 @@ A member that is absent reads as empty; one of another type than here is no entr
 run.started        purpose, requester; expires_at (Unix seconds); budget (of a root run: every unit, `children` too)
 run.finished       denials (all refused calls, those without an entry included)
 request.made       kind, reason; allow; budget; for a call: lease_request
-request.answered   verdict, words, same_account; proof: `key` (with key, signature) or `session` (with sign_in, method,
-                   authenticated_at in Unix seconds); own_request where the requester confirms their own
+request.answered   verdict, words, same_account; own_request where the requester confirms their own; proof: `key` (with
+                   key, public_key, signature), `passkey` (with sign_in, public_key and the three parts of a WebAuthn
+                   assertion) or `session` (with sign_in, method; authenticated_at in Unix seconds)
 lease.issued       allow, deny; expires_at; reason; approval (mode now in force) and quorum
 call.admitted      reserved; approval and quorum; implies, ending; idempotent, tool_authority, parent_call, call_id
 call.settled       touched, files, contacted, overrun; result_digest, error, no_effect; late evidence has the same

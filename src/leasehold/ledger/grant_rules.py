@@ -95,12 +95,17 @@ def says_how_it_was_given(entry: Entry, past: Past) -> Iterator[str]:  # noqa: A
     if entry.decision == "deny":
         return
     proof = detail.text(entry, "proof") or "key"
-    given = {name for name in ("key", "signature", "sign_in", "method") if detail.text(entry, name)}
+    given = {name for name in _PARTS_OF_PROOFS if detail.text(entry, name)}
     if given != _PROOFS.get(proof):
         yield f"the answer of {entry.person} is given by {proof!r} with {sorted(given)}"
 
 
-_PROOFS = {"key": {"key", "signature"}, "session": {"sign_in", "method"}}
+_PROOFS = {
+    "key": {"key", "signature", "public_key"},
+    "passkey": {"sign_in", "public_key", "authenticator_data", "client_data", "signature"},
+    "session": {"sign_in", "method"},
+}
+_PARTS_OF_PROOFS = sorted({name for names in _PROOFS.values() for name in names})
 
 
 # I6: a child's authority is within its parent's at every moment

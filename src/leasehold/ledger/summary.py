@@ -311,5 +311,6 @@ def _asserted_by(story: _Story, entries: Sequence[Entry]) -> dict[str, object]:
 
 _WORD_OF_PROOF = {
     "key": "the person, by the signature in the entry",
+    "passkey": "the person, by what their passkey signed in the entry",
     "session": "the authority, where the person was signed in and nothing was signed",
 }

@@ -64,6 +64,8 @@ class Reason(StrEnum):
     OWN_REQUEST = "own_request"
     BAD_SIGNATURE = "bad_signature"
     NOT_SIGNED_IN = "not_signed_in"
+    PASSKEY_NEEDED = "passkey_needed"
+    SIGN_IN_TOO_OLD = "sign_in_too_old"
     CARD_CHANGED = "card_changed"
     PREVIEW_NEEDED = "preview_needed"
     STATE_MOVED = "state_moved"

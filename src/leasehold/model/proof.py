@@ -1,7 +1,7 @@
 """How a person proved who they are when they answered. Stands in every answer, in the ledger and in the receipt.
 
-A signature is a person's own word, which anybody can verify later. A session is the authority's word that the person
-was signed in here: it counts for answers, but nothing may show it as a signature.
+A signature, of a key or of a passkey, is a person's own word, which anybody can verify later. A session is the
+authority's word that the person was signed in here: it counts for answers, but nothing may show it as a signature.
 """
 
 from __future__ import annotations
@@ -14,29 +14,42 @@ import msgspec
 from leasehold.errors import InvalidError
 from leasehold.model.ids import check_id
 
-__all__ = ["KeyProof", "Proof", "SessionProof", "SignIn", "SignInMethod", "vouched_by"]
+__all__ = ["KeyProof", "PasskeyProof", "Proof", "SessionProof", "SignIn", "SignInMethod", "vouched_by"]
+
+MAX_CREDENTIAL = 1400
+"""The longest credential id of WebAuthn, 1023 bytes, as base64url."""
 
 
 class SignInMethod(StrEnum):
     """By what a person signs in."""
 
     PASSWORD = "password"  # noqa: S105 - the method's name
+    PASSKEY = "passkey"
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """One way by which one person signs in, under an id of its own. `secret` is what a try is verified against: of a
-    password its salted hash. Time in Unix seconds.
+    """One way by which one person signs in, under an id of its own. Time in Unix seconds.
+
+    `secret` is the salted hash of a password. Of a passkey, `credential` is the id that its authenticator gave it and
+    `public_key` its SubjectPublicKeyInfo, both base64url; `count` is how often it said it had signed.
     """
 
     sign_in: str
     method: SignInMethod
     added_at: int
     secret: str = ""
+    credential: str = ""
+    public_key: str = ""
+    count: int = 0
 
     def __post_init__(self) -> None:
         check_id(self.sign_in, "signin")
         if self.method is SignInMethod.PASSWORD and not self.secret.startswith("$argon2id$"):
             raise InvalidError("of a password only its argon2id hash is kept")
+        if self.method is SignInMethod.PASSKEY and not (self.credential and self.public_key):
+            raise InvalidError("a passkey has a credential id and a public key")
+        if len(self.credential) > MAX_CREDENTIAL:
+            raise InvalidError("this credential id is longer than WebAuthn allows")
 
     def __repr__(self) -> str:
         """Without the secret."""
@@ -61,7 +74,23 @@ class SessionProof(msgspec.Struct, frozen=True, kw_only=True, tag="session", tag
         check_id(self.sign_in, "signin")
 
 
-Proof: TypeAlias = KeyProof | SessionProof
+class PasskeyProof(msgspec.Struct, frozen=True, kw_only=True, tag="passkey", tag_field="proof"):
+    """What the person's passkey signed: an assertion whose challenge is made of what they were shown and said.
+
+    The three parts are those of WebAuthn, whole, as base64url; `count` is how often the passkey said it had signed.
+    """
+
+    sign_in: str
+    authenticator_data: str
+    client_data: str
+    signature: str
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        check_id(self.sign_in, "signin")
+
+
+Proof: TypeAlias = KeyProof | SessionProof | PasskeyProof
 
 
 def vouched_by(proof: Proof) -> str:

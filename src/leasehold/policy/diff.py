@@ -158,6 +158,15 @@ def _defaults(old: Policy, new: Policy) -> Iterator[Change]:
     yield from _limit("defaults.run_ttl", before.run_ttl_seconds, after.run_ttl_seconds)
     yield from _amounts("defaults.budget", before.budget, after.budget, more_widens=True)
     yield from _limit("defaults.pending_per_run", before.pending_per_run, after.pending_per_run)
+    yield from _value(
+        "defaults.destructive_by_passkey",
+        before.destructive_by_passkey,
+        after.destructive_by_passkey,
+        widens=before.destructive_by_passkey,
+    )
+    yield from _limit(
+        "defaults.destructive_sign_in_within", before.destructive_sign_in_seconds, after.destructive_sign_in_seconds
+    )
 
 
 # Actions.

@@ -272,6 +272,8 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_ttl_seconds: int = HARD_MAX_TTL_SECONDS
     run_ttl_seconds: int = 1800
     budget: dict[str, int] = msgspec.field(default_factory=_built_in_budget)
+    destructive_by_passkey: bool = False
+    destructive_sign_in_seconds: int | None = None
     pending_per_run: int = 24
 
 

@@ -20,7 +20,17 @@ from leasehold.policy.time_table import read_freezes, read_hours
 
 __all__ = ["read_audience", "read_defaults", "read_route"]
 
-_DEFAULTS = ("budget", "timeout", "answer_within", "ttl", "run_ttl", "max_ttl", "pending_per_run")
+_DEFAULTS = (
+    "budget",
+    "timeout",
+    "answer_within",
+    "ttl",
+    "run_ttl",
+    "max_ttl",
+    "pending_per_run",
+    "destructive_by_passkey",
+    "destructive_sign_in_within",
+)
 _ROUTE = (
     "for",
     "allow",
@@ -64,6 +74,8 @@ def read_defaults(table: Table) -> Defaults:
         max_ttl_seconds=max_ttl,
         run_ttl_seconds=table.seconds("run_ttl", built_in.run_ttl_seconds),
         budget=_budget(table, built_in.budget),
+        destructive_by_passkey=table.flag("destructive_by_passkey"),
+        destructive_sign_in_seconds=table.declared_seconds("destructive_sign_in_within"),
         pending_per_run=(
             table.whole("pending_per_run", 1, _MAX_PENDING)
             if "pending_per_run" in table.value

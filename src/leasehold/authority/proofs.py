@@ -1,0 +1,97 @@
+"""Whether answers in a receipt or export were given by whom they name: each signature, verified with nothing else.
+
+Called by `receipt verify` and `ledger verify`. A key's or passkey's public half stands in the entry; that it belongs to
+the person is the authority's word, in the entry that added it. An answer given in a session has no signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from leasehold.errors import InvalidError, VerificationError
+from leasehold.ledger import detail
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.ids import RequestId
+from leasehold.model.request import Verdict
+from leasehold.token.keys import PublicKey
+from leasehold.token.passkey import Assertion, answer_challenge, verify_assertion
+from leasehold.token.person import AnswerStatement
+
+__all__ = ["AnswersProven", "check_answers"]
+
+
+class AnswersProven(msgspec.Struct, frozen=True, kw_only=True):
+    """How many answers counted by what vouched for them: signed with a key, with a passkey, or not signed."""
+
+    key: int = 0
+    passkey: int = 0
+    session: int = 0
+
+    def describe(self) -> str:
+        """The counts in words."""
+        return (
+            f"{self.key} signed with a key, {self.passkey} with a passkey, each verified; "
+            f"{self.session} given by people who were signed in, which nobody can verify"
+        )
+
+
+def check_answers(entries: Iterable[Entry]) -> AnswersProven:
+    """Verify the signature of every answer that was taken; refused ones prove nothing and are passed over.
+
+    Raises:
+        VerificationError: one is not that of the key or passkey in its entry, over exactly this answer, or the ledger
+            gave what signed to somebody else; `index` names the entry.
+    """
+    counts = {"key": 0, "passkey": 0, "session": 0}
+    owners: dict[str, str] = {}
+    for entry in entries:
+        if entry.kind in (EntryKind.PERSON_ADDED, EntryKind.SIGN_IN_ADDED) and detail.text(entry, "public_key"):
+            owners[detail.text(entry, "public_key")] = entry.person
+        if entry.kind is not EntryKind.REQUEST_ANSWERED or entry.decision == "deny":
+            continue
+        proof = detail.text(entry, "proof")
+        if proof not in counts:
+            raise VerificationError(f"the answer of {entry.person} has no known proof", index=entry.index)
+        try:
+            _CHECKS[proof](entry)
+        except (InvalidError, VerificationError, ValueError) as error:
+            raise VerificationError(f"the answer of {entry.person}: {error}", index=entry.index) from None
+        if owners.get(detail.text(entry, "public_key"), entry.person) != entry.person:
+            raise VerificationError(f"what signed as {entry.person} is of somebody else", index=entry.index)
+        counts[proof] += 1
+    return AnswersProven(**counts)
+
+
+def _check_key(entry: Entry) -> None:
+    key = PublicKey.from_bytes(bytes.fromhex(detail.text(entry, "public_key")))
+    statement = AnswerStatement(
+        request_id=RequestId(entry.request),
+        card_digest=detail.text(entry, "card"),
+        verdict=Verdict(detail.text(entry, "verdict")),
+        answered_at=detail.number(entry, "answered_at"),
+        person=entry.person,
+    )
+    if key.kid != detail.text(entry, "key") or not statement.is_signed_by(key, detail.text(entry, "signature")):
+        raise VerificationError("this is not the signature of the key that it names")
+
+
+def _check_passkey(entry: Entry) -> None:
+    assertion = Assertion(
+        credential="",
+        authenticator_data=detail.text(entry, "authenticator_data"),
+        client_data=detail.text(entry, "client_data"),
+        signature=detail.text(entry, "signature"),
+    )
+    verdict = Verdict(detail.text(entry, "verdict"))
+    challenge = answer_challenge(RequestId(entry.request), detail.text(entry, "card"), verdict, entry.person)
+    verify_assertion(assertion, detail.text(entry, "public_key"), challenge, origin=None)
+
+
+def _check_session(entry: Entry) -> None:
+    if detail.text(entry, "signature"):
+        raise VerificationError("what was said in a session is not signed")
+
+
+_CHECKS = {"key": _check_key, "passkey": _check_passkey, "session": _check_session}

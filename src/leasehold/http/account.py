@@ -1,0 +1,151 @@
+"""A person's own page: by what they sign in, adding a passkey, and taking one away.
+
+Whoever changes that has to have proven who they are a moment ago: a browser left open must not become a way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TypeAlias
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from leasehold.authority import Authority
+from leasehold.authority.person_desk import PersonDesk
+from leasehold.http.forms import check_token, read_form
+from leasehold.http.passkeys import new_passkey_options, read_new_passkey
+from leasehold.http.sessions import cookie_of, require_recent
+from leasehold.http.sign_in import PASSKEY_SCRIPT, SIGN_OUT
+from leasehold.http.site import Site
+from leasehold.model.proof import SignIn
+
+__all__ = ["ACCOUNT_PATH", "AccountPage", "AccountView", "account_routes", "plain_account_page"]
+
+ACCOUNT_PATH = "/account"
+PASSKEY_PATH = f"{ACCOUNT_PATH}/passkey"
+REMOVE_PATH = f"{ACCOUNT_PATH}/remove"
+RECENT_SECONDS = 600
+
+_ADD, _REMOVE = "add-passkey", "remove-sign-in"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountView:
+    """What the page shows. Passkeys are used on pages of `passkey_origin`; `is_here` says that this is one.
+
+    The form that adds one needs scripts: it posts `credential` and `token` (`add_token`) to `/account/passkey`, where
+    `options` are those for `navigator.credentials.create`. Each sign-in may be removed: `sign_in` and `token` (of
+    `remove_tokens`, by its id) to `/account/remove`.
+    """
+
+    person: str
+    sign_ins: tuple[SignIn, ...]
+    options: str
+    add_token: str
+    remove_tokens: dict[str, str]
+    sign_out_token: str
+    passkey_origin: str
+    is_here: bool
+
+
+AccountPage: TypeAlias = Callable[[Request, AccountView], Response]
+
+
+def plain_account_page(request: Request, view: AccountView) -> Response:  # noqa: ARG001 - every page takes both
+    """A page without style, for where no better one was given."""
+
+    def hidden(name: str, value: str) -> str:
+        return f'<input type="hidden" name="{name}" value="{escape(value)}">'
+
+    listed = "".join(
+        f'<li>{escape(known.method)} {escape(known.sign_in)} <form method="post" action="{REMOVE_PATH}">'
+        f"{hidden('token', view.remove_tokens[known.sign_in])}{hidden('sign_in', known.sign_in)}"
+        "<button>Remove</button></form></li>"
+        for known in view.sign_ins
+    )
+    add = (
+        f'<form method="post" action="{PASSKEY_PATH}" data-passkey="create" data-options="{escape(view.options)}">'
+        f"{hidden('token', view.add_token)}{hidden('credential', '')}"
+        "<button disabled data-needs-script>Add a passkey</button></form>"
+    )
+    away = f"<p>To add a passkey, open this page at {escape(view.passkey_origin)}.</p>"
+    body = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(view.person)} - Leasehold</title>{PASSKEY_SCRIPT}<h1>{escape(view.person)}</h1>"
+        f"<ul>{listed}</ul>"
+        f'{add if view.is_here else away}<form method="post" action="/sign-out">{hidden("token", view.sign_out_token)}'
+        "<button>Sign out</button></form>"
+    )
+    return HTMLResponse(body)
+
+
+def account_routes(authority: Authority, page: AccountPage, site: Site) -> Sequence[BaseRoute]:
+    """The routes of a signed-in person's own page."""
+    account = _Account(authority, page, site)
+    return [
+        Route(ACCOUNT_PATH, account.show, methods=["GET"]),
+        Route(PASSKEY_PATH, account.add, methods=["POST"]),
+        Route(REMOVE_PATH, account.remove, methods=["POST"]),
+    ]
+
+
+class _Account:
+    """Shows and changes by what a person signs in."""
+
+    def __init__(self, authority: Authority, page: AccountPage, site: Site) -> None:
+        self._authority = authority
+        self._page = page
+        self._site = site
+
+    def show(self, request: Request) -> Response:
+        """The page."""
+        again = require_recent(request, RECENT_SECONDS, back=ACCOUNT_PATH)
+        if again is not None:
+            return again
+        viewer: PersonDesk = request.state.viewer
+        tokens, known = request.state.tokens, self._authority.sign_ins.of(viewer.person)
+        view = AccountView(
+            person=viewer.person,
+            sign_ins=known,
+            options=new_passkey_options(viewer, self._site, cookie_of(request.headers) or b""),
+            add_token=tokens.make(_ADD),
+            remove_tokens={one.sign_in: tokens.make(_REMOVE, one.sign_in) for one in known},
+            sign_out_token=tokens.make(SIGN_OUT),
+            passkey_origin=self._site.passkey_origin,
+            is_here=f"{self._site.scheme}://{request.headers.get('host', '').lower()}" == self._site.passkey_origin,
+        )
+        return self._page(request, view)
+
+    async def add(self, request: Request) -> Response:
+        """Add a passkey that this browser's authenticator has just made."""
+        form = await read_form(request)
+        check_token(request, form, _ADD)
+        again = require_recent(request, RECENT_SECONDS, back=ACCOUNT_PATH)
+        if again is not None:
+            return again
+        return await run_in_threadpool(self._add, request, form.get("credential", ""))
+
+    def _add(self, request: Request, credential: str) -> Response:
+        person = request.state.viewer.person
+        made = read_new_passkey(credential, self._site, cookie_of(request.headers) or b"")
+        self._authority.sign_ins.add_passkey(person, made.credential, made.public_key, count=made.count, by=person)
+        return RedirectResponse(ACCOUNT_PATH, status_code=303)
+
+    async def remove(self, request: Request) -> Response:
+        """Take a way to sign in away; if this session rests on it, it is over."""
+        form = await read_form(request)
+        sign_in = form.get("sign_in", "")
+        check_token(request, form, _REMOVE, sign_in)
+        again = require_recent(request, RECENT_SECONDS, back=ACCOUNT_PATH)
+        if again is not None:
+            return again
+        return await run_in_threadpool(self._remove, request.state.viewer.person, sign_in)
+
+    def _remove(self, person: str, sign_in: str) -> Response:
+        self._authority.sign_ins.remove(person, sign_in, by=person)
+        return RedirectResponse(ACCOUNT_PATH, status_code=303)
