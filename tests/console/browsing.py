@@ -1,40 +1,17 @@
-"""A real browser on the console: one Chromium for all tests, a fresh profile for each, and all that it complains of.
-
-Debian's Chromium, driven by Playwright; nothing is downloaded. Where there is none, the tests that need it say so once.
-"""
+"""A real browser on the console: a fresh profile for each person, and all that it complains of."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pytest
 from office import PASSWORD, Office
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from leasehold.model.request import Request
 
-__all__ = ["Visit", "chromium", "visit"]
-
-MISSING = (
-    "THE BROWSER TESTS WERE NOT RUN: there is no Chromium here. As root on Debian: apt-get install chromium; "
-    "elsewhere put a `chromium` into the path."
-)
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser, or a skipped test that says how to get one."""
-    found = next((path for path in map(shutil.which, _NAMES) if path), None)
-    if found is None:
-        pytest.skip(MISSING)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+__all__ = ["Visit", "visit"]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from browsing import Visit, chromium, visit
+from browsing import Visit, visit
 from office import Office
 from playwright.sync_api import Browser
 
@@ -32,13 +32,6 @@ def office(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
     """A fresh office: on disk where a browser looks at it, else in memory."""
     with opened(Office(tmp_path, is_on_disk="visits" in request.fixturenames)) as office:
         yield office
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The one browser of all tests."""
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

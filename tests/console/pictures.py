@@ -6,9 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browsing import Visit, chromium, visit
+from browsing import Visit, visit
 from office import BEN, EVA, KIM, Office
 
+from chromium import chromium
 from leasehold.model.call import OutcomeStatus
 from leasehold.model.request import Request
 from served import served

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import warnings
-from collections.abc import Iterator
-
 import pytest
 from house import PASSWORD, House
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from leasehold.authority.proofs import check_answers
 from leasehold.ledger.entry import EntryKind
 from stage import AUDIT, BEN
-
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def page_maker() -> Iterator[object]:
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("THE PASSKEY TEST WAS NOT RUN: there is no Chromium here (Debian: apt-get install chromium)")
-    with warnings.catch_warnings(), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser.new_context
-        browser.close()
 
 
 def is_fault(message: ConsoleMessage) -> bool:
@@ -49,10 +32,10 @@ def with_authenticator(page: Page) -> None:
 
 
 @pytest.mark.requirement("F3")
-def test_passkey_is_added_signs_in_and_signs_an_answer_in_a_real_browser(house: House, page_maker: object) -> None:
+def test_passkey_is_added_signs_in_and_signs_an_answer_in_a_real_browser(house: House, browser: Browser) -> None:
     house.person(BEN)
     request = house.stage.ask(house.stage.lease(AUDIT), "ticket.audit")
-    page: Page = page_maker().new_page()  # type: ignore[operator]
+    page = browser.new_context().new_page()
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
     with_authenticator(page)
@@ -77,4 +60,5 @@ def test_passkey_is_added_signs_in_and_signs_an_answer_in_a_real_browser(house: 
     assert (entry.person, entry.detail["proof"], entry.outcome) == (BEN, "passkey", "approved")
     assert check_answers(house.stage.entries()).passkey == 1
     assert [entry.detail["method"] for entry in house.stage.entries(EntryKind.SIGNED_IN)] == ["password", "passkey"]
+    page.context.close()
     assert faults == []
