@@ -507,6 +507,37 @@ def test_another_process_that_moved_the_cursor_first_has_put_the_same_down(told:
     assert told.authority.engine.ask(lambda _: stale) is False
 
 
+def test_the_cursor_is_parked_only_where_the_ledger_ends() -> None:
+    """What is accepted after the reading and before the step would else be jumped over."""
+    told = stage_of(Carrier(), webhook_rule("http://127.0.0.1:9/", events=ALL))
+    told.accept(POLICY)
+    told.hold("tool:later")
+    engine = told.authority.engine
+    early = Enqueue(base=0, position=engine.store.queries.control().size - 1, policy_there=engine.active_policy())
+    assert engine.ask(lambda _: early) is True
+    assert not parked(told)
+    told.tell()
+    assert parked(told)
+    told.close()
+
+
+def parked(told: Stage) -> bool:
+    connection = told.authority.engine.store._connection  # type: ignore[attr-defined]
+    return bool(connection.execute("SELECT is_parked FROM cursors").get)
+
+
+@pytest.mark.invariant("I10")
+def test_a_channel_that_lost_a_tenant_is_told_nothing_more_of_it(told: NoticeStage, carrier: Carrier) -> None:
+    carrier.acts = fail()
+    told.hold("tool:ticket", tenant="acme")
+    told.tell()
+    told.accept(POLICY + webhook_rule("http://127.0.0.1:9/", events='["stop.set"]', tenants='["globex"]'))
+    told.pass_time(60)
+    told.tell()
+    assert [notice for notice in carrier.notices if notice.tenant] == []
+    assert told.states() == [("stop.set", "overtaken")]
+
+
 def test_a_copy_that_is_being_posted_just_now_is_rewritten_afterwards() -> None:
     carrier = Carrier()
     told = stage_of(

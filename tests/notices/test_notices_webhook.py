@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -69,6 +70,19 @@ def test_a_waiting_request_is_told_with_a_link_and_without_arguments(told: Notic
     assert "customer asked" not in got.body.decode(), "nor do an agent's words"
     assert len(got.body) < 20_000
     assert told.states() == [("request.waiting", "delivered")]
+
+
+def test_the_payload_in_the_documents_has_the_members_of_a_real_one(told: NoticeStage, receiver: Receiver) -> None:
+    told.ask_close()
+    told.tell()
+    page = (Path(__file__).parents[2] / "docs" / "notices.md").read_text()
+    shown = json.loads(page.split("```json\n")[1].split("```")[0])
+    real = receiver.got[0].json
+    assert list(shown) == list(real)
+    assert list(shown["data"]) == list(real["data"])
+    assert {name: shown["data"][name] for name in ("title", "state", "is_over", "tenant")} == {
+        name: real["data"][name] for name in ("title", "state", "is_over", "tenant")
+    }
 
 
 def test_the_reference_library_verifies_the_symmetric_signature(
