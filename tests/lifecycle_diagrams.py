@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from leasehold.decide.lifecycles import CALL_TABLE, DELIVERY_TABLE, LEASE_TABLE, REQUEST_TABLE, RUN_TABLE
+from leasehold.decide.lifecycles import CALL_TABLE, DELIVERY_TABLE, GLASS_TABLE, LEASE_TABLE, REQUEST_TABLE, RUN_TABLE
 
 _INTRODUCTION = """# Life cycles
 
@@ -18,6 +18,7 @@ _NOTES = {
     "Lease": "A child lease is alive only while every lease above it is.",
     "Call": "What is learned after `unknown` is added to the ledger and refunds nothing.",
     "Notice": "A try that failed leaves it waiting. One that is no longer true is `overtaken`, not sent.",
+    "Break-glass": "It closes with its run: by a person, the clock or a stop. Somebody else reviews it.",
     "Run": "A run that finishes takes everything under it along.",
 }
 
@@ -37,6 +38,7 @@ def page() -> str:
         diagram("Call", "admitted", CALL_TABLE),
         diagram("Run", "open", RUN_TABLE),
         diagram("Notice", "waiting", DELIVERY_TABLE),
+        diagram("Break-glass", "open", GLASS_TABLE),
     ]
     return "\n".join([_INTRODUCTION, *parts])
 

@@ -63,7 +63,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "P13": Requirement("budgets per route and per lease", PARTLY),
     "P14": Requirement("writes need an idempotency key", COVERED),
     "P15": Requirement("kill switches for every scope, and breakers for routes", COVERED),
-    "P16": Requirement("break-glass: human only, minutes, loud", PLANNED),
+    "P16": Requirement("break-glass: human only, minutes, loud, reviewed", COVERED),
     "P17": Requirement("credentials are scoped, short-lived, revoked at the source", PLANNED),
     "P18": Requirement("secrets never enter context, prompts, logs, errors or receipts", PLANNED),
     "P19": Requirement(

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from explorer import steps
-from explorer.scenario import CHILD, EVA, LEASE, NEXT_LEASE, REQUEST, RUN, Event, Script, key_of_person
+from explorer.scenario import CHILD, EVA, GLASS_RUN, LEASE, NEXT_LEASE, REQUEST, RUN, Event, Script, key_of_person
 from explorer.world import World
 from leasehold.decide.facts import Step
 from leasehold.decide.finish import EndLease, FinishRun, RetireStop
+from leasehold.decide.glass import CloseGlass
 from leasehold.decide.govern import AcceptPolicy, ConfirmClock, RemovePerson
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard
@@ -116,6 +117,22 @@ def lifts_breaker() -> Event:
         return lifts("route:work").build(world, rules) if isinstance(hold, StopRow) and hold.is_active else None
 
     return Event("lift the breaker", build)
+
+
+def breaks_glass(**changes: object) -> Event:
+    """Ana opens break-glass and Ben confirms it, for erasing; some of it may be wrong."""
+    name = " ".join(("break glass", *(f"{key}={value}" for key, value in changes.items())))
+    return Event(name, lambda world, rules: steps.open_glass(world, rules, **changes))
+
+
+def closes_glass() -> Event:
+    """Somebody ends it."""
+
+    def build(world: World, rules: Policy) -> Step[object] | None:
+        run = steps.find_run(world, GLASS_RUN)
+        return None if run is None else CloseGlass(finish=FinishRun(run=run, why="done"))
+
+    return Event("close glass", build)
 
 
 def finishes(run: str = RUN) -> Event:

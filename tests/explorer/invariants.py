@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from explorer.scenario import ANA, BEGIN_MS, Scenario, Script
+from explorer.scenario import ANA, BEGIN_MS, BEN, Scenario, Script, key_of_person
 from explorer.steps import DIGESTER, chain_of
 from explorer.world import Ack, Decided, Execution, World
 from leasehold.decide.chain import Chain
 from leasehold.decide.facts import Key, key_of
+from leasehold.decide.glass import OpenGlass
 from leasehold.decide.rows import AccountRow, CallRow, ControlRow, LeaseRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
@@ -178,6 +179,8 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
         demand(grant is not None and grant.covers(attributes), "I6", f"{link.lease.lease_id} does not grant it")
     demand(before.clock_ms < _end_ms(before, chain), "I5", f"{script.name} was admitted after the earliest expiry")
     _check_alive(before, chain, _open_parent(before, script))
+    if script.by_person:
+        demand(not before.ghosts.removed & {ANA, BEN}, "I4", f"{script.name} is past an approval that nobody gives now")
     if script.quorum:
         demand(admission.approval is not None, "I4", f"{script.name} was admitted without an approval")
         shown = dict(before.ghosts.shown).get(admission.approval or "")
@@ -238,6 +241,18 @@ def _end_ms(world: World, chain: Chain) -> int:
     """The earliest expiry of leases and runs in true milliseconds; later epochs were timed by the clock that jumped."""
     end = min(end for link in chain for end in (link.lease.expires_at, link.run.expires_at)) * 1000
     return end - world.skew_ms if chain[-1].lease.epoch > 1 else end
+
+
+def check_opening(before: World, step: OpenGlass) -> None:
+    """Two people with keys of their own open break-glass (I4), for a minute (I5), here (I10), under no hold (I1)."""
+    opening, keys = step.opening, {step.opener_key, step.second_key}
+    own = {key_of_person(person).to_bytes() for person in (ANA, BEN)}
+    demand(keys == own, "I4", "one person alone broke glass")
+    demand(not before.ghosts.removed & {ANA, BEN}, "I4", "somebody whose key was removed broke glass")
+    demand(opening.minutes == 1, "I5", f"it lasts {opening.minutes} minutes")
+    demand((opening.tenant, opening.environment) == ("acme", "prod"), "I10", f"it is for {opening.environment}")
+    holds = {str(ack.scope) for ack in before.ghosts.acks if ack.kind == "hold"}
+    demand(not holds, "I1", f"it opens under the hold of {sorted(holds)}")
 
 
 # When a call starts

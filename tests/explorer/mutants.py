@@ -18,6 +18,7 @@ from explorer.worlds import (
     ANEW,
     APPROVED_ONCE,
     BREAKER,
+    BROKEN_GLASS,
     CALL_APPROVAL,
     CLOCK,
     DENIALS,
@@ -26,6 +27,7 @@ from explorer.worlds import (
     KEYS,
     LEASE_APPROVAL,
     LEAVER,
+    MISUSED_GLASS,
     NARROWED,
     ORDERED,
     OVERRUN,
@@ -50,12 +52,15 @@ from leasehold.decide import (
     call_approval,
     call_request,
     chain,
+    glass,
+    glass_use,
     issue,
     settle,
     stop,
 )
 from leasehold.decide.admit import Admit
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts
+from leasehold.decide.glass import OpenGlass
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard
 from leasehold.decide.rows import BreakerRow, KeyRow, RequestRow, StopRow
@@ -394,6 +399,24 @@ MUTANTS = (
         (DENIALS,),
         ("I1",),
     ),
+    Mutant(
+        "nobody has to confirm break-glass",
+        _all(_gone(glass, "refuse_people"), _gone(glass_use, "refuse_people")),
+        (MISUSED_GLASS,),
+        ("I4",),
+    ),
+    Mutant("break-glass is not asked about at its use", _gone(admit, "refuse_glass"), (BROKEN_GLASS,), ("I4",)),
+    Mutant("break-glass lasts as long as it is asked for", _gone(glass, "_refuse_more"), (MISUSED_GLASS,), ("I5",)),
+    Mutant(
+        "break-glass goes on past its minutes",
+        _all(_gone(chain, "refuse_expired"), _gone(chain, "_refuse_run_over"), _gone(admit, "refuse_glass")),
+        (BROKEN_GLASS,),
+        ("I4", "I5"),
+    ),
+    Mutant("break-glass opens under a hold", _gone(glass, "refuse_new_run"), (MISUSED_GLASS,), ("I1",)),
+    Mutant("break-glass skips a hold", _gone(chain, "_refuse_run_stops"), (BROKEN_GLASS,), ("I1",)),
+    Mutant("break-glass opens elsewhere", _gone(OpenGlass, "_refuse_place"), (MISUSED_GLASS,), ("I10",)),
+    Mutant("an agent uses break-glass", _gone(admit, "refuse_agent"), (BROKEN_GLASS,), ("I6",)),
     Mutant(
         "an ending is not marked", lambda patch: patch.setattr(Admit, "_ending", lambda self: ()), (ENDING,), ("I8",)
     ),

@@ -20,6 +20,7 @@ from explorer.invariants import (
     check_evidence,
     check_lease,
     check_money,
+    check_opening,
     check_start,
     demand,
 )
@@ -30,6 +31,7 @@ from leasehold.decide.admit import Admit
 from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.finish import FinishRun, RetireStop
+from leasehold.decide.glass import CloseGlass, OpenGlass
 from leasehold.decide.govern import ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard, Offboarded
@@ -199,6 +201,10 @@ def play(scenario: Scenario, world: World, moves: Sequence[Move], *, is_lost: bo
 
 def _tenant_of(step: Step[object]) -> str:
     match step:
+        case OpenGlass():
+            return step.opening.tenant
+        case CloseGlass():
+            return step.finish.run.tenant
         case Admit() | Stop() | Lift() | RetireStop():
             return step.tenant
         case Settle() | ConcludeUnknown():
@@ -255,6 +261,10 @@ def _observe(scenario: Scenario, before: World, after: World, move: Move, answer
         case Lift() if is_allowed:
             kept = {ack for ack in ghosts.acks if (ack.scope, ack.kind) != (step.scope, "hold")}
             return after.with_ghosts(acks=frozenset(kept))
+        case OpenGlass() if is_allowed:
+            check_opening(before, step)
+        case CloseGlass() if is_allowed:
+            return after.with_ghosts(over=ghosts.over | {step.finish.run.run_id})
         case FinishRun() if is_allowed:
             return after.with_ghosts(over=ghosts.over | {step.run.run_id})
         case Retry() if is_allowed:

@@ -74,6 +74,7 @@ def ident(prefix: str, number: int) -> str:
     return f"{prefix}_{number:026d}"
 
 
+GLASS, GLASS_RUN, GLASS_LEASE = ident("glass", 7), ident("run", 7), ident("lease", 7)
 RUN, CHILD, OTHER = ident("run", 1), ident("run", 2), ident("run", 3)
 REQUEST, CHILD_REQUEST, OTHER_REQUEST = ident("req", 1), ident("req", 2), ident("req", 3)
 LEASE, CHILD_LEASE, OTHER_LEASE, NEXT_LEASE = (ident("lease", number) for number in (1, 2, 3, 4))
@@ -86,7 +87,7 @@ class Script:
     `quorum` is how many people have to approve this exact call; `ends` the request that it ends; `refused_by` the
     policies (their positions in the scenario) under which it must not be admitted; `parent` the script on whose
     behalf it is made, `follows` the script of which a call has to be done before; `cost` what it really spends
-    beyond one call, in millionths.
+    beyond one call, in millionths; `by_person` that a person makes it, at a door for people.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Script:
     follows: int | None = None
     cost: tuple[tuple[str, int], ...] = ()
     outcomes: tuple[str, ...] = (CallState.DONE,)
+    by_person: bool = False
 
     @property
     def arguments(self) -> bytes:

@@ -9,20 +9,26 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 
-from explorer.scenario import Script, ident, key_of_person
+import msgspec
+
+from explorer.scenario import ANA, BEGIN_MS, BEN, GLASS, Script, ident, key_of_person
 from explorer.world import World
 from leasehold.decide import call_request
 from leasehold.decide.admit import Admit
 from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.chain import Chain, ChainLink
 from leasehold.decide.documents import decode_admission, decode_lease, decode_request, decode_run
+from leasehold.decide.glass import OpenGlass
+from leasehold.decide.glass_use import GlassUse
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.request import AskLease
-from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, RunRow
+from leasehold.decide.rows import DocumentRow, GlassRow, LeaseRow, RequestRow, RunRow
 from leasehold.decide.start import Start
 from leasehold.decide.voices import KeyVoice
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Call, ParentCall
 from leasehold.model.canonical import decode
+from leasehold.model.glass import Opening, Skippable
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId
 from leasehold.model.lease import Lease
@@ -195,6 +201,50 @@ def answer(
     )
 
 
+def open_glass(world: World, policy: Policy, **changes: object) -> OpenGlass | None:
+    """Ana and Ben, who have keys, open it for the ten seconds that are left of its minute."""
+    if world.row(GlassRow, "acme", GLASS) is not None:
+        return None
+    keys = {name: changes.pop(name) for name in ("opener_key", "second_key") if name in changes}
+    given: dict[str, object] = {
+        "glass_id": GLASS,
+        "opener": ANA,
+        "second": BEN,
+        "tenant": "acme",
+        "environment": "prod",
+        "route": "work",
+        "actions": ("desk.erase", "desk.update"),
+        "skips": (Skippable.APPROVE,),
+        "minutes": 1,
+        "reason": "it burns",
+        "opened_at": BEGIN_MS // 1000 - 50,
+    }
+    opening = Opening(**{**given, **changes})  # type: ignore[arg-type]  # known names
+    return OpenGlass(
+        policy_document=policy,
+        opening=opening,
+        token="",
+        opener_key=key_of_person(str(keys.get("opener_key", opening.opener))).to_bytes(),
+        second_key=key_of_person(str(keys.get("second_key", opening.second))).to_bytes(),
+    )
+
+
+def glass_use(world: World) -> GlassUse | None:
+    """The opener's use of what was opened."""
+    opened = next((each for each in world.ledger if each.kind is EntryKind.GLASS_OPENED), None)
+    if opened is None:
+        return None
+    told = {name: opened.detail[name] for name in ("second", "actions", "skips", "minutes", "reason", "opened_at")}
+    place = {"tenant": opened.tenant, "environment": opened.environment, "route": opened.route}
+    opening = msgspec.convert({"glass_id": GLASS, "opener": opened.person, **place, **told}, Opening)
+    return GlassUse(
+        opening=opening,
+        opener_key=key_of_person(opening.opener).to_bytes(),
+        second_key=key_of_person(opening.second).to_bytes(),
+        signature="s",
+    )
+
+
 def request_for(world: World, script: Script) -> str | None:
     """The newest request that was made for exactly a script's call."""
     names = {name for name, shown in world.ghosts.shown if shown[-3:] == script.identity}
@@ -226,7 +276,8 @@ def admit(world: World, policy: Policy, index: int, script: Script) -> Admit | N
         key=script.key,
         parent=parent,
     )
-    return _admit(policy, chain, call, RequestId(ident("req", 100 + 10 * index + made)))
+    step = _admit(policy, chain, call, RequestId(ident("req", 100 + 10 * index + made)))
+    return msgspec.structs.replace(step, glass=glass_use(world)) if script.by_person else step
 
 
 def _admit(policy: Policy, chain: Chain, call: Call, new_request: RequestId) -> Admit:

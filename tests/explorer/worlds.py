@@ -13,6 +13,8 @@ from explorer.events import (
     answers,
     approves,
     asks,
+    breaks_glass,
+    closes_glass,
     confirms_clock,
     draws,
     draws_abroad,
@@ -38,6 +40,7 @@ from explorer.scenario import (
     CHILD_LEASE,
     CHILD_REQUEST,
     EVA,
+    GLASS_LEASE,
     LEASE,
     NEXT_LEASE,
     OTHER,
@@ -471,6 +474,54 @@ DENIALS = Scenario(
 )
 
 
+_GLASS = policy(
+    FREE
+    + 'allow."desk.erase" = { ticket = ["T-*"] }\n[break_glass.work]\nopeners = ["lead"]\nconfirmers = ["lead"]\n'
+    + 'actions = ["desk.erase", "desk.update"]\nskips = ["approve"]\nminutes = 1'
+)
+
+BROKEN_GLASS = Scenario(
+    name="two people break glass",
+    policies=(_GLASS,),
+    people=(ANA, BEN),
+    setup=(),
+    scripts=(
+        Script("P", "desk.erase", key="p", lease=GLASS_LEASE, by_person=True),
+        Script("G", key="g", lease=GLASS_LEASE, refused_by=frozenset({0})),
+    ),
+    events=(breaks_glass(), closes_glass(), stops("hold", "all"), removes(BEN)),
+    ticks_ms=(3_000, 12_000),
+    goals=frozenset(
+        {"break glass: ok", "break glass: held", "admit P: ok", "admit P: held", "admit P: bad_signature"}
+        | {"admit G: bad_token", "admit P: expired", "close glass: ok", "break glass: bad_signature"}
+    ),
+    states=400,
+)
+
+MISUSED_GLASS = Scenario(
+    name="one person breaks glass, or asks for more",
+    policies=(_GLASS,),
+    people=(ANA, BEN),
+    setup=(),
+    scripts=(),
+    events=(
+        breaks_glass(second_key=ANA),
+        breaks_glass(minutes=2),
+        breaks_glass(environment="staging"),
+        breaks_glass(),
+        stops("hold", "all"),
+    ),
+    pairs=True,
+    goals=frozenset(
+        {
+            *("break glass: ok", "break glass: held", "break glass second_key=user:ana: bad_signature"),
+            *("break glass minutes=2: ttl_too_long", "break glass environment=staging: policy_denies"),
+        }
+    ),
+    states=20,
+)
+
+
 # One world for every scope, stopped and lifted at every moment of the root's call and of a child's
 
 
@@ -562,6 +613,8 @@ WORLDS = (
     LEAVER,
     BREAKER,
     DENIALS,
+    BROKEN_GLASS,
+    MISUSED_GLASS,
     *ANEW,
     *STOPS,
 )

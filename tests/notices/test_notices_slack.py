@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from slack_server import TOKEN, Slack, slack_server
 
 from leasehold.model.notice import Fact, Notice
 from leasehold.notices.slack import MAX_TEXT, blocks
 from notice_desk import CONSOLE, NoticeStage
+from slack_server import TOKEN, Slack, slack_server
 from stage import BEN, CLOSE, ERASE, EVA
 
 

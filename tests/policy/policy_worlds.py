@@ -63,6 +63,13 @@ allow."db.rollback" = { version = ["0041"] }
 approve."db.rollback" = "lease"
 approvers = ["dba"]
 
+[break_glass."support/close"]
+openers = ["oncall"]
+confirmers = ["support-lead"]
+actions = ["ticket.close", "ticket.update"]
+skips = ["approve"]
+minutes = 10
+
 [[tests]]
 route = "support/close"
 allows = ["ticket.update"]

@@ -90,6 +90,23 @@ EDITS = {
         "percent = 25, of = 40",
         (SUPPORT, "", "breaker.errors", "50% of 20", "25% of 40", False),
     ),
+    "an opener more": (
+        'openers = ["oncall"]',
+        'openers = ["dba", "oncall"]',
+        (SUPPORT, "", "break_glass.openers", "", "dba", True),
+    ),
+    "a confirmer more": (
+        'confirmers = ["support-lead"]',
+        'confirmers = ["dba", "support-lead"]',
+        (SUPPORT, "", "break_glass.confirmers", "", "dba", True),
+    ),
+    "a rule more to skip": (
+        'skips = ["approve"]',
+        'skips = ["approve", "hours"]',
+        (SUPPORT, "", "break_glass.skips", "", "hours", True),
+    ),
+    "fewer minutes": ("minutes = 10", "minutes = 5", (SUPPORT, "", "break_glass.minutes", "10", "5", False)),
+    "more minutes": ("minutes = 10\n", "", (SUPPORT, "", "break_glass.minutes", "10", "15", True)),
     "depth": ("depth = 1", "depth = 2", (SUPPORT, "", "delegation.depth", "1", "2", True)),
     "children": ("children = 2", "children = 1", (SUPPORT, "", "delegation.children", "2", "1", False)),
     "an agent": ('["migrator"]', '["migrator", "bot"]', (MIGRATE, "", "for.agents", "", "bot", True)),

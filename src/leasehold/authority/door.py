@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, refusal_error
 from leasehold.authority.looking import find_end, look_at_chain
+from leasehold.authority.opening import read_opening
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.admit import Admit
 from leasehold.decide.call_request import call_digest
 from leasehold.decide.chain import Chain
 from leasehold.decide.documents import decode_admission
+from leasehold.decide.glass_use import GlassUse
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
@@ -37,6 +39,7 @@ from leasehold.model.text import check_identifier
 from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
 from leasehold.token.codes import TokenCode
+from leasehold.token.glass import GLASS_PREFIX
 from leasehold.token.verify import VerifiedToken
 
 __all__ = ["EmbeddedDoor", "ForgeryCounter", "narrow_to"]
@@ -196,16 +199,32 @@ class EmbeddedDoor:
 
     def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Admit], Chain]:
         try:
-            verified = self._verify(token)
-            chain = self._engine.chain(verified.tenant, verified.lease_id)
+            chain = self._chain(token)
         except TokenError as error:
             raise refusal_error(self._turned_away(error)) from None
         except NotFoundError as error:
             self._count()
             raise refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")) from None
+        build = self._building(chain, call)
+        return lambda policy: build(policy, None), chain
+
+    def _chain(self, token: str) -> Chain:
+        """What the token stands for. A break-glass that is really one goes on to the step, which refuses and alarms."""
+        if token.startswith(GLASS_PREFIX):
+            opening = read_opening(self._engine, token).opening
+            return self._engine.chain(opening.tenant, opening.lease_id)
+        verified = self._verify(token)
+        return self._engine.chain(verified.tenant, verified.lease_id)
+
+    def _building(self, chain: Chain, call: Call) -> Callable[[Policy, GlassUse | None], Admit]:
         arguments = _arguments(call)
         request_id = RequestId(self._engine.system.new_id("req"))
-        return lambda policy: self._step(policy, chain, call, arguments, request_id), chain
+
+        def build(policy: Policy, use: GlassUse | None) -> Admit:
+            step = self._step(policy, chain, call, arguments, request_id)
+            return step if use is None else replace(step, glass=use)
+
+        return build
 
     def _settlement(self, admission_id: AdmissionId, outcome: Outcome) -> Callable[[Policy], Settle]:
         admission = self._admission(check_id(admission_id, "adm"))

@@ -8,6 +8,7 @@ from types import TracebackType
 from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
+from leasehold.authority.glass import BreakGlass
 from leasehold.authority.outbox import Outbox
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.authority.proposals import Proposals
@@ -41,6 +42,7 @@ class Authority:
         self.receipts = Receipts(engine)
         failed = FailedSignIns()
         self.sign_ins = SignIns(engine, failed)
+        self.break_glass = BreakGlass(engine, self.runs, self._forgeries, self._waiters)
         self.sweep = Sweep(engine, self.runs, self._forgeries, failed)
         self.outbox = Outbox(engine, channels or Channels(NoSecrets()))
 

@@ -22,7 +22,8 @@ from leasehold.errors import ApprovalNeeded, Denied, Edited, NotFoundError, Stor
 from leasehold.model.call import Admission
 from leasehold.model.canonical import decode as decode_json
 from leasehold.model.card import decode_card
-from leasehold.model.decision import Decision, Reason
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.lease import HeldLease, Lease, Token
 from leasehold.model.request import Request
 from leasehold.model.run import Run
@@ -288,7 +289,15 @@ class Engine:
         return kept or self._digesters.put((tenant,), Digester(derive_tenant_key(self.identity.digest_key, tenant)))
 
     def token(self, lease: Lease, audience: str) -> Token:
-        """The token of a lease for one tool."""
+        """The token of a lease for one tool.
+
+        Raises:
+            Denied: it is that of a break-glass, which agents' doors do not take.
+        """
+        if lease.agent == BREAK_GLASS:
+            raise Denied(
+                deny(Reason.BAD_TOKEN, f"{lease.lease_id} is a break-glass; no token of a lease is made for it")
+            )
         key = (lease.lease_id, audience)
         kept = self._tokens.get(key)
         return kept or self._tokens.put(key, sign_lease(lease, audience, self.identity.issuer, self.identity.leases))

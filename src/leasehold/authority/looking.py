@@ -14,7 +14,7 @@ from leasehold.decide.answer import request_need
 from leasehold.decide.approvals import approver_needs, approvers_of
 from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
-from leasehold.decide.rows import CallRow, LeaseRow, RequestRow, Row, RunRow, StopRow
+from leasehold.decide.rows import CallRow, RequestRow, Row, StopRow
 from leasehold.model.call import Admission, CallState
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
@@ -59,9 +59,8 @@ def _lasting(row: Row) -> Row | None:
             return None if row.kind == StopKind.HOLD else row
         case RequestRow():
             return replace(row, held=0, ending="")
-        case RunRow() | LeaseRow():
+        case _:
             return replace(row, held=0)
-    return row
 
 
 def _actions(engine: Engine, facts: Facts, call: Admission) -> tuple[str, ...]:

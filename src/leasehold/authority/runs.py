@@ -17,6 +17,7 @@ from leasehold.authority.waiting import Waiters
 from leasehold.decide.answer import Withdraw
 from leasehold.decide.chain import Chain
 from leasehold.decide.finish import FinishRun
+from leasehold.decide.glass import CloseGlass
 from leasehold.decide.issue import DrawLease, refuse_draw
 from leasehold.decide.lifecycles import LeaseState, RunState
 from leasehold.decide.previews import is_previewed
@@ -27,6 +28,7 @@ from leasehold.decide.start import Start
 from leasehold.errors import Denied, InvalidError
 from leasehold.model.budget import CALLS, amounts_from_json
 from leasehold.model.decision import Reason, deny
+from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grants, grants_from_json
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
@@ -325,6 +327,9 @@ class Runs:
         )
         stored = self._engine.run(run.tenant, run.run_id)
         step = FinishRun(run=stored, why=why, attempt=attempt, leases=leases, requests=requests)
+        if stored.agent == BREAK_GLASS:
+            closing = CloseGlass(finish=step)
+            return self._engine.ask(lambda _: closing)
         return self._engine.ask(lambda _: step)
 
     def grants_above(self, run: Run) -> tuple[Grants, ...]:

@@ -16,7 +16,8 @@ import msgspec
 from leasehold.cli.policy import lax_words
 from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, weak_modes
 from leasehold.decide.breaker import BY_RULE
-from leasehold.decide.rows import ControlRow, DeliveryRow, StopRow
+from leasehold.decide.lifecycles import GlassState
+from leasehold.decide.rows import ControlRow, DeliveryRow, GlassRow, StopRow
 from leasehold.errors import ConfigError
 from leasehold.ledger.load import Load
 from leasehold.model.instant import Instant
@@ -35,6 +36,7 @@ __all__ = [
     "check_breakers",
     "check_clock",
     "check_clocks",
+    "check_glasses",
     "check_keys",
     "check_load",
     "check_modes",
@@ -145,6 +147,19 @@ def check_breakers(stops: Collection[StopRow]) -> Iterator[Finding]:
                 what=f"{stop.scope} is held in {stop.tenant} by {stop.by.removeprefix(BY_RULE)}: {stop.reason}",
                 why="nothing starts there until a person has looked and lifts it",
                 remedy=f"leasehold lift {stop.scope} --tenant {stop.tenant} --as PERSON --reason ...",
+            )
+
+
+def check_glasses(glasses: Collection[GlassRow], now: Instant) -> Iterator[Finding]:
+    """Uses of break-glass that nobody has written about in time."""
+    for row in glasses:
+        if row.state == GlassState.CLOSED and now.reached(row.review_by):
+            yield Finding(
+                code="review-overdue",
+                severity=Severity.SERIOUS,
+                what=f"{row.glass_id} of {row.opener} on {row.route} in {row.tenant} was not reviewed in time",
+                why="rules were skipped, and nobody has written whether that was right",
+                remedy=f"leasehold break-glass review {row.glass_id} --as PERSON --words ...",
             )
 
 

@@ -17,10 +17,11 @@ from leasehold.cli.pairs import parse_attributes, split_options
 from leasehold.cli.session import Session, with_session
 from leasehold.errors import InvalidError
 from leasehold.guard import Guard
+from leasehold.guard.guard import Doors
 from leasehold.model.grant import check_action, split_action
 from leasehold.model.lease import HeldLease
 
-__all__ = ["exec_command"]
+__all__ = ["exec_command", "run_command"]
 
 _NOT_FOUND = 127
 _COMMAND = "command"
@@ -47,6 +48,21 @@ def exec_command(
     a number), and the command itself is the argument "command". Exits with the command's own code; 3 if it was denied,
     4 if people have to decide first, 5 if the lease has ended.
     """
+    with session.authority() as authority:
+        held = _held(authority, lease_id)
+        run_command(authority, held, (action, words), key=key, environment=environment)
+
+
+def run_command(
+    doors: Doors, held: HeldLease, asked: tuple[str, Sequence[str]], *, key: str | None, environment: str | None = None
+) -> None:
+    """Run a command line as one call: the action's name, and the words behind it. Exits with the command's own code.
+
+    Raises:
+        InvalidError: there is no command, or it is given twice.
+        Denied: the call may not start.
+    """
+    action, words = asked
     tool, verb = split_action(check_action(action))
     pairs, command = split_options(words)
     arguments = parse_attributes(pairs)
@@ -54,16 +70,13 @@ def exec_command(
         raise InvalidError("there is no command; write it behind --")
     if _COMMAND in arguments:
         raise InvalidError("the argument command is the command line itself; leave out --command")
-    with session.authority() as authority:
-        held = _held(authority, lease_id)
-        guard = Guard(tool, authority, environment=environment or held.lease.environment)
-        runner = _Runner()
-        guarded = guard.wrap(verb, runner.run)
-        permit = held if key is None else held.once(key)
-        try:
-            guarded(permit, command=command, **arguments)
-        except CommandFailedError as error:
-            click.get_current_context().exit(error.code)
+    guard = Guard(tool, doors, environment=environment or held.lease.environment)
+    guarded = guard.wrap(verb, _Runner().run)
+    permit = held if key is None else held.once(key)
+    try:
+        guarded(permit, command=command, **arguments)
+    except CommandFailedError as error:
+        click.get_current_context().exit(error.code)
 
 
 class CommandFailedError(Exception):

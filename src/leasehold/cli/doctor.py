@@ -19,6 +19,7 @@ from leasehold.cli.checkup import (
     check_breakers,
     check_clock,
     check_clocks,
+    check_glasses,
     check_keys,
     check_load,
     check_modes,
@@ -30,7 +31,7 @@ from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
 from leasehold.decide.lifecycles import DeliveryState, PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DeliveryRow, StopRow
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DeliveryRow, GlassRow, StopRow
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.ledger.load import Load
 from leasehold.model.canonical import decode
@@ -81,6 +82,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_clocks(found.clock, now)
                 yield from check_breakers(found.stops)
                 yield from check_load(found.load)
+                yield from check_glasses(found.glasses, now)
                 if found.policy is not None:
                     yield from check_notices(found.policy, files, found.given_up)
         except (LeaseholdError, OSError) as error:
@@ -97,13 +99,14 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a database says: its log's row and clock, who has a key, which stops there are, what people were asked,
-    the policy in force, and which notices did not arrive of late."""
+    """What a database says: its log's row and clock, who has a key, what was stopped and skipped, what people were
+    asked, the policy in force, and which notices did not arrive of late."""
 
     control: ControlRow
     clock: Instant | None
     with_keys: frozenset[str]
     stops: tuple[StopRow, ...]
+    glasses: tuple[GlassRow, ...]
     load: Load
     policy: Policy | None
     given_up: tuple[DeliveryRow, ...]
@@ -125,6 +128,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
             clock=reader.clock(),
             with_keys=with_keys,
             stops=queries.stops(tenants),
+            glasses=queries.glasses(tenants),
             load=read_load(queries, since=since, until=now),
             policy=None if body is None else Policy.from_json(decode(body)),
             given_up=tuple(row for row in notices if row.state == DeliveryState.GIVEN_UP and row.due_ms >= since),

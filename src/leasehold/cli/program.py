@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "hold": ("leasehold.cli.stop:hold", "Let nothing start in a scope: the kill switch."),
     "lift": ("leasehold.cli.stop:lift", "Lift a hold."),
     "stops": ("leasehold.cli.stop:stops", "List what is held or revoked now."),
+    "break-glass": ("leasehold.cli.break_glass:break_glass", "Skip rules of a route for minutes, as two people."),
     "person": ("leasehold.cli.person:person", "Add and remove people, their keys and passwords."),
     "notices": ("leasehold.cli.notices:notices", "See and try how people are told what happens."),
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),

@@ -22,6 +22,7 @@ from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.documents import decode_admission, encode_document
 from leasehold.decide.entries import chain_entry, run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, RequestsOfCall, StepAnswer
+from leasehold.decide.glass_use import GlassUse, describe_use, glass_needs, refuse_agent, refuse_glass, skipped
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.order import begin_milestone, order_needs, refuse_order
@@ -35,6 +36,7 @@ from leasehold.model.canonical import Json
 from leasehold.model.card import Card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.glass import BREAK_GLASS, BREAK_GLASS_ALARM, Skippable
 from leasehold.model.grant import Attributes
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
@@ -68,7 +70,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `arguments` is the value of the call's canonical bytes, `attributes` what the live policy derives from them;
     `found_before` a refusal that was found on the way here, to be given (and recorded) in its place in the order.
     `new_request` is the id that a request for this call gets if one has to be made; `earlier_card` the newest card
-    of it that waits or was approved, as far as it was read beforehand.
+    of it that waits or was approved, as far as it was read beforehand; `glass` what a person opened, who uses it here.
     """
 
     policy_document: Policy
@@ -83,6 +85,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     arguments_digest: str
     call_digest: str
     earlier_card: Card | None = None
+    glass: GlassUse | None = None
 
     @property
     def policy(self) -> str:
@@ -115,6 +118,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if self.call.preview is not None:
             needs.append(Ref(CallRow, (tenant, self.call.preview.admission_id)))
         needs += order_needs(self.policy_document, leaf.run, self.call.action)
+        needs += glass_needs(self.glass)
         if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
             needs.append(pending_need(leaf.run))
@@ -143,7 +147,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if refusal is not None:
             return self._denied(facts, refusal)
         call = self._proposed_call
-        approval = find_approval(call, facts, now)
+        approval = self._broken_glass or find_approval(call, facts, now)
         if isinstance(approval, Asking):
             return self._ask_people(facts, call, approval, now)
         if isinstance(approval, Decision):
@@ -191,9 +195,11 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         parent = self.call.parent
         ending = parent.admission_id if parent is not None else ""
         return (
-            refuse_chain(facts, self.chain, self._actions_at_work(facts), now, ending)
+            refuse_agent(self.chain[-1].run, self.glass)
+            or refuse_chain(facts, self.chain, self._actions_at_work(facts), now, ending)
             or self._refuse_parent_call(facts, now)
             or self._refuse_not_fresh(now)
+            or refuse_glass(facts, self.policy_document, self.glass, self.call.action, now)
         )
 
     def _actions_at_work(self, facts: Facts) -> tuple[str, ...]:
@@ -253,12 +259,30 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         route = self.policy_document.route(run.route)
         if not verdict.is_allowed or route is None:
             return verdict
+        if self._skipped:
+            hours = () if Skippable.HOURS in self._skipped else route.hours
+            route = replace(route, hours=hours, freeze=() if Skippable.FREEZE in self._skipped else route.freeze)
         return refuse_undelegated(route, run, (self.call.action,)) or refuse_time(
             self.policy_document, route, self.call.action, now.seconds
         )
 
     def _refuse_order(self, facts: Facts, now: Instant) -> Decision | None:
+        if Skippable.AFTER in self._skipped:
+            return None
         return refuse_order(facts, self.policy_document, self.chain[-1].run, self.call.action, now)
+
+    @cached_property
+    def _skipped(self) -> frozenset[Skippable]:
+        """The route rules that do not bind this call, because two people said so and the policy lists them."""
+        return skipped(self.policy_document, self.glass, self.call.action)
+
+    @property
+    def _broken_glass(self) -> Approval | None:
+        """The word of the two who opened it, in the place of any other approval; None where that is not skipped."""
+        if Skippable.APPROVE not in self._skipped:
+            return None
+        nobody = replace(self._need, mode=ApprovalMode.NONE, quorum=0, approvers=())
+        return Approval(nobody, self.chain[-1].lease.approved_by)
 
     # 5: writes have a key
 
@@ -463,6 +487,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 **({"ending": admission.ending} if admission.ending else {}),
                 **({"tool_authority": "the tool holds its own"} if self.call.tool_authority else {}),
                 **({"idempotent": "declared"} if self.rule.idempotent else {}),
+                **describe_use(self.glass, self._skipped),
             },
         )
 
@@ -470,15 +495,18 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The refusal, with an entry of its own while the run's denial budget lasts; after that it is only counted."""
         row = facts.get(RunRow, self.tenant, self.chain[-1].run.run_id)
         if row is None:
-            return StepAnswer(refusal), Changes(
-                entries=(chain_entry(EntryKind.CALL_DENIED, self.chain, decision=refusal, **self._described()),)
-            )
+            return StepAnswer(refusal), Changes(entries=(self._denial(refusal),))
         entries: tuple[Entry, ...] = ()
         if row.denials < DENIALS_LISTED:
-            entries = (chain_entry(EntryKind.CALL_DENIED, self.chain, decision=refusal, **self._described()),)
+            entries = (self._denial(refusal),)
         elif row.denials == DENIALS_LISTED:
             entries = (chain_entry(EntryKind.DENIALS_COUNTED, self.chain, detail={"listed": DENIALS_LISTED}),)
         return StepAnswer(refusal), Changes(rows=(replace(row, denials=row.denials + 1),), entries=entries)
+
+    def _denial(self, refusal: Decision) -> Entry:
+        """Of a break-glass each attempt alarms, whoever makes it."""
+        alarm = {"alarm": BREAK_GLASS_ALARM} if self.chain[-1].run.agent == BREAK_GLASS else {}
+        return chain_entry(EntryKind.CALL_DENIED, self.chain, decision=refusal, detail=alarm, **self._described())
 
     def _described(self) -> dict[str, object]:
         """What every entry about this call says of it."""

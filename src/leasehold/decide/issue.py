@@ -14,6 +14,7 @@ from leasehold.decide.chain import Chain, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lease_document import APPROVED_BY_POLICY, Drawing, compose_lease, refuse_large
 from leasehold.decide.lifecycles import REQUEST_TABLE, LeaseState, RequestEvent, advance
 from leasehold.decide.request import lease_need, refuse_undelegated
@@ -31,7 +32,7 @@ from leasehold.policy.evaluate import ApprovalNeed, check_grants
 from leasehold.policy.timing import refuse_time
 from leasehold.token.digest import sha256_digest
 
-__all__ = ["DrawLease", "capability_digest", "refuse_draw"]
+__all__ = ["DrawLease", "capability_digest", "lease_rows", "refuse_draw"]
 
 
 class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
         if refusal := refuse_large(lease, facts.control.issuer):
             return self._denied(refusal)
         state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.USE)
-        rows = (msgspec.structs.replace(row, state=state), *_lease_rows(lease, facts.next_index))
+        rows = (msgspec.structs.replace(row, state=state), *lease_rows(lease, facts.next_index))
         return StepAnswer(allow(), lease), Changes(rows=rows, entries=(self._entry(lease, need),))
 
     def _denied(self, refusal: Decision) -> tuple[StepAnswer[Lease], Changes]:
@@ -75,6 +76,7 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or refuse_draw(row, self.request)
+        refusal = refusal or refuse_agent(self.run, None)
         if refusal is None and self.parent:
             refusal = refuse_chain(facts, self.parent, tuple(self.request.allow), now)
         if refusal is not None:
@@ -195,7 +197,8 @@ def capability_digest(lease: Lease) -> str:
     return sha256_digest(body)
 
 
-def _lease_rows(lease: Lease, recorded: int) -> tuple[Row, ...]:
+def lease_rows(lease: Lease, recorded: int) -> tuple[Row, ...]:
+    """The rows of a new lease: its document and its state."""
     return (
         DocumentRow(tenant=lease.tenant, id=lease.lease_id, body=encode_document(lease)),
         LeaseRow(

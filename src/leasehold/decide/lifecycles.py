@@ -16,12 +16,15 @@ from leasehold.model.request import RequestState
 __all__ = [
     "CALL_TABLE",
     "DELIVERY_TABLE",
+    "GLASS_TABLE",
     "LEASE_TABLE",
     "REQUEST_TABLE",
     "RUN_TABLE",
     "CallEvent",
     "DeliveryEvent",
     "DeliveryState",
+    "GlassEvent",
+    "GlassState",
     "LeaseEvent",
     "LeaseState",
     "PersonState",
@@ -125,6 +128,26 @@ class DeliveryEvent(StrEnum):
     GIVE_UP = "give_up"
     RETRY = "retry"
 
+
+class GlassState(StrEnum):
+    """Where a break-glass stands. A closed one wants a written review."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    REVIEWED = "reviewed"
+
+
+class GlassEvent(StrEnum):
+    """What moves a break-glass: its end, by a person, by the clock or by a stop; and what another person says of it."""
+
+    CLOSE = "close"
+    REVIEW = "review"
+
+
+GLASS_TABLE: Mapping[tuple[GlassState, GlassEvent], GlassState] = {
+    (GlassState.OPEN, GlassEvent.CLOSE): GlassState.CLOSED,
+    (GlassState.CLOSED, GlassEvent.REVIEW): GlassState.REVIEWED,
+}
 
 RUN_TABLE: Mapping[tuple[RunState, RunEvent], RunState] = {
     (RunState.OPEN, RunEvent.FINISH): RunState.FINISHED,

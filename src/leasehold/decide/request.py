@@ -18,6 +18,7 @@ from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import describe_grants, edit_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
 from leasehold.decide.pending import pending_need, pending_of, refuse_many_pending
 from leasehold.decide.previews import with_previews
@@ -143,6 +144,8 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse(self, route: Route | None) -> Decision | None:
         if route is None:
             return None
+        if refusal := refuse_agent(self.run, None):
+            return refusal
         if self.request.ttl_seconds > route.max_ttl_seconds:
             return deny(
                 Reason.TTL_TOO_LONG,

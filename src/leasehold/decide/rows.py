@@ -22,6 +22,7 @@ __all__ = [
     "CursorRow",
     "DeliveryRow",
     "DocumentRow",
+    "GlassRow",
     "KeyRow",
     "LeaseRow",
     "MilestoneRow",
@@ -298,6 +299,25 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     fault: str
 
 
+class GlassRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Where a break-glass stands. `review_by` is 0 until it is closed, `reviewed_by` empty until it was reviewed."""
+
+    TABLE: ClassVar[str] = "glasses"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "glass_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    glass_id: str
+    state: str
+    opener: str
+    second: str
+    route: str
+    ends_at: int
+    review_by: int
+    reviewed_by: str
+    recorded: int
+
+
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """By what a person is known: the public half of their key (empty: none), and the JSON of their sign-ins."""
 
@@ -368,6 +388,7 @@ Row: TypeAlias = (
     | BreakerRow
     | CursorRow
     | DeliveryRow
+    | GlassRow
     | PersonRow
     | ProposalRow
     | SessionRow
@@ -388,6 +409,7 @@ TABLES: tuple[type[Row], ...] = (
     BreakerRow,
     CursorRow,
     DeliveryRow,
+    GlassRow,
     PersonRow,
     ProposalRow,
     SessionRow,

@@ -15,6 +15,7 @@ from leasehold.decide.chain import Chain, refuse_chain, refuse_new_run, stop_nee
 from leasehold.decide.documents import encode_document
 from leasehold.decide.entries import run_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
+from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lifecycles import PersonState, RunState
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, DocumentRow, PersonRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
@@ -25,7 +26,7 @@ from leasehold.model.run import Run
 from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import check_start
 
-__all__ = ["Start"]
+__all__ = ["Start", "run_rows"]
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
             limits = {**route.budget, CHILDREN: route.delegation.children * MICROS}
             accounts = open_accounts(run.tenant, run.run_id, limits)
         return StepAnswer(allow(), run), Changes(
-            rows=(*_rows(run, facts.next_index), *accounts), entries=(self._entry(run, limits),)
+            rows=(*run_rows(run, facts.next_index), *accounts), entries=(self._entry(run, limits),)
         )
 
     def _timed(self, route: Route | None, epoch: int, now: Instant) -> Run:
@@ -99,6 +100,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _refuse(self, facts: Facts, now: Instant) -> Decision | None:
+        if refusal := refuse_agent(self.run, None):
+            return refusal
         if self.parent:
             return self._refuse_child(facts, now) or refuse_new_run(facts, self.run)
         verdict = check_start(
@@ -149,7 +152,8 @@ def _take_child(facts: Facts, tenant: str, root: str) -> list[AccountRow] | Deci
     return [msgspec.structs.replace(row, settled=row.settled + MICROS)]
 
 
-def _rows(run: Run, recorded: int) -> tuple[Row, ...]:
+def run_rows(run: Run, recorded: int) -> tuple[Row, ...]:
+    """The rows of a new run: its document and its state."""
     return (
         DocumentRow(tenant=run.tenant, id=run.run_id, body=encode_document(run)),
         RunRow(

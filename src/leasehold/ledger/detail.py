@@ -14,6 +14,8 @@ call.settled       touched, files, contacted, overrun; result_digest, error, no_
 stop.*             reason; in_flight (admission ids of the open calls that it reaches)
 person.offboarded  by, reason; in_flight; revoked_at (index of the revoke); key (removed, or none); roles of the policy
 clock.confirmed    confirmed_ms
+break_glass.*      glass; opened: alarm, second, actions, skips, minutes, reason, opened_at, expires_at, token (signed);
+                   closed: alarm, review_by; reviewed: words; a call of one has alarm, skipped, signature
 any denial         message, check, rule
 """
 

@@ -40,6 +40,7 @@ class Past:
         self._revoked: dict[Id, int] = {}
         self._held: set[Id] = set()
         self.left: set[str] = set()
+        self.glasses: dict[Id, Entry] = {}
 
     def account(self, tenant: str, account: str, unit: str) -> Account:
         """One account; without an entry that gave it a budget, its limit is zero."""
@@ -214,6 +215,9 @@ class Past:
     def _add_person(self, entry: Entry) -> None:
         self.left.discard(entry.person)
 
+    def _open_glass(self, entry: Entry) -> None:
+        self.glasses[entry.tenant, entry.lease] = entry
+
     def _raise_epoch(self, entry: Entry) -> None:
         self.leases_void_before = self.all_void_before = entry.index
 
@@ -249,6 +253,7 @@ _CLOSED = {
 _STEPS = {
     EntryKind.PERSON_ADDED: Past._add_person,
     EntryKind.PERSON_OFFBOARDED: Past._let_go,
+    EntryKind.GLASS_OPENED: Past._open_glass,
     EntryKind.RUN_STARTED: Past._start_run,
     EntryKind.RUN_RETRIED: Past._retry_run,
     EntryKind.RUN_FINISHED: Past._finish_run,

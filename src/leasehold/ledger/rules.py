@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeAlias
 
+from leasehold.ledger import glass_rules as glass
 from leasehold.ledger import grant_rules as grant
 from leasehold.ledger import life_rules as life
 from leasehold.ledger import spend_rules as spend
@@ -67,8 +68,11 @@ RULES: Mapping[EntryKind, tuple[tuple[Invariant, Rule], ...]] = {
         ),
         ((Invariant.I8, life.moves_a_request_on),),
     ),
+    EntryKind.GLASS_OPENED: ((Invariant.I4, glass.is_opened_by_two),),
+    EntryKind.GLASS_REVIEWED: ((Invariant.I4, glass.is_reviewed_by_another),),
     EntryKind.LEASE_ISSUED: (
         (Invariant.I1, life.starts_under_no_stop),
+        (Invariant.I4, glass.stays_within_its_opening),
         (Invariant.I4, grant.is_approved),
         (Invariant.I5, life.is_in_time),
         (Invariant.I5, life.expires_with_all_above),
@@ -84,6 +88,7 @@ RULES: Mapping[EntryKind, tuple[tuple[Invariant, Rule], ...]] = {
         (Invariant.I1, life.starts_under_no_stop),
         (Invariant.I2, spend.reserves_within_budgets),
         (Invariant.I3, spend.is_an_intent),
+        (Invariant.I4, glass.stays_within_its_opening),
         (Invariant.I4, grant.uses_its_approval_once),
         (Invariant.I4, grant.is_approved),
         (Invariant.I5, life.is_in_time),

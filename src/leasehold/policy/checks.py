@@ -13,8 +13,9 @@ import msgspec
 
 from leasehold.model.budget import CALLS, TOOL_SECONDS, USD
 from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grant, matches_action, split_action
-from leasehold.policy.document import EVERYONE, REQUESTER, Acceptance, ActionRule, Policy, Power, Route
+from leasehold.policy.document import EVERYONE, REQUESTER, Acceptance, ActionRule, GlassRule, Policy, Power, Route
 from leasehold.policy.evaluate import has_power, implied, need_for_call
 from leasehold.policy.lines import KeyPath
 from leasehold.policy.order import prerequisites
@@ -39,6 +40,7 @@ def find_problems(policy: Policy) -> list[Problem]:
         *(problem for rule in policy.actions.values() for problem in _of_action(policy, rule)),
         *(problem for route in policy.routes.values() for problem in _of_route(policy, route)),
         *(problem for index in range(len(policy.tests)) for problem in _of_test(policy, index)),
+        *(problem for rule in policy.break_glass.values() for problem in _of_glass(policy, rule)),
         *_of_roles(policy),
         *_of_acceptance(policy),
         *_of_budget(policy, ("defaults",), policy.defaults.budget),
@@ -154,6 +156,8 @@ def _of_route(policy: Policy, route: Route) -> Iterator[Problem]:
         yield from _of_costs(policy, route, action)
     yield from _of_budget(policy, keys, route.budget.keys() - policy.defaults.budget.keys())
     yield from _of_approvers(policy, route)
+    if BREAK_GLASS in route.agents:
+        yield Problem((*keys, "for", "agents"), f"{BREAK_GLASS} is for people; no agent may bear that name")
     yield from _of_times(route)
     yield from _of_order(policy, route)
 
@@ -303,6 +307,21 @@ def _can_wait(policy: Policy, route: Route, action: str) -> bool:
 
 
 # Roles and tests.
+
+
+def _of_glass(policy: Policy, rule: GlassRule) -> Iterator[Problem]:
+    """What two people may do past a route's rules the route has to offer, with all that it implies."""
+    keys = ("break_glass", rule.route)
+    route = policy.route(rule.route)
+    if route is None:
+        yield Problem(keys, f'unknown route "{rule.route}"{suggest(rule.route, policy.routes)}')
+        return
+    for action in rule.actions:
+        if action not in route.allow:
+            yield Problem((*keys, "actions", action), f'route {route.name} does not allow "{action}"')
+        for below in implied(policy, action):
+            if below not in rule.actions:
+                yield Problem((*keys, "actions", action), f"{action} implies {below}, which is not listed beside it")
 
 
 def _of_roles(policy: Policy) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ def diff(old: Policy, new: Policy) -> list[Change]:
         *_roles(old, new),
         *_defaults(old, new),
         *_notices(old, new),
+        *_break_glass(old, new),
     ]
     for action in old.actions.keys() | new.actions.keys():
         changes += [replace(change, action=action) for change in _action(old, new, action)]
@@ -167,6 +168,19 @@ def _defaults(old: Policy, new: Policy) -> Iterator[Change]:
     yield from _limit(
         "defaults.destructive_sign_in_within", before.destructive_sign_in_seconds, after.destructive_sign_in_seconds
     )
+
+
+def _break_glass(old: Policy, new: Policy) -> Iterator[Change]:
+    """What two people may do past the rules of a route: more of anything widens."""
+    for route in old.break_glass.keys() | new.break_glass.keys():
+        before, after = old.break_glass.get(route), new.break_glass.get(route)
+        for key in ("openers", "confirmers", "actions", "skips"):
+            names = getattr(before, key, ()), getattr(after, key, ())
+            for change in _names(f"break_glass.{key}", *names, added=True, removed=False):
+                yield replace(change, route=route)
+        minutes = (before.minutes if before else 0, after.minutes if after else 0)
+        for change in _limit("break_glass.minutes", *minutes):
+            yield replace(change, route=route)
 
 
 # Actions.

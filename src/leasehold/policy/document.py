@@ -17,6 +17,7 @@ from leasehold.errors import InvalidError
 from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
 from leasehold.model.canonical import Json, encode
 from leasehold.model.effect import ApprovalMode, Effect
+from leasehold.model.glass import Skippable
 from leasehold.model.grant import Grant, grants_from_json, grants_to_json
 from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
 from leasehold.model.notice import ChannelKind, NoticeEvent
@@ -32,6 +33,7 @@ __all__ = [
     "Defaults",
     "Delegation",
     "Freeze",
+    "GlassRule",
     "Hours",
     "NoticeRule",
     "Policy",
@@ -170,6 +172,20 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     denials: Rate | None = None
 
 
+class GlassRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rules of a route two people may skip together, for which actions and for how long: break-glass.
+
+    `openers` and `confirmers` are roles; `minutes` the longest that it may stay open.
+    """
+
+    route: str
+    openers: tuple[str, ...]
+    confirmers: tuple[str, ...]
+    actions: tuple[str, ...]
+    skips: tuple[Skippable, ...]
+    minutes: int
+
+
 class RouteTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of a route but what it offers. Times are seconds, budgets millionths by unit.
 
@@ -291,6 +307,7 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     notices: dict[str, NoticeRule]
     defaults: Defaults
     tests: tuple[PolicyTest, ...]
+    break_glass: dict[str, GlassRule]
     accept: Acceptance = Acceptance.ONE
 
 
@@ -310,6 +327,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     defaults: Defaults = Defaults()
     tests: tuple[PolicyTest, ...] = ()
     accept: Acceptance = Acceptance.ONE
+    break_glass: dict[str, GlassRule] = {}
 
     @cached_property
     def hash(self) -> str:

@@ -183,6 +183,20 @@ CREATE TABLE breakers (
   PRIMARY KEY (tenant, route)
 ) WITH (fillfactor = 80);
 
+CREATE TABLE glasses (
+  tenant TEXT COLLATE "C" NOT NULL,
+  glass_id TEXT COLLATE "C" NOT NULL CHECK (glass_id <> ''),
+  state TEXT COLLATE "C" NOT NULL,
+  opener TEXT COLLATE "C" NOT NULL,
+  second TEXT COLLATE "C" NOT NULL,
+  route TEXT COLLATE "C" NOT NULL,
+  ends_at BIGINT NOT NULL CHECK (ends_at >= 0),
+  review_by BIGINT NOT NULL CHECK (review_by >= 0),
+  reviewed_by TEXT COLLATE "C" NOT NULL,
+  recorded BIGINT NOT NULL CHECK (recorded >= 0),
+  PRIMARY KEY (tenant, glass_id)
+);
+
 CREATE TABLE people (
   tenant TEXT COLLATE "C" NOT NULL,
   person TEXT COLLATE "C" NOT NULL CHECK (person <> ''),

@@ -17,6 +17,7 @@ from leasehold.decide.rows import (
     CallRow,
     ControlRow,
     DeliveryRow,
+    GlassRow,
     LeaseRow,
     PersonRow,
     RequestRow,
@@ -149,6 +150,10 @@ class Queries(Nodes, Protocol):
 
     def stops(self, tenants: Collection[str]) -> tuple[StopRow, ...]:
         """Wide revokes and holds, in force or not; name the empty tenant to see the authority-wide ones."""
+        ...
+
+    def glasses(self, tenants: Collection[str]) -> tuple[GlassRow, ...]:
+        """Every break-glass, the newest first."""
         ...
 
     def held(self, tenants: Collection[str]) -> tuple[RunRow | RequestRow | LeaseRow, ...]:

@@ -17,6 +17,7 @@ from leasehold.decide.rows import (
     ControlRow,
     DeliveryRow,
     DocumentRow,
+    GlassRow,
     LeaseRow,
     PersonRow,
     RequestRow,
@@ -159,6 +160,10 @@ class SqliteQueries:
     def stops(self, tenants: Collection[str]) -> tuple[StopRow, ...]:
         """Wide revokes and holds. See `Queries.stops`."""
         return self._list(StopRow, _OF_TENANTS, (_json(tenants),), "ORDER BY tenant, scope, kind")
+
+    def glasses(self, tenants: Collection[str]) -> tuple[GlassRow, ...]:
+        """Every break-glass. See `Queries.glasses`."""
+        return self._list(GlassRow, _OF_TENANTS, (_json(tenants),), "ORDER BY recorded DESC")
 
     def held(self, tenants: Collection[str]) -> tuple[RunRow | RequestRow | LeaseRow, ...]:
         """What is held each by itself. See `Queries.held`."""

@@ -169,6 +169,20 @@ CREATE TABLE breakers (
   PRIMARY KEY (tenant, route)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE glasses (
+  tenant TEXT NOT NULL,
+  glass_id TEXT NOT NULL CHECK (glass_id <> ''),
+  state TEXT NOT NULL,
+  opener TEXT NOT NULL,
+  second TEXT NOT NULL,
+  route TEXT NOT NULL,
+  ends_at INTEGER NOT NULL CHECK (ends_at >= 0),
+  review_by INTEGER NOT NULL CHECK (review_by >= 0),
+  reviewed_by TEXT NOT NULL,
+  recorded INTEGER NOT NULL CHECK (recorded >= 0),
+  PRIMARY KEY (tenant, glass_id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE people (
   tenant TEXT NOT NULL,
   person TEXT NOT NULL CHECK (person <> ''),

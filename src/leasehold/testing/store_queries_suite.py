@@ -12,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leasehold.decide.facts import Changes, Facts, Ref, StepAnswer, key_of
-from leasehold.decide.rows import TABLES, BreakerRow, CardRow, ControlRow, DocumentRow, PersonRow, Row, StopRow
+from leasehold.decide.rows import (
+    TABLES,
+    BreakerRow,
+    CardRow,
+    ControlRow,
+    DocumentRow,
+    GlassRow,
+    PersonRow,
+    Row,
+    StopRow,
+)
 from leasehold.errors import VerificationError
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.ledger.extract import STOPS, entries_of_run
@@ -229,6 +239,27 @@ def test_notices_are_found_when_they_are_due_and_by_what_they_are_about(store: S
     assert queries.deliveries([TENANT, OTHER], limit=2) == (theirs, done)
     assert queries.deliveries_about(TENANT, "hold all", "hook") == (first, third)
     assert queries.deliveries_about(TENANT, "hold all", "nobody") == ()
+
+
+def test_glasses_are_all_that_were_opened_the_newest_first(store: Store) -> None:
+    rows = [
+        GlassRow(
+            tenant=tenant,
+            glass_id=f"glass_{number}",
+            state="open",
+            opener="user:ana",
+            second="user:ben",
+            route="desk",
+            ends_at=1,
+            review_by=0,
+            reviewed_by="",
+            recorded=number,
+        )
+        for number, tenant in enumerate((TENANT, OTHER, TENANT))
+    ]
+    store.submit(write(*rows)).result()
+    assert list(store.queries.glasses([TENANT])) == [rows[2], rows[0]]
+    assert store.queries.glasses([]) == ()
 
 
 def test_due_is_what_stands_over_past_its_time_and_nothing_else(store: Store) -> None:

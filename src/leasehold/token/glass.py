@@ -1,0 +1,133 @@
+"""The signed forms of break-glass: the opening that two people sign, and the opener's word for each use.
+
+Each begins with a mark of its own, so a person's signature under one is worth nothing as an answer, a lease or the
+other (threat case 9). What a door is shown is the opening with both signatures, in one spelling.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.errors import InvalidError, TokenError
+from leasehold.model import canonical
+from leasehold.model.glass import Opening
+from leasehold.model.grant import check_action
+from leasehold.model.ids import check_id
+from leasehold.token import base64url
+from leasehold.token.codes import TokenCode
+from leasehold.token.digest import check_digest
+from leasehold.token.keys import PublicKey, SigningKey
+
+__all__ = ["GLASS_PREFIX", "MAX_GLASS_CHARACTERS", "GlassToken", "UseStatement", "opening_bytes", "sign_opening"]
+
+MAX_GLASS_CHARACTERS = 65_536
+_OPENING = b"leasehold break-glass v1\n"
+_USE = b"leasehold break-glass use v1\n"
+GLASS_PREFIX = "glass1."
+"""What the text of every break-glass begins with, and no lease can."""
+_SIGNATURE_SIZE = 64
+
+
+def opening_bytes(opening: Opening) -> bytes:
+    """The bytes that both people sign: the line `leasehold break-glass v1`, then the canonical JSON of the members."""
+    return _OPENING + canonical.encode(msgspec.to_builtins(opening))
+
+
+def sign_opening(opening: Opening, key: SigningKey) -> str:
+    """One person's signature, as base64url text."""
+    return base64url.encode(key.sign(opening_bytes(opening)))
+
+
+class GlassToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An opening with both signatures: the human-only capability. Its text is `glass1.opening.signature.signature`."""
+
+    opening: Opening
+    signature: str
+    second_signature: str
+
+    def __str__(self) -> str:
+        body = base64url.encode(opening_bytes(self.opening))
+        return f"{GLASS_PREFIX}{body}.{self.signature}.{self.second_signature}"
+
+    @classmethod
+    def parse(cls, text: str) -> GlassToken:
+        """Return what such a text says. Nothing in it may be believed before `is_signed_by`.
+
+        Raises:
+            TokenError: `size`, `shape`, `type`, `encoding` or `claims`.
+        """
+        if len(text) > MAX_GLASS_CHARACTERS:
+            raise TokenError(TokenCode.SIZE, f"a break-glass token has at most {MAX_GLASS_CHARACTERS} characters")
+        if not text.startswith(GLASS_PREFIX):
+            raise TokenError(TokenCode.TYPE, "this is no break-glass token; a lease does not open a door for people")
+        parts = text.removeprefix(GLASS_PREFIX).split(".")
+        if len(parts) != 3:
+            raise TokenError(TokenCode.SHAPE, "a break-glass token is a mark and three parts with dots between")
+        body, signature, second = parts
+        try:
+            raw = base64url.decode(body)
+            sizes = {len(base64url.decode(part)) for part in (signature, second)}
+        except InvalidError as error:
+            raise TokenError(TokenCode.ENCODING, f"this break-glass token is not readable: {error}") from None
+        if sizes != {_SIGNATURE_SIZE}:
+            raise TokenError(TokenCode.ENCODING, f"a signature has {_SIGNATURE_SIZE} bytes")
+        return cls(opening=_read_opening(raw), signature=signature, second_signature=second)
+
+    def is_signed_by(self, opener: PublicKey, second: PublicKey) -> bool:
+        """Whether these two keys signed exactly this opening, each for its own person."""
+        return _is_signed(opener, self.signature, opening_bytes(self.opening)) and _is_signed(
+            second, self.second_signature, opening_bytes(self.opening)
+        )
+
+
+def _read_opening(raw: bytes) -> Opening:
+    if not raw.startswith(_OPENING):
+        raise TokenError(TokenCode.TYPE, "this is not the opening of a break-glass")
+    try:
+        opening = msgspec.convert(canonical.decode(raw[len(_OPENING) :]), Opening)
+    except (InvalidError, msgspec.ValidationError) as error:
+        raise TokenError(TokenCode.CLAIMS, f"this is no opening of a break-glass: {error}") from None
+    if opening_bytes(opening) != raw:
+        raise TokenError(TokenCode.CLAIMS, "this opening is not in its one spelling (RFC 8785)")
+    return opening
+
+
+class UseStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """The opener's word for one use: that they, with their key in hand, make exactly this call.
+
+    `arguments` is the SHA-256 digest of the call's canonical bytes.
+
+    Raises:
+        InvalidError: a member cannot be what it claims to be.
+    """
+
+    glass_id: str
+    admission_id: str
+    action: str
+    arguments: str
+
+    def __post_init__(self) -> None:
+        check_id(self.glass_id, "glass")
+        check_id(self.admission_id, "adm")
+        check_action(self.action)
+        check_digest(self.arguments, "arguments")
+
+    def to_bytes(self) -> bytes:
+        """The signed bytes: the line `leasehold break-glass use v1`, then the canonical JSON of the members."""
+        return _USE + canonical.encode(msgspec.to_builtins(self))
+
+    def sign(self, key: SigningKey) -> str:
+        """The opener's signature, as base64url text."""
+        return base64url.encode(key.sign(self.to_bytes()))
+
+    def is_signed_by(self, key: PublicKey, signature: str) -> bool:
+        """Whether this is that key's signature over exactly this statement, in its one spelling."""
+        return _is_signed(key, signature, self.to_bytes())
+
+
+def _is_signed(key: PublicKey, signature: str, message: bytes) -> bool:
+    try:
+        raw = base64url.decode(signature)
+    except InvalidError:
+        return False
+    return key.is_signature(raw, message)
