@@ -182,7 +182,8 @@ def test_each_refusal_is_shown_with_its_reason(small: Played, doing: str, answer
 def test_the_card_is_shown_and_approved_by_somebody_else_with_a_key_that_the_demo_made(small: Played) -> None:
     card = small.words.split("WAITS", 1)[1].split("door", 1)[0]
     assert '"click>=8.0" becomes "click>=' in card
-    assert "NOT ALLOWED repo.branch, repo.commit, repo.open, repo.push, repo.read, repo.test" in card
+    assert "what changes, as the tool says pyproject.toml, line 4 " in card
+    assert "NOT ALLOWED repo.branch, repo.commit, repo.look, repo.open, repo.push, repo.read, repo.test" in card
     assert "made user:ben a key; user:ana asked" in card
     assert "user:ben approves" in card
     assert "allowed approved for exactly these arguments" in small.words

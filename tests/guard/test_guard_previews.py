@@ -60,6 +60,25 @@ def test_a_call_whose_state_did_not_move_is_carried_out_after_a_second_look(stag
     assert stage.denials() == []  # being asked for a preview is no refusal
 
 
+@pytest.mark.case(78)
+def test_an_action_function_has_what_people_saw_for_a_conditional_write(stage: Stage, guard: Guard) -> None:
+    @guard.preview("erase")
+    def look(capability: Capability, ticket_id: str) -> Preview:
+        assert capability.seen is None  # nobody approves a look
+        return Preview.of({"status": ("open", "erased")}, state="etag-7")
+
+    @guard.action("erase")
+    def erase(capability: Capability, ticket_id: str) -> str:
+        assert capability.seen is not None
+        return capability.seen.state
+
+    lease = stage.lease(ERASE)
+    with pytest.raises(ApprovalNeeded) as needed:
+        erase(lease.once("a"), "T-1")
+    stage.people.approve(needed.value.request, BEN, EVA)
+    assert erase(lease.once("a"), "T-1") == "etag-7"
+
+
 def test_a_call_that_waits_is_not_previewed_again(stage: Stage) -> None:
     desk, lease = Desk(stage), stage.lease(ERASE)
     needed = desk.ask(lease)

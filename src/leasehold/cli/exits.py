@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     LEASE_ENDED = 5
 
 
-_APPROVAL = frozenset({Reason.APPROVAL_NEEDED, Reason.APPROVAL_EXPIRED})
+_APPROVAL = frozenset({Reason.APPROVAL_NEEDED, Reason.APPROVAL_EXPIRED, Reason.EDITED})
 _ENDED = frozenset(
     {
         Reason.EXPIRED,

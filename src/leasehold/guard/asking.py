@@ -37,7 +37,8 @@ def admitting(door: Door, token: Token, call: Call) -> Waiting[OpenCall]:
         UnavailableError: no answer came, twice.
     """
     asked_ms, admission = yield from _asking_in_turn(door, token, call)
-    opened = OpenCall(door, admission, call.arguments, asked_ms)
+    seen = call.preview.preview if call.preview is not None else None
+    opened = OpenCall(door, admission, call.arguments, asked_ms, seen)
     if opened.is_in_time:
         return opened
     yield from settling(door, call.admission_id, _NOT_STARTED)

@@ -24,6 +24,7 @@ from leasehold.model.effect import Effect
 from leasehold.model.grant import Attributes, Grant, Grants, OneOf
 from leasehold.model.ids import AdmissionId, LeaseId, RunId
 from leasehold.model.lease import Token
+from leasehold.model.preview import Preview
 
 __all__ = ["Capability", "LiveCheck", "capability_position", "issue_capability", "sub_call"]
 
@@ -130,6 +131,14 @@ class Capability:
     def arguments(self) -> dict[str, Json]:
         """The arguments as they were decided on, read anew from their canonical bytes at each access."""
         return cast("dict[str, Json]", canonical.decode(self._opened.arguments))
+
+    @property
+    def seen(self) -> Preview | None:
+        """What people saw and approved of this call, as the preview said it a moment ago; None if nobody had to.
+
+        Its `state` is what a conditional write compares with, so that nothing can move in that moment either.
+        """
+        return self._opened.seen
 
     def narrow(self, /, *actions: str, **attributes: object) -> Capability:
         """Return a capability that covers less: fewer sub-actions, tighter attributes; never more.

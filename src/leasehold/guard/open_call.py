@@ -14,6 +14,7 @@ from leasehold.model import canonical
 from leasehold.model.budget import CALLS, MAX_AMOUNT, TOOL_SECONDS, amounts_from_json
 from leasehold.model.call import Admission, Outcome, OutcomeStatus
 from leasehold.model.decision import Reason, deny
+from leasehold.model.preview import Preview
 from leasehold.model.protocols import Door
 from leasehold.model.text import MAX_VALUE, visible
 
@@ -52,12 +53,18 @@ class Notes:
 
 
 class OpenCall:
-    """The admission, the exact arguments, and what was reported so far. `_lock` guards all that changes."""
+    """The admission, the exact arguments, what people saw of it, and what was reported so far.
 
-    def __init__(self, door: Door, admission: Admission, arguments: bytes, asked_ms: int) -> None:
+    `_lock` guards all that changes.
+    """
+
+    def __init__(
+        self, door: Door, admission: Admission, arguments: bytes, asked_ms: int, seen: Preview | None = None
+    ) -> None:
         self.door = door
         self.admission = admission
         self.arguments = arguments
+        self.seen = seen
         self._asked_ms = asked_ms
         self._started_ms = door.boot_milliseconds()
         self._lock = Lock()

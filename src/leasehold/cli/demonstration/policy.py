@@ -28,17 +28,25 @@ maintainer = { can = ["query", "hold", "lift", "revoke"], tenants = ["*"] }
 [actions]                       # what each action does, and the arguments that are looked at
 "repo.read"   = { effect = "read", args = { path = "path" } }
 "repo.branch" = { effect = "write", args = { branch = "branch" }, undo = "git branch -D" }
-"repo.edit"   = { effect = "write", args = { path = "path" }, undo = "git revert", headline = "{old} becomes {new}" }
+"repo.look"   = { effect = "read", args = { path = "path" } }
 "repo.commit" = { effect = "write", args = { branch = "branch" }, undo = "git revert" }
 "repo.test"   = { effect = "read", args = { target = "target" }, timeout = "60s" }
 "repo.open"   = { effect = "write", args = { branch = "branch" }, undo = "close the change" }
 "repo.push"   = { effect = "destructive", args = { remote = "remote" } }
+
+[actions."repo.edit"]           # repo.look shows people what an edit would change, before they answer
+effect = "write"
+args = { path = "path" }
+undo = "git revert"
+headline = "{old} becomes {new}"
+preview = "repo.look"
 
 [routes."repository/update"]
 for = { agents = ["updater"], tenants = ["demo"], environments = ["local"] }
 allow."repo.read"   = { path = ["**"] }
 allow."repo.branch" = { branch = ["agent/*"] }
 allow."repo.edit"   = { path = ["pyproject.toml"] }
+allow."repo.look"   = { path = ["pyproject.toml"] }
 allow."repo.commit" = { branch = ["agent/*"] }
 allow."repo.test"   = { target = ["**"] }
 allow."repo.open"   = { branch = ["agent/*"] }

@@ -14,6 +14,8 @@ from leasehold.cli.demonstration.git import Repository
 from leasehold.cli.demonstration.trial import TestRunner
 from leasehold.errors import InvalidError
 from leasehold.guard import Capability, Guard
+from leasehold.model.preview import Preview
+from leasehold.token.digest import sha256_digest
 
 __all__ = ["RepositoryTools"]
 
@@ -29,6 +31,7 @@ class RepositoryTools:
         self.read = guard.action("read")(self._read)
         self.branch = guard.action("branch")(self._branch)
         self.edit = guard.action("edit")(self._edit)
+        guard.preview("edit")(self._look)
         self.commit = guard.action("commit")(self._commit)
         self.test = guard.action("test")(self._test)
         self.open = guard.action("open")(self._open)
@@ -44,6 +47,18 @@ class RepositoryTools:
         self._repository.run("check-ref-format", "--branch", branch)
         self._repository.run("switch", "--quiet", "--create", branch)
         capability.touched(f"branch {branch}")
+
+    def _look(self, capability: Capability, path: str, old: str, new: str) -> Preview:
+        """What an edit would change: the lines that it is about, and the file as it is."""
+        capability.touched(path)
+        text = self._tree.read(path)
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if old and old in line]
+        return Preview.of(
+            {f"{path}, line {number}": (line.strip(), line.replace(old, new).strip()) for number, line in lines},
+            objects=len(lines),
+            undo="git revert",
+            state=sha256_digest(text.encode()),
+        )
 
     def _edit(self, capability: Capability, path: str, old: str, new: str) -> None:
         """Replace the one place where a text stands in a file."""
