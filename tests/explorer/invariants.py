@@ -133,6 +133,7 @@ def check_lease(scenario: Scenario, before: World, chain: Chain) -> None:
     lease, run = chain[-1].lease, chain[-1].run
     if scenario.lease_quorum:
         _check_people(scenario, before, lease.request_id, scenario.lease_quorum)
+    demand(not _is_closed(scenario, before), "I6", f"{lease.lease_id} was drawn while its route is closed")
     demand(len(chain) == len(run.ancestors) + 1, "I6", f"a lease with {len(chain) - 1} above, for {run.ancestors}")
     for link in chain[:-1]:
         wider = grants_within(lease.allow, link.lease.allow)
@@ -169,9 +170,7 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
     chain = chain_of(before, script.lease, script.tenant)
     refused = scenario.position_of(before) in script.refused_by
     demand(not refused, "I6", f"{script.name} was admitted although the active policy refuses it")
-    closes, opens = (BEGIN_MS + moment for moment in scenario.closed_ms)
-    is_closed = closes <= before.clock_ms < opens
-    demand(not is_closed, "I6", f"{script.name} was admitted while its route is closed")
+    demand(not _is_closed(scenario, before), "I6", f"{script.name} was admitted while its route is closed")
     _check_order(before, script)
     attributes = {"ticket": (script.ticket,)}
     for link in chain:
@@ -187,6 +186,12 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
         wanted = (chain[-1].run.run_id, chain[-1].lease.attempt, chain[-1].lease.request_id, *script.identity)
         demand(shown is not None and shown[1:] == wanted, "I4", f"{admission.approval} was about another call")
         _check_people(scenario, before, admission.approval or "", script.quorum)
+
+
+def _is_closed(scenario: Scenario, world: World) -> bool:
+    """Whether the only route is frozen."""
+    closes, opens = (BEGIN_MS + moment for moment in scenario.closed_ms)
+    return closes <= world.clock_ms < opens
 
 
 def _check_order(world: World, script: Script) -> None:

@@ -431,6 +431,7 @@ MUTANTS = (
     Mutant("what failed counts as done", _counts_all, (ORDERED,), ("I6",)),
     Mutant("what is in flight counts as done", _counts_at_once, (ORDERED,), ("I6",)),
     Mutant("hours and freezes are not looked at", _gone(admit, "refuse_time"), (FROZEN,), ("I6",)),
+    Mutant("leases are drawn while all is closed", _gone(DrawLease, "_refuse_closed"), (FROZEN,), ("I6",)),
     Mutant(
         "delegation is not asked about again",
         _all(_gone(admit, "refuse_undelegated"), _gone(issue, "refuse_undelegated")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from policy_worlds import CONSTRAINTS, EXAMPLE, NAMES, ROUTE, VALUES, changed, load, near_policies
 
 from leasehold.model.effect import ApprovalMode, Effect
-from leasehold.model.grant import ANY, Constraint, Grant, MaxLength, OneOf, Prefix, Range, Scalar
+from leasehold.model.grant import ANY, Constraint, Grant, MaxLength, OneOf, Prefix, Range, Scalar, parse_constraint
 from leasehold.policy.diff import diff
 from leasehold.policy.document import ActionRule, Policy, Route
 from leasehold.policy.evaluate import (
@@ -21,6 +22,7 @@ from leasehold.policy.evaluate import (
     attributes_of,
     check_call,
     check_start,
+    implied,
     is_entitled,
     need_for_call,
 )
@@ -218,6 +220,46 @@ def test_what_is_reached_through_other_actions_is_listed_and_nothing_else(pair: 
         is_listed = any((item.through, item.action) == (action, other) for item in listed)
         if before.audience & after.audience:
             assert is_listed == bool(is_now and not was)
+
+
+@pytest.mark.requirement("P5", "P7")
+@given(pairs())
+def test_an_effect_that_children_gain_only_through_another_action_is_listed(pair: tuple[Policy, Policy]) -> None:
+    before, after = (Judge(policy) for policy in pair)
+    listed = {item.action for item in reach(*pair) if item.kind is ReachKind.THROUGH_IMPLIES}
+    if not before.audience & after.audience or any(is_outside(item) for item in reach(*pair)):
+        return
+
+    def depth(judge: Judge, action: str) -> int:
+        return judge.depth(action) if judge.values[action] else 0
+
+    def through(judge: Judge, action: str) -> int:
+        return max((depth(judge, name) for name in NAMES if action in implied(judge.policy, name)), default=0)
+
+    for action in NAMES:
+        if after.values[action]:
+            direct = max(depth(before, action), depth(after, action), through(before, action))
+            assert (action in listed) == (through(after, action) > direct)
+
+
+@pytest.mark.requirement("P7")
+@given(pairs())
+def test_each_value_that_passes_anew_is_in_an_item(pair: tuple[Policy, Policy]) -> None:
+    before, after = (Judge(policy) for policy in pair)
+    if not before.audience & after.audience:
+        return
+    for action in NAMES:
+        items = [item for item in reach(*pair) if item.action == action and item.kind is ReachKind.CALL]
+        for number in after.values[action] - before.values[action]:
+            assert any(has_values(item, dict(UNIVERSE[number])) for item in items), UNIVERSE[number]
+
+
+def has_values(item: Reach, given: dict[str, Scalar]) -> bool:
+    """Whether an item is about a call with these values: those that it says were outside before."""
+    if not item.attribute or (value := given.get(f"arg_{item.attribute}")) is None:
+        return True
+    before = [parse_constraint(json.loads(part)) for part in item.before.split(" and ")]
+    return not all(constraint.covers(value) for constraint in before)
 
 
 # Single edits of the example
