@@ -71,4 +71,6 @@ def test_what_narrows_needs_no_second_person(terminal: Terminal) -> None:
     governed(terminal)
     change(terminal, (WIDE[1], "replicas = { max = 2 }"))
     digest = str(terminal.json("policy", "check")["hash"])
-    assert terminal.line("policy", "accept", "--as", "user:ben", "--digest", digest) == digest
+    accepted = terminal.run("policy", "accept", "--as", "user:ben", "--digest", digest)
+    assert accepted.stdout == f"{digest}\n"
+    assert "takes one person" in accepted.stderr

@@ -158,6 +158,8 @@ def accept(session: Session, digest: str | None, person: str | None, key: Path |
             proposal = authority.proposals.propose(new, old, session.signatory(person, key))
             session.give({"active": old.hash, "proposed": new.hash, "proposal": proposal}, [new.hash])
             raise Failure(f"it waits for another person: leasehold policy confirm {new.hash}", ExitCode.APPROVAL)
+        if person is not None:
+            session.say("this takes one person, whoever is at this terminal; --as is left aside")
         accepted = authority.desk.accept_policy(new, by=session.around.account, widened=widened, replaces=old.hash)
     session.give({"active": accepted, "widened": widened}, [accepted])
 
