@@ -164,6 +164,16 @@ def test_a_proposal_dies_with_the_key_or_the_power_of_who_made_it(stage: Stage) 
     assert confirm(stage, EVA, PolicyVerdict.REFUSE) is ProposalState.REFUSED
 
 
+@pytest.mark.requirement("L7")
+def test_nobody_proposes_or_confirms_while_the_clock_is_behind(stage: Stage) -> None:
+    propose(stage)
+    ben, proposals = stage.people.signatory(BEN), stage.authority.proposals
+    other = policy(changed("calls = 20", "calls = 22", TWO))
+    stage.system.jump(seconds=-60)
+    assert reason_of(lambda: proposals.propose(other, OLD, ben)) is Reason.CLOCK
+    assert reason_of(lambda: proposals.answer(proposals.find(NEW.hash), PolicyVerdict.CONFIRM, ben)) is Reason.CLOCK
+
+
 def test_what_nobody_proposed_cannot_be_looked_at(stage: Stage) -> None:
     with pytest.raises(NotFoundError, match="policy accept --as PERSON"):
         stage.authority.proposals.find(NEW.hash)
@@ -201,6 +211,7 @@ OTHER = "sha256:" + "0" * 64
         (bent(policy=OTHER), Reason.CONFLICT),
         (bent(replaces=OTHER), Reason.CONFLICT),
         (bent(widening=OTHER), Reason.CARD_CHANGED),
+        (lambda step: replace(step, word=replace(step.word, public_key=bytes(32))), Reason.BAD_SIGNATURE),
     ],
 )
 def test_a_word_on_another_policy_proposes_nothing(

@@ -37,6 +37,7 @@ def test_an_action_waits_for_a_done_call_of_what_comes_first(stage: Stage) -> No
     assert (decision.reason, decision.rule) == (Reason.OUT_OF_ORDER, 'routes."desk".after."ticket.update"')
     assert decision.check == f"a call of ticket.get in {lease.lease.run_id} is done"
     stage.use(lease, "ticket.get", "T-2")
+    stage.use(lease, "ticket.get")
     stage.use(lease, "ticket.update", key="a")
     assert stage.denials() == ["out_of_order"]
 

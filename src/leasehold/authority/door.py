@@ -148,16 +148,19 @@ class EmbeddedDoor:
 
     def _has_ended(self, tenant: str, admission_id: AdmissionId, until_ms: int, ended: Future[bool]) -> bool:
         """Look once; answers the Future where there is something to say. A waiter that left is looked for no more."""
+        failure = None
         try:
             row = self._engine.row(CallRow, tenant, admission_id)
         except LeaseholdError as error:
-            if ended.set_running_or_notify_cancel():
-                ended.set_exception(error)
-            return True
+            row, failure = None, error
         is_open = row is not None and row.state == CallState.ADMITTED
         if is_open and self.boot_milliseconds() < until_ms:
             return False
-        if ended.set_running_or_notify_cancel():
+        if not ended.set_running_or_notify_cancel():
+            return True
+        if failure is not None:
+            ended.set_exception(failure)
+        else:
             ended.set_result(not is_open)
         return True
 

@@ -7,7 +7,7 @@ is the system's, or that of the `tzdata` package where it has none (decision 001
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
@@ -138,7 +138,8 @@ def _opens_next(freezes: Sequence[Freeze], hours: Sequence[Sequence[Hours]], now
         if frozen:
             moment = max(frozen)
         elif shut:
-            opens = min((at for each in shut[0] for at in _openings(each, moment)), default=None)
+            openings = [_next_opening(each, moment) for each in shut[0]]
+            opens = min((at for at in openings if at is not None), default=None)
             if opens is None:
                 return ""
             moment = opens
@@ -148,21 +149,22 @@ def _opens_next(freezes: Sequence[Freeze], hours: Sequence[Sequence[Hours]], now
     return ""
 
 
-def _openings(hours: Hours, after: int) -> Iterator[int]:
-    """Moments after this one at which the window opens: its first minute, or a change of the clocks into it."""
+def _next_opening(hours: Hours, after: int) -> int | None:
+    """The first moment after this one at which the window opens; None if that is not within two weeks."""
     zone = _zone(hours.zone)
     if zone is None:
-        return
+        return None
     today = datetime.fromtimestamp(after, zone).date()
-    for ahead in range(-1, _DAYS_AHEAD):
-        midnight = datetime.combine(today + timedelta(days=ahead), datetime.min.time())
-        first = midnight + timedelta(minutes=hours.from_minute)
-        moments = [int(first.replace(tzinfo=zone, fold=fold).timestamp()) for fold in (0, 1)]
-        moments += _clock_changes(zone, int(midnight.replace(tzinfo=UTC).timestamp()))
-        found = sorted(at for at in moments if at > after and is_open(hours, at) and not is_open(hours, at - 1))
-        if found:
-            yield found[0]
-            return
+    days = (datetime.combine(today + timedelta(days=ahead), datetime.min.time()) for ahead in range(-1, _DAYS_AHEAD))
+    return next((at for day in days for at in _openings(hours, zone, day) if at > after), None)
+
+
+def _openings(hours: Hours, zone: ZoneInfo, midnight: datetime) -> list[int]:
+    """The moments of a day on the wall at which the window opens: its first minute, or a clock change into it."""
+    first = midnight + timedelta(minutes=hours.from_minute)
+    moments = [int(first.replace(tzinfo=zone, fold=fold).timestamp()) for fold in (0, 1)]
+    moments += _clock_changes(zone, int(midnight.replace(tzinfo=UTC).timestamp()))
+    return sorted(at for at in moments if is_open(hours, at) and not is_open(hours, at - 1))
 
 
 def _clock_changes(zone: ZoneInfo, midnight: int) -> list[int]:
