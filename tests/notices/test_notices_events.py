@@ -32,6 +32,8 @@ def told(made: Entry) -> list[Event]:
         ("breaker.tripped", {}, NoticeEvent.BREAKER),
         ("break_glass.opened", {}, NoticeEvent.BREAK_GLASS),
         ("break_glass.review_due", {}, NoticeEvent.BREAK_GLASS),
+        ("call.admitted", {"alarm": "break_glass", "skipped": ("approval",)}, NoticeEvent.BREAK_GLASS),
+        ("call.denied", {"alarm": "break_glass", "message": "no"}, NoticeEvent.BREAK_GLASS),
         ("something.new", {"alarm": "look at this"}, NoticeEvent.ALARM),
         ("call.settled", {"overrun": ("usd",)}, NoticeEvent.ALARM),
         ("policy.proposed", {"proposal": "x"}, NoticeEvent.POLICY_PROPOSED),
@@ -51,6 +53,33 @@ def test_alarms_are_told_whatever_kind_of_entry_carries_them(
     assert notice is not None
     assert notice.title
     assert notice.link.startswith("https://c.example/")
+
+
+@pytest.mark.requirement("P15")
+def test_a_break_glass_says_who_with_whom_for_what_and_until_when() -> None:
+    detail = {
+        "alarm": "break_glass",
+        "glass": "glass_1",
+        "second": "user:ben",
+        "actions": ("db.drop", "ticket.close"),
+        "minutes": 10,
+        "reason": "the database is on fire",
+        "expires_at": int(NOW) // 1000 + 600,
+    }
+    made = entry("break_glass.opened", person="user:ana", detail=detail)
+    (event,) = told(made)
+    assert event.subject == "break_glass glass_1"
+    notice = compose(Matter(event=event.event, notice_id="n", subject=event.subject, entry=made), console="", now=NOW)
+    assert notice is not None
+    assert notice.title == "Break-glass was opened"
+    assert {(fact.label, fact.text) for fact in notice.facts} >= {
+        ("By", "user:ana"),
+        ("Second person", "user:ben"),
+        ("Actions", "db.drop, ticket.close"),
+        ("Minutes", "10"),
+        ("Ends", "2026-05-06 12:10:00 UTC"),
+    }
+    assert notice.quotes[0].text == "the database is on fire"
 
 
 @pytest.mark.parametrize(

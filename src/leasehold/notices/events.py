@@ -89,9 +89,10 @@ def notice_events(entry: Entry, requests: Sequence[RequestRow] = ()) -> tuple[Ev
         return _of_request(entry)
     if entry.kind is EntryKind.POLICY_PROPOSED:
         return (_event(entry, NoticeEvent.POLICY_PROPOSED, f"policy {entry.policy}"),)
-    if entry.kind.startswith(("breaker.", "break_glass.")):
-        event = NoticeEvent(entry.kind.partition(".")[0])
-        return (_event(entry, event, f"{event} {entry.scope or entry.request or entry.index}"),)
+    if entry.kind.startswith("break_glass.") or entry.detail.get("alarm") == NoticeEvent.BREAK_GLASS:
+        return (_event(entry, NoticeEvent.BREAK_GLASS, f"break_glass {entry.detail.get('glass', entry.run)}"),)
+    if entry.kind.startswith("breaker."):
+        return (_event(entry, NoticeEvent.BREAKER, f"breaker {entry.scope or entry.route}"),)
     return _of_alarm(entry)
 
 

@@ -206,6 +206,8 @@ def _words_of(matter: Matter) -> tuple[str, _Pairs, _Pairs]:
         case NoticeEvent.POLICY_PROPOSED:
             title = "A policy that allows more than the one in force waits for a second person"
             return title, [("Proposed by", entry.person), ("Policy", entry.policy)], []
+        case NoticeEvent.BREAK_GLASS:
+            return _glass_words(entry)
         case NoticeEvent.BUDGET_LOW:
             return _budget_words(matter.account)
         case NoticeEvent.NOTICE_FAILED:
@@ -213,7 +215,7 @@ def _words_of(matter: Matter) -> tuple[str, _Pairs, _Pairs]:
             told = [("Event", str(detail.get("event", ""))), ("Why", str(detail.get("fault", "")))]
             return "Notices do not arrive over a channel", [channel, *told], []
         case _:
-            return _alarm_words(matter.event, entry)
+            return _alarm_words(entry)
 
 
 _STOP_TITLES = {
@@ -252,7 +254,7 @@ def _budget_words(account: AccountRow | None) -> tuple[str, _Pairs, _Pairs]:
     return "A budget is nearly used up", [("Spent", share), ("Budget of", account.account)], []
 
 
-def _alarm_words(event: NoticeEvent, entry: Entry) -> tuple[str, _Pairs, _Pairs]:
+def _alarm_words(entry: Entry) -> tuple[str, _Pairs, _Pairs]:
     overrun = entry.detail.get("overrun", ())
     facts = [
         ("What", str(entry.detail.get("alarm", ""))),
@@ -262,8 +264,45 @@ def _alarm_words(event: NoticeEvent, entry: Entry) -> tuple[str, _Pairs, _Pairs]
         ("Action", entry.action),
         ("Outcome", entry.outcome),
     ]
-    title = f"Break-glass: {entry.kind}" if event is NoticeEvent.BREAK_GLASS else f"Alarm: {entry.kind}"
-    return title, facts, [("written by " + (entry.person or "nobody named"), str(entry.detail.get("reason", "")))]
+    return (
+        f"Alarm: {entry.kind}",
+        facts,
+        [("written by " + (entry.person or "nobody named"), str(entry.detail.get("reason", "")))],
+    )
+
+
+_GLASS_TITLES = {
+    "break_glass.opened": "Break-glass was opened",
+    "break_glass.refused": "Break-glass was refused",
+    "break_glass.closed": "Break-glass is closed, and waits for its review",
+    "break_glass.reviewed": "Break-glass was reviewed",
+    EntryKind.CALL_ADMITTED: "Break-glass was used",
+    EntryKind.CALL_DENIED: "Break-glass was tried, and a call refused",
+}
+_GLASS_FACTS = {
+    "second": "Second person",
+    "actions": "Actions",
+    "skips": "Skips",
+    "skipped": "Skipped",
+    "minutes": "Minutes",
+    "message": "Refused because",
+}
+_GLASS_TIMES = {"expires_at": "Ends", "review_by": "Review by"}
+
+
+def _glass_words(entry: Entry) -> tuple[str, _Pairs, _Pairs]:
+    """Break-glass is loud: who, with whom, for what, until when, and each use."""
+    detail = entry.detail
+    facts = [("By", entry.person or entry.requested_by), ("Action", entry.action)]
+    for name, label in _GLASS_FACTS.items():
+        value = detail.get(name, "")
+        facts.append((label, ", ".join(value) if isinstance(value, tuple) else str(value)))
+    for name, label in _GLASS_TIMES.items():
+        moment = detail.get(name)
+        if isinstance(moment, int):
+            facts.append((label, show_time(moment)))
+    words = [(f"written by {entry.person}", str(detail.get(name, ""))) for name in ("reason", "words")]
+    return _GLASS_TITLES.get(entry.kind, f"Break-glass: {entry.kind}"), facts, words
 
 
 def _place(entry: Entry) -> Sequence[tuple[str, str]]:
