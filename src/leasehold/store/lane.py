@@ -7,8 +7,9 @@ being synced is worth more than any choice of database, and knows no hot rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock, RLock, Thread, get_ident
 from time import sleep
@@ -93,8 +94,8 @@ class Lane:
         self._unanswered = 0
         self._refusal: StoreError | None = None
         self._is_closed = False
-        self._turn = Lock()  # held by the thread that runs a batch, which alone touches the backend and the two below
-        self._worker = 0
+        self._turn = Lock()  # held by the thread that runs a batch or rests, which alone touches the backend and these:
+        self._worker = 0  # its ident, 0 between turns
         self._broken: UnavailableError | None = None
         self._last_batch = 0  # written by the lane's thread alone
         self._thread = Thread(target=self._main, name="leasehold-lane", daemon=True)
@@ -135,7 +136,7 @@ class Lane:
         """Have the backend do what can wait. The lane's thread does so after each of its batches; a caller that ran its
         own step goes on at once, so whoever makes the lane calls this from time to time.
         """
-        with self._turn:
+        with self._at_work():
             if self._broken is None:
                 try:
                     self._backend.rest()
@@ -150,8 +151,8 @@ class Lane:
                 self._refusal = self._refusal or UnavailableError("the store is closed; open it again")
                 self._arrived.put(None)
         self._thread.join()
-        with self._turn:  # a caller may be running its own step
-            pass
+        with self._turn:  # a caller may be running its own step, or be about to
+            self._broken = self._broken or UnavailableError("the store is closed; open it again")
 
     def _main(self) -> None:
         while batch := self._take():
@@ -160,9 +161,18 @@ class Lane:
 
     def _work(self, batch: list[_Submitted]) -> None:
         """Run a batch in this thread, when it is its turn."""
+        with self._at_work():
+            self._answer(batch)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Touch the backend in this thread, when it is its turn. Whose turn it was before is no more to be known."""
         with self._turn:
             self._worker = get_ident()
-            self._answer(batch)
+            try:
+                yield
+            finally:
+                self._worker = 0
 
     def _take(self) -> list[_Submitted]:
         """What has arrived, at least one step; nothing once the lane is closed and all is answered.
