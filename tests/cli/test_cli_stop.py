@@ -142,7 +142,7 @@ def test_offboarding_is_one_command(terminal: Terminal) -> None:
     run = terminal.start()
     left = terminal.run("person", "offboard", "user:ana", "--reason", "left the company")
     *said, entry, in_flight = left.stdout.splitlines()
-    assert said == ["status: offboarded", "reason: left the company", "key: removed"]
+    assert said == ["status: offboarded", "reason: left the company", "access: removed"]
     assert (entry.partition(":")[0], in_flight) == ("entry", "in-flight: none")
     assert "the policy still names user:ana (oncall)" in left.stderr
     assert terminal.json("run", "inspect", run)["state"] == "finished"
@@ -154,7 +154,7 @@ def test_offboarding_is_one_command(terminal: Terminal) -> None:
 @pytest.mark.requirement("B4")
 def test_offboarding_again_says_that_it_was_done(terminal: Terminal) -> None:
     first = terminal.json("person", "offboard", "user:kim", "--reason", "left")
-    assert (first["status"], first["key"], first["roles"], first["in_flight"]) == ("offboarded", "none", [], [])
+    assert (first["status"], first["access"], first["roles"], first["in_flight"]) == ("offboarded", "none", [], [])
     again = terminal.run("person", "offboard", "user:kim", "--reason", "left")
     assert again.stdout.startswith("status: offboarded before\n")
     assert f"entry: {first['entry']}\n" in again.stdout

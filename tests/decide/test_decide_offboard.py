@@ -10,11 +10,15 @@ from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
 from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
+from leasehold.model.scope import Scope
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token.keys import SigningKey
 from stage import ANA, AUDIT, BEN, EVA, Stage, reason_of
 
 pytestmark = pytest.mark.requirement("B4", "L6", "P15")
+
+
+HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
 
 
 def let_go(stage: Stage, person: str = ANA) -> Offboarded:
@@ -51,7 +55,7 @@ def test_one_entry_ties_it_together(stage: Stage) -> None:
         "by": "op",
         "reason": "left",
         "revoked_at": revoked.index,
-        "key": "removed",
+        "access": "removed",
         "in_flight": (call.admission_id,),
         "roles": tuple(stage.authority.engine.active_policy().people[BEN]),
     }
@@ -83,10 +87,24 @@ def test_nothing_starts_for_them_until_they_are_added_again(stage: Stage) -> Non
 
 
 def test_who_never_had_a_key_is_gone_all_the_same(stage: Stage) -> None:
-    assert not let_go(stage).had_key
+    assert not let_go(stage).had_access
     assert reason_of(stage.start) is Reason.REVOKED
     assert [(row.person, row.state, row.public_key) for row in stage.desk.people()] == [(ANA, "left", b"")]
     assert reason_of(lambda: stage.desk.remove_person(ANA, by="op")) is Reason.NOT_FOUND
+
+
+@pytest.mark.requirement("F3")
+def test_sign_ins_and_sessions_end_with_them(stage: Stage) -> None:
+    sign_ins = stage.authority.sign_ins
+    used = sign_ins.set_password(EVA, HASH, by="op")
+    session = sign_ins.begin(EVA, used, address="")[1]
+    desk = stage.authority.person_desk(session)
+    desk.hold(Scope.parse("agent:bot"), reason="look")
+    assert let_go(stage, EVA).had_access
+    assert reason_of(lambda: desk.lift(Scope.parse("agent:bot"), reason="fine")) is Reason.NOT_SIGNED_IN
+    assert reason_of(lambda: sign_ins.begin(EVA, used, address="")) is not None
+    assert sign_ins.of(EVA) == ()
+    assert [row.sign_ins for row in stage.desk.people()] == [b"[]"]
 
 
 @pytest.mark.invariant("I8")

@@ -133,7 +133,7 @@ def remove(session: Session, name: str) -> None:
 @click.argument("name", metavar="PERSON")
 @click.option("--reason", required=True, help="Words for the record.")
 def offboard(session: Session, name: str, reason: str) -> None:
-    """Let a person go: end what runs for them in every tenant, take their key, and say where they are still named.
+    """Let a person go: end what runs for them in every tenant, take key and sign-ins, say where they are still named.
 
     Nothing can be started for them any more until they are added again. If it was cut short, do it again.
     """
@@ -143,14 +143,14 @@ def offboard(session: Session, name: str, reason: str) -> None:
         _drop_file(session, name)
         left = _still_named(authority, name)
     status = "offboarded before" if done.is_repeat else "offboarded"
-    key = "removed" if done.had_key else "none"
+    access = "removed" if done.had_access else "none"
     value = {
         **stopped_value(done.stopped, status=status, reason=reason),
         "person": name,
         "entry": done.entry,
-        "key": key,
+        "access": access,
     }
-    lines = [f"status: {status}", f"reason: {escape(reason)}", f"key: {key}", f"entry: {done.entry}"]
+    lines = [f"status: {status}", f"reason: {escape(reason)}", f"access: {access}", f"entry: {done.entry}"]
     session.give({**value, **msgspec.to_builtins(left)}, [*lines, *in_flight_lines(done.stopped)])
     for words in _advice(name, left):
         session.say(words)

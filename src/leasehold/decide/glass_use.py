@@ -120,7 +120,7 @@ def refuse_people(
         ("confirmers", opening.second, second_key),
     ):
         row = facts.get(PersonRow, AUTHORITY_WIDE, person)
-        if row is None or row.state != PersonState.ACTIVE or row.public_key != public_key:
+        if row is None or row.state != PersonState.ACTIVE or row.public_key != public_key or not public_key:
             return deny(Reason.BAD_SIGNATURE, f"{person} has no such key here", check="a person's own key")
         listed: tuple[str, ...] = getattr(rule, key, ())
         if set(listed).isdisjoint(policy.people.get(person, ())):

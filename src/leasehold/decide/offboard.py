@@ -1,7 +1,7 @@
 """A person leaves: all that was started for them ends, and their word counts no more. One step, submitted by the Desk.
 
-Nothing can be left half done by a crash: the revoke, the end of their key and the entry that ties them together are
-written in one commit. What remains, closing the runs that died with it, the sweep does too.
+Nothing can be left half done by a crash: the revoke, the end of key, sign-ins and sessions, and the entry that ties
+them together are written in one commit. What remains, closing the runs that died with it, the sweep does too.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Offboarded(msgspec.Struct, frozen=True):
     """What letting a person go came to.
 
     `entry` is the ledger index of the entry that ties it together: an earlier one where `is_repeat` says that all of it
-    was done before. `had_key` says that their key was taken away now.
+    was done before. `had_access` says that a key or sign-ins were taken from them now.
     """
 
     stopped: Stopped
     entry: int
-    had_key: bool = False
+    had_access: bool = False
     is_repeat: bool = False
 
 
 class Offboard(msgspec.Struct, frozen=True, kw_only=True):
-    """Let a person go: revoke their scope in every tenant, take their key, and let nothing start for them any more.
+    """Let a person go: revoke their scope in every tenant, take key and sign-ins, let nothing start for them any more.
 
     Who never had a key is written down as gone all the same. Adding them again brings them back.
     """
@@ -67,7 +67,7 @@ class Offboard(msgspec.Struct, frozen=True, kw_only=True):
         _, removal = self._remove.decide(facts, now)
         entries = (*stop.entries, *removal.entries)
         index = facts.next_index + len(entries)
-        done = Offboarded(self._stop.stopped(facts), index, had_key=bool(removal.entries))
+        done = Offboarded(self._stop.stopped(facts), index, had_access=bool(removal.entries))
         left = self._left(removal.rows, row, done.entry)
         return StepAnswer(allow(), done), Changes(
             rows=(*stop.rows, *removal.rows, left), entries=(*entries, self._entry(facts, done))
@@ -108,7 +108,7 @@ class Offboard(msgspec.Struct, frozen=True, kw_only=True):
                 "by": self.by,
                 "reason": self.reason,
                 "revoked_at": facts.next_index,
-                "key": "removed" if done.had_key else "none",
+                "access": "removed" if done.had_access else "none",
                 "in_flight": calls,
                 "roles": self.policy_document.people.get(self.person, ()),
             },

@@ -12,7 +12,7 @@ lease.issued       allow, deny; expires_at; reason; approval (mode now in force)
 call.admitted      reserved; approval and quorum; implies, ending; idempotent, tool_authority, parent_call, call_id
 call.settled       touched, files, contacted, overrun; result_digest, error, no_effect; late evidence has the same
 stop.*             reason; in_flight (admission ids of the open calls that it reaches)
-person.offboarded  by, reason; in_flight; revoked_at (index of the revoke); key (removed, or none); roles of the policy
+person.offboarded  by, reason; in_flight; revoked_at (index of the revoke); access (removed, or none); roles
 clock.confirmed    confirmed_ms
 break_glass.*      glass; opened: alarm, second, actions, skips, minutes, reason, opened_at, expires_at, token (signed);
                    closed: alarm, review_by; reviewed: words; a call of one has alarm, skipped, signature
