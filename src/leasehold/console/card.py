@@ -18,6 +18,7 @@ from leasehold.console.sight import FINAL_WAIT_MS, WAIT_MS
 from leasehold.console.told import CLIP_CHARACTERS, Told, tell_line
 from leasehold.decide.approvals import answers_of
 from leasehold.model.card import Card, Footer
+from leasehold.model.decision import Reason
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 from leasehold.model.request import Answer, RequestKind, RequestState
@@ -57,8 +58,8 @@ class CardPage(msgspec.Struct, frozen=True, kw_only=True):
     """A card as it is drawn, apart from the time that is left.
 
     `state` is the request's as of now, `successor` what it was edited to. `not_mine` says why this person cannot
-    answer. `is_clipped` says that something is cut, `is_final` that something asked for cannot be undone. `small` is
-    the small print.
+    answer, `lacks` what their approval needs besides the session as it is. `is_clipped` says that something is cut,
+    `is_final` that something asked for cannot be undone. `small` is the small print.
     """
 
     request_id: str
@@ -69,6 +70,7 @@ class CardPage(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[str, ...]
     quorum: int
     not_mine: str
+    lacks: Reason | None
     answer_by: int
     asked: str
     successor: str = ""
@@ -107,6 +109,7 @@ def card_page(waiting: Waiting, now: Instant, *, is_whole: bool) -> CardPage:
         approvals=waiting.approvals,
         quorum=len(waiting.approvals) + waiting.missing,
         not_mine=waiting.refusal.message if waiting.refusal is not None else "",
+        lacks=waiting.proof.reason if waiting.proof is not None else None,
         answer_by=waiting.request.answer_by,
         asked="exactly this call, once" if waiting.request.kind is RequestKind.CALL else "a lease",
         successor=waiting.row.used_by if waiting.row.state == RequestState.SUPERSEDED else "",

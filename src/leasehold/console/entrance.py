@@ -1,20 +1,26 @@
-"""The two pages that need nobody to be signed in: the sign-in form, and what went wrong. Drawn for `leasehold.http`."""
+"""The pages around the console: the sign-in form, a person's own page, what went wrong. Drawn for `leasehold.http`."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from leasehold.console.drawing import draw
+from leasehold.console.drawing import draw, draw_page
+from leasehold.http.account import AccountView
 from leasehold.http.problems import Problem, request_id_of
 from leasehold.http.sign_in import SignInForm
 
-__all__ = ["problem_page", "sign_in_page"]
+__all__ = ["account_page", "problem_page", "sign_in_page"]
 
 
 def sign_in_page(request: Request, form: SignInForm) -> Response:  # noqa: ARG001 - every page takes both
     """The form by which people sign in."""
     return HTMLResponse(draw("sign_in.html", {"form": form}), status_code=form.status)
+
+
+def account_page(request: Request, view: AccountView) -> Response:
+    """By what a person signs in."""
+    return draw_page(request, "account.html", here="account", view=view)
 
 
 def problem_page(request: Request, problem: Problem) -> Response:

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from leasehold.console.batch import batch_routes
 from leasehold.console.deciding import card_routes
 from leasehold.console.editing import edit_routes
-from leasehold.console.entrance import problem_page, sign_in_page
+from leasehold.console.entrance import account_page, problem_page, sign_in_page
 from leasehold.console.inbox import inbox_routes
 from leasehold.console.leases import lease_routes
 from leasehold.console.ledger import ledger_routes
@@ -52,4 +52,5 @@ def console_pages() -> Pages:
         public=[Mount("/static", _Files(packages=[("leasehold.console", "static")]))],
         sign_in=sign_in_page,
         problem=problem_page,
+        account=account_page,
     )

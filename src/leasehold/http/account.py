@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from leasehold.authority import Authority
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.http.forms import check_token, read_form
-from leasehold.http.passkeys import new_passkey_options, read_new_passkey
+from leasehold.http.passkeys import is_passkey_page, new_passkey_options, read_new_passkey
 from leasehold.http.sessions import cookie_of, require_recent
 from leasehold.http.sign_in import PASSKEY_SCRIPT, SIGN_OUT
 from leasehold.http.site import Site
@@ -117,7 +117,7 @@ class _Account:
             remove_tokens={one.sign_in: tokens.make(_REMOVE, one.sign_in) for one in known},
             sign_out_token=tokens.make(SIGN_OUT),
             passkey_origin=self._site.passkey_origin,
-            is_here=f"{self._site.scheme}://{request.headers.get('host', '').lower()}" == self._site.passkey_origin,
+            is_here=is_passkey_page(request),
         )
         return self._page(request, view)
 

@@ -12,6 +12,7 @@ import hmac
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct, json
+from starlette.requests import Request
 from webauthn import generate_registration_options, options_to_json, verify_registration_response
 from webauthn.helpers import decode_credential_public_key, decoded_public_key_to_cryptography
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
@@ -35,11 +36,13 @@ from leasehold.token.passkey import Assertion, answer_challenge, check_passkey_k
 __all__ = [
     "NewPasskey",
     "answer_options",
+    "is_passkey_page",
     "new_passkey_options",
     "read_assertion",
     "read_new_passkey",
     "sign_in_challenge",
     "sign_in_options",
+    "site_of",
 ]
 
 _ALGORITHMS = [
@@ -56,6 +59,18 @@ class NewPasskey(Struct, frozen=True, kw_only=True):
     credential: str
     public_key: str
     count: int
+
+
+def site_of(request: Request) -> Site:
+    """Under which names this server answers."""
+    site: Site = request.app.state.site
+    return site
+
+
+def is_passkey_page(request: Request) -> bool:
+    """Whether passkeys can be used on the page that was asked for."""
+    site = site_of(request)
+    return f"{site.scheme}://{request.headers.get('host', '').lower()}" == site.passkey_origin
 
 
 # using one

@@ -26,7 +26,16 @@ from leasehold.http.problems import ProblemError
 from leasehold.http.site import Site
 from leasehold.token import base64url
 
-__all__ = ["COOKIE", "SIGN_IN_PATH", "SignedInOnly", "cookie_of", "keep_cookie", "require_recent", "safe_path"]
+__all__ = [
+    "COOKIE",
+    "SIGN_IN_PATH",
+    "SignedInOnly",
+    "again_path",
+    "cookie_of",
+    "keep_cookie",
+    "require_recent",
+    "safe_path",
+]
 
 COOKIE = "__Host-leasehold"
 SIGN_IN_PATH = "/sign-in"
@@ -60,7 +69,12 @@ def require_recent(request: Request, seconds: int, *, back: str) -> Response | N
     viewer: PersonDesk = request.state.viewer
     if viewer.now().seconds - viewer.session.authenticated_at <= seconds:
         return None
-    return RedirectResponse(f"{SIGN_IN_PATH}?again=1&next={quote(back)}", status_code=303)
+    return RedirectResponse(again_path(back), status_code=303)
+
+
+def again_path(back: str) -> str:
+    """The sign-in page for somebody who is signed in, from where it goes on to `back`."""
+    return f"{SIGN_IN_PATH}?again=1&next={quote(back)}"
 
 
 class SignedInOnly:

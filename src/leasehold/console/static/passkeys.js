@@ -1,6 +1,7 @@
 // Forms that a passkey signs. A form with data-passkey="create" or "get" has a hidden field `credential`; the options
-// for navigator.credentials stand in data-options of the button that was pressed, or else of the form. What the
-// browser gives goes into the field, and the form is sent as it is. Without options a form is sent at once.
+// for navigator.credentials stand in data-options of the choice that is checked, of the button that was pressed, or
+// else of the form. What the browser gives goes into the field, and the form is sent as it is. Without options a form
+// is sent at once.
 
 // A button that does nothing without this script is disabled in the page, marked data-needs-script, and enabled here.
 
@@ -17,9 +18,11 @@ document.addEventListener("submit", async (event) => {
   const form = event.target;
   const way = ways[form.dataset.passkey];
   const field = form.elements.namedItem("credential");
-  const options = event.submitter?.dataset.options ?? form.dataset.options;
+  const chosen = form.querySelector("input:checked");
+  const options = chosen?.dataset.options ?? event.submitter?.dataset.options ?? form.dataset.options;
   if (!way || !options || field.value) return;
   event.preventDefault();
+  event.stopImmediatePropagation(); // to the rest of the page the form is sent once: with what was signed
   try {
     field.value = JSON.stringify(await way(JSON.parse(options)));
   } catch (error) {
@@ -31,4 +34,4 @@ document.addEventListener("submit", async (event) => {
   }
   form.requestSubmit(event.submitter);
   field.value = "";
-});
+}, true);
