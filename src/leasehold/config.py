@@ -404,6 +404,9 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return (self.epoch, self.size) > (other.epoch, other.size)
 
 
+canonical.prepare(Anchor)
+
+
 def read_anchor(path: Path) -> Anchor | None:
     """Return the anchor, or None if there is none yet.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from leasehold.errors import VerificationError
+from leasehold.model.canonical import prepare
 
 __all__ = [
     "AmountTold",
@@ -188,6 +189,9 @@ class SummaryTold(StoryTold, frozen=True):
     asserted_by: dict[str, str]
     children: list[StoryTold]
     stops: list[StopTold]
+
+
+prepare(SummaryTold)
 
 
 def read_summary(predicate: Mapping[str, object]) -> SummaryTold:

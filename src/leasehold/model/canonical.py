@@ -16,7 +16,7 @@ import rfc8785
 
 from leasehold.errors import InvalidError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Json", "decode", "decode_canonical", "encode"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Json", "decode", "decode_canonical", "encode", "prepare"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -32,6 +32,16 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 # it against the library).
 _PLAIN = msgspec.json.Encoder(order="sorted")
 _READER = msgspec.json.Decoder()
+
+
+def prepare(*shapes: type[msgspec.Struct]) -> None:
+    """Have msgspec describe structs now, while their module is loaded, that are later read with `msgspec.convert`.
+
+    It describes a struct the first time that it meets it, and two threads that do so at once crash the interpreter
+    (msgspec 0.22). A `Decoder` made when the module is loaded does the same.
+    """
+    for shape in shapes:
+        msgspec.json.Decoder(shape)
 
 
 def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:

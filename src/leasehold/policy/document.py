@@ -15,7 +15,7 @@ import msgspec
 
 from leasehold.errors import InvalidError
 from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
-from leasehold.model.canonical import Json, encode
+from leasehold.model.canonical import Json, encode, prepare
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.glass import Skippable
 from leasehold.model.grant import Grant, grants_from_json, grants_to_json
@@ -310,6 +310,8 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     break_glass: dict[str, GlassRule]
     accept: Acceptance = Acceptance.ONE
 
+
+prepare(_StoredPolicy)
 
 JsonObject: TypeAlias = dict[str, Json]
 

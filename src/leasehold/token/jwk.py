@@ -54,6 +54,8 @@ class _PrivateSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keys: tuple[_PrivateJwk, ...]
 
 
+canonical.prepare(_PublicSet, _PrivateSet)
+
 _Set = TypeVar("_Set", _PublicSet, _PrivateSet)
 
 
