@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from standardwebhooks import Webhook
 
 from leasehold.errors import InvalidError
-from leasehold.model.notice import ChannelKind
-from leasehold.notices.webhook import WebhookChannel, WebhookKey, verifying_key
+from leasehold.model.notice import ChannelKind, Notice
+from leasehold.notices.channel import DeliveryError
+from leasehold.notices.webhook import MAX_PAYLOAD_BYTES, WebhookChannel, WebhookKey, payload, verifying_key
 from notice_desk import CONSOLE, WHSEC, NoticeStage, webhook_rule
 from receivers import Got, Receiver, http_receiver
 from stage import BEN, CLOSE
@@ -189,6 +192,53 @@ def test_a_receiver_that_speaks_no_http_is_a_failed_try(told: NoticeStage, recei
     (row,) = told.deliveries()
     assert row.state == "waiting"
     assert row.fault.startswith("the receiver")
+
+
+def test_a_receiver_that_is_down_or_slow_is_a_failed_try(
+    told: NoticeStage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+    monkeypatch.setattr("leasehold.notices.wire._TRY_SECONDS", 0.3)
+    receiver.answers = [lambda _: never.wait(30)]
+    told.ask_close()
+    told.tell()
+    assert told.deliveries()[0].fault == "the receiver did not answer in time"
+    never.set()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    down = NoticeStage(webhook_rule(f"http://127.0.0.1:{port}/"))
+    down.ask_close()
+    down.tell()
+    assert [(row.state, row.fault) for row in down.deliveries()] == [("waiting", "the receiver cannot be reached")]
+    down.close()
+
+
+def test_a_receiver_that_answers_drop_by_drop_is_left_when_the_try_has_taken_too_long(
+    told: NoticeStage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each drop is in time, the whole never ends: what is bounded is the whole."""
+    gone = threading.Event()
+
+    def drip(handler: object) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")  # type: ignore[attr-defined]
+        while not gone.wait(0.02):
+            handler.wfile.write(b"x-more: 1\r\n")  # type: ignore[attr-defined]
+
+    monkeypatch.setattr("leasehold.authority.outbox._TRY_SECONDS", 0.3)
+    receiver.answers = [drip]
+    told.ask_close()
+    told.tell()
+    gone.set()
+    (row,) = told.deliveries()
+    assert (row.state, row.fault) == ("waiting", "nothing came back within 0 s")
+
+
+def test_a_payload_that_is_too_large_for_receivers_is_not_sent() -> None:
+    notice = Notice(notice_id="ntc_1", event="test", at=0, tenant="", title="x" * MAX_PAYLOAD_BYTES)
+    with pytest.raises(DeliveryError, match="too large") as refused:
+        payload(notice)
+    assert not refused.value.may_repeat
 
 
 def test_without_a_key_nothing_is_sent_and_the_reason_is_kept(told: NoticeStage, receiver: Receiver) -> None:
