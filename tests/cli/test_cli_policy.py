@@ -83,6 +83,23 @@ def test_policy_explain_says_which_powers_the_holder_of_the_state_needs_no_role_
     assert "role " not in terminal.run("policy", "explain", "support").stdout
 
 
+@pytest.mark.requirement("P15", "P16")
+def test_policy_explain_says_what_stops_a_route_and_who_may_go_past_its_rules(terminal: Terminal) -> None:
+    breaker = "breaker = { errors = { percent = 50, of = 20 }, denials = { percent = 80, of = 50 } }"
+    change(terminal, ('[routes."support"]', f'[routes."support"]\n{breaker}'))
+    terminal.policy.write_text(
+        terminal.policy.read_text()
+        + '\n[break_glass."support"]\nopeners = ["oncall"]\nconfirmers = ["dba", "lead"]\n'
+        + 'actions = ["ticket.close", "ticket.update"]\nskips = ["approve", "freeze"]\nminutes = 10\n'
+    )
+    lines = terminal.run("policy", "explain", "support").stdout.splitlines()
+    assert lines[1:3] == [
+        "  breaker: errors 50% of 20, denials 80% of 50",
+        "  break-glass: oncall with dba, lead may skip approve, freeze for ticket.close, ticket.update, 10 min",
+    ]
+    assert "breaker" not in terminal.run("policy", "explain", "db/drop").stdout
+
+
 def test_policy_explain_shows_what_a_deny_list_takes_out(terminal: Terminal) -> None:
     change(terminal, ('approvers = ["lead"]\nbudget', 'deny = ["ticket.tag"]\napprovers = ["lead"]\nbudget'))
     change(terminal, ('allows = ["ticket.get", "ticket.tag"]', 'allows = ["ticket.get"]'))

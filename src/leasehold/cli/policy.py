@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -21,7 +21,7 @@ from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.times import parse_time, show_time
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
-from leasehold.policy.document import Acceptance, Policy, RolePowers
+from leasehold.policy.document import Acceptance, Policy, RolePowers, Route
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 from leasehold.policy.reach import Reach, reach
@@ -246,7 +246,19 @@ def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str
         f"{name}: agents {', '.join(route.agents)}; tenants {', '.join(route.tenants)}; "
         f"environments {', '.join(route.environments)}; lease {route.ttl_seconds} s, run {route.run_ttl_seconds} s"
     ]
-    return [*lines, *(line for row in rows for line in _row_lines(row)), ""]
+    return [*lines, *_stopping_lines(found, route), *(line for row in rows for line in _row_lines(row)), ""]
+
+
+def _stopping_lines(found: Policy, route: Route) -> Iterator[str]:
+    """What stops the route by itself, and what two people may do past its rules."""
+    if route.breaker is not None:
+        rates = [("errors", route.breaker.errors), ("denials", route.breaker.denials)]
+        yield f"  breaker: {', '.join(f'{name} {rate}' for name, rate in rates if rate is not None)}"
+    if (glass := found.break_glass.get(route.name)) is not None:
+        yield (
+            f"  break-glass: {', '.join(glass.openers)} with {', '.join(glass.confirmers)} may skip "
+            f"{', '.join(glass.skips)} for {', '.join(glass.actions)}, {glass.minutes} min"
+        )
 
 
 def _role_words(role: RolePowers) -> str:
