@@ -117,7 +117,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             needs.append(Ref(CallRow, (tenant, self.call.parent.admission_id)))
         if self.call.preview is not None:
             needs.append(Ref(CallRow, (tenant, self.call.preview.admission_id)))
-        needs += order_needs(self.policy_document, leaf.run, self.call.action)
+        if self._has_order:
+            needs += order_needs(self.policy_document, leaf.run, self.call.action)
         needs += glass_needs(self.glass)
         if self._need.mode is not ApprovalMode.NONE:
             needs += approver_needs(self.policy_document, leaf.run.route, leaf.run.requested_by)
@@ -269,7 +270,15 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _refuse_order(self, facts: Facts, now: Instant) -> Decision | None:
         if Skippable.AFTER in self._skipped:
             return None
+        if not self._has_order:
+            return None
         return refuse_order(facts, self.policy_document, self.chain[-1].run, self.call.action, now)
+
+    @cached_property
+    def _has_order(self) -> bool:
+        """Whether the route has a rule of order at all, which few have: without one nothing is looked up for it."""
+        route = self.policy_document.route(self.chain[-1].run.route)
+        return route is not None and bool(route.after)
 
     @cached_property
     def _skipped(self) -> frozenset[Skippable]:
@@ -434,7 +443,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             trace_id=self.call.trace_id,
             call_id=self.call.call_id,
             parent_admission=self.call.parent.admission_id if self.call.parent is not None else None,
-            is_milestone=is_milestone(self.policy_document, leaf.run.route, self.call.action),
+            is_milestone=self._has_order and is_milestone(self.policy_document, leaf.run.route, self.call.action),
             uses=self.rule.uses,
         )
 
