@@ -85,6 +85,7 @@ def places(office: Office) -> list[str]:
         "/ledger/3",
         "/policy?route=desk&action=ticket.erase",
         "/stops",
+        "/account",
         "/nowhere",
     ]
 

@@ -1,4 +1,4 @@
-// The console's one script. Pages work without it: it counts down, keeps what is shown up to date, and listens to keys.
+// The console's script (passkeys.js asks for passkeys). Pages work without it: it counts down, keeps what is shown up to date, and listens to keys.
 // Text becomes markup in one place only, and only what this server has escaped comes there (Trusted Types: leasehold).
 
 const markup = globalThis.trustedTypes
