@@ -125,3 +125,16 @@ def test_a_lease_of_it_is_of_no_use_to_anybody_else(glass: Terminal) -> None:
     assert "bad_token" in glass.run("exec", "--lease", lease, "--key", "a", *words, code=3).stderr
     assert glass.json("lease", "inspect", lease)["status"] == "active"
     glass.run("lease", "renew", lease, code=3)
+
+
+def test_one_whose_end_nobody_wrote_down_is_over_all_the_same(glass: Terminal) -> None:
+    name = glass_of(opens(glass))
+    glass.system.advance(seconds=300)
+    assert "over; close it" in glass.run("break-glass", "list").stdout
+    assert "review-overdue" not in {each["code"] for each in glass.json("doctor")["findings"]}
+    glass.system.advance(seconds=86_400)
+    found = {each["code"]: each for each in glass.json("doctor")["findings"]}["review-overdue"]
+    assert found["remedy"] == f"leasehold break-glass close {name}, then review it as somebody else"
+    glass.run("break-glass", "close", name)
+    glass.run("break-glass", "review", name, "--words", "late", "--as", "user:ben")
+    assert "review-overdue" not in {each["code"] for each in glass.json("doctor")["findings"]}

@@ -203,7 +203,7 @@ def _due(row: GlassRow, now: int) -> str:
     state = GlassState(row.state)
     match state:
         case GlassState.OPEN:
-            return show_countdown(row.ends_at - now)
+            return show_countdown(row.ends_at - now) if row.ends_at > now else "over; close it"
         case GlassState.CLOSED:
             return f"review by {show_time(row.review_by)}"
         case GlassState.REVIEWED:

@@ -16,6 +16,7 @@ import msgspec
 from leasehold.cli.policy import lax_words
 from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, weak_modes
 from leasehold.decide.breaker import BY_RULE
+from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
 from leasehold.decide.rows import ControlRow, DeliveryRow, GlassRow, StopRow
 from leasehold.errors import ConfigError
@@ -151,15 +152,20 @@ def check_breakers(stops: Collection[StopRow]) -> Iterator[Finding]:
 
 
 def check_glasses(glasses: Collection[GlassRow], now: Instant) -> Iterator[Finding]:
-    """Uses of break-glass that nobody has written about in time."""
+    """Break-glass that nobody has written about in time. One whose end nobody wrote down is over all the same."""
     for row in glasses:
-        if row.state == GlassState.CLOSED and now.reached(row.review_by):
+        due = {GlassState.OPEN: row.ends_at + REVIEW_SECONDS, GlassState.CLOSED: row.review_by}.get(
+            GlassState(row.state)
+        )
+        if due is not None and now.reached(due):
             yield Finding(
                 code="review-overdue",
                 severity=Severity.SERIOUS,
                 what=f"{row.glass_id} of {row.opener} on {row.route} in {row.tenant} was not reviewed in time",
                 why="rules were skipped, and nobody has written whether that was right",
-                remedy=f"leasehold break-glass review {row.glass_id} --as PERSON --words ...",
+                remedy=f"leasehold break-glass close {row.glass_id}, then review it as somebody else"
+                if row.state == GlassState.OPEN
+                else f"leasehold break-glass review {row.glass_id} --as PERSON --words ...",
             )
 
 
