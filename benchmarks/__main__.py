@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import admit, delegation, leases, ledger, verify
+from benchmarks import admit, delegation, leases, ledger, postgres, verify
 from benchmarks.report import Table, machine_facts, render
 
 PROGRAMS: dict[str, Callable[..., Table]] = {
     "verify": verify.run,
     "admit": admit.run,
+    "postgres": postgres.run,
     "leases": leases.run,
     "ledger": ledger.run,
     "delegation": delegation.run,

@@ -26,6 +26,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease
 from leasehold.model.run import RunAttempt
 from leasehold.policy.load import Source, load_policy
+from leasehold.store.protocol import Clock, Store
 from leasehold.store.sqlite import open_sqlite
 from leasehold.system import RealSystem
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
@@ -69,8 +70,9 @@ class CountingClock:
 class Stage:
     """An open authority and what a benchmark does with it. Close it when done."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, open_store: Callable[[Clock, str], Store] | None = None) -> None:
         system = RealSystem()
+        self._open_store = open_store or (lambda clock, issuer: open_sqlite(database, clock=clock, issuer=issuer))
         key = _fresh_key(system)
 
         def ring(document_type: DocumentType) -> KeyRing:
@@ -92,7 +94,7 @@ class Stage:
 
     def _open(self) -> None:
         self.clock = CountingClock(self._system)
-        store = open_sqlite(self.database, clock=self.clock, issuer=self.identity.issuer)
+        store = self._open_store(self.clock, self.identity.issuer)
         self.authority = Authority(Engine(store, self._system, self.identity))
         self.door = self.authority.door("ticket", "prod")
         self._async_door = AsyncDoor(self.door)

@@ -110,18 +110,20 @@ def find_programs() -> Path | None:
     return next((path for path in (*reversed(carried), *reversed(installed)) if (path / "initdb").exists()), None)
 
 
-@contextmanager
-def running(programs: Path) -> Iterator[PostgresServer]:
-    """A server that runs while the block lasts."""
+def _roomy_memory() -> Path | None:
     is_roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="leasehold-", dir=_MEMORY if is_roomy else None))
+    return _MEMORY if is_roomy else None
+
+
+@contextmanager
+def running(programs: Path, where: Path | None = None) -> Iterator[PostgresServer]:
+    """A server that runs while the block lasts; in memory, or in a folder of its own below `where`, if it may."""
+    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    folder = _make_folder(where or _roomy_memory(), account)
     try:
-        account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        if account is not None:
-            os.chown(folder, account.pw_uid, account.pw_gid)
-            if _run_as(account, [str(programs / "postgres"), "--version"]).returncode:  # out of that account's reach
-                shutil.copytree(programs.parent, folder / "programs", symlinks=True)
-                programs = folder / "programs" / programs.name
+        if account is not None and _run_as(account, [str(programs / "postgres"), "--version"]).returncode:
+            shutil.copytree(programs.parent, folder / "programs", symlinks=True)  # they are out of its reach
+            programs = folder / "programs" / programs.name
         server = PostgresServer(programs, folder, account)
         server.make()
         server.start()
@@ -131,3 +133,14 @@ def running(programs: Path) -> Iterator[PostgresServer]:
             server.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_folder(where: Path | None, account: pwd.struct_passwd | None) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="leasehold-", dir=where))
+    if account is None:
+        return folder
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    if where is None or _run_as(account, ["test", "-w", str(folder)]).returncode == 0:
+        return folder
+    folder.rmdir()  # below a folder that the account may not enter
+    return _make_folder(None, account)
