@@ -227,14 +227,15 @@ def lease_need(policy: Policy, route: str, grants: Grants) -> ApprovalNeed:
     """Who has to agree before a lease of these grants is drawn.
 
     One action that needs approval for the lease makes the whole request wait; actions that need it for each call ask
-    then, not now.
+    then, not now. The effect is the strongest of those that wait, for that says how the answer has to be proven.
     """
-    strictest = need_for_grants(policy, route, {})
-    for action, grant in sorted(grants.items()):
-        need = need_for_grants(policy, route, {action: grant})
-        if need.mode is ApprovalMode.LEASE and need.quorum >= strictest.quorum:
-            strictest = need
-    return strictest
+    needs = [need_for_grants(policy, route, {action: grant}) for action, grant in sorted(grants.items())]
+    waiting = [need for need in needs if need.mode is ApprovalMode.LEASE]
+    if not waiting:
+        return need_for_grants(policy, route, {})
+    strictest = max(waiting, key=lambda need: (need.quorum, need.effect.rank))
+    effect = max((need.effect for need in waiting), key=lambda effect: effect.rank)
+    return msgspec.structs.replace(strictest, effect=effect)
 
 
 def request_rows(
