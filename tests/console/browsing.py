@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from office import PASSWORD, Office
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from leasehold.model.request import Request
 
 __all__ = ["Visit", "visit"]
+
+PATIENCE_MS = 20_000
+"""How long a condition may take on a busy machine; nothing waits so long on another."""
 
 
 @dataclass
@@ -56,7 +59,8 @@ class Visit:
 def visit(browser: Browser, office: Office, *, has_script: bool = True, **looks: object) -> Iterator[Visit]:
     """A fresh profile. Whatever the browser complained of fails the test, unless the test took it away."""
     context = browser.new_context(java_script_enabled=has_script, reduced_motion="reduce", **looks)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
     made = Visit(office=office, context=context, page=page)
     context.on("console", lambda message: _hear(made, message))

@@ -11,6 +11,7 @@ from office import BEN, EVA, KIM, Office
 
 from chromium import chromium
 from leasehold.model.call import OutcomeStatus
+from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
 from served import served
 from stage import Stage, reason_of
@@ -88,6 +89,11 @@ def play(office: Office) -> tuple[str, Request]:
     stage.pass_time(31)
     stage.people.approve(closing, EVA)
     _call(stage, lease, "ticket.close", 5, note="fixed in 2.4.1", key="close")
+    return run.run_id, _ask(stage, lease)
+
+
+def _ask(stage: Stage, lease: HeldLease) -> Request:
+    """Three cards that wait, one of them with a first approval; answers the one that is looked at."""
     for action, arguments in (
         ("ticket.close", {"ticket_id": "T-18422", "note": "duplicate of T-18421"}),
         ("mail.send", {"to": "ana@example.com", "subject": "Ticket T-18421"}),
@@ -96,12 +102,11 @@ def play(office: Office) -> tuple[str, Request]:
         asked = stage.ask(lease, action, key=action, **arguments)
         stage.pass_time(8)
     stage.people.approve(asked, EVA)
-    waiting = stage.desk.pending()
-    return run.run_id, next(each for each in waiting if "ticket.close" in each.allow)
+    return next(each for each in stage.desk.pending() if "ticket.close" in each.allow)
 
 
-def _call(stage: Stage, lease: object, action: str, seconds: int, **rest: object) -> None:
-    admission = stage.admit(lease, action, ticket_id="T-18421", **rest)  # type: ignore[arg-type]
+def _call(stage: Stage, lease: HeldLease, action: str, seconds: int, **rest: object) -> None:
+    admission = stage.admit(lease, action, ticket_id="T-18421", **rest)
     stage.pass_time(seconds)
     stage.settle(admission, OutcomeStatus.DONE, duration_micros=seconds * 1_000_000, touched=("ticket/T-18421",))
     stage.pass_time(2)
