@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from authenticator import Authenticator
+from leasehold.authority.proofs import check_answers
 from leasehold.authority.sign_ins import SignedIn
-from leasehold.decide import approvals, powers, voices
+from leasehold.decide import answer, approvals, powers, sign_ins, voices
 from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.facts import Facts, Ref, Step
 from leasehold.decide.powers import Empowered
@@ -23,7 +25,9 @@ from leasehold.model.proof import KeyProof, SessionProof, SignIn, SignInMethod
 from leasehold.model.request import Answer, RequestState, Verdict
 from leasehold.model.scope import Scope, StopKind
 from leasehold.policy.document import Policy, Power
-from stage import AUDIT, BEN, ERASE, EVA, KIM, Stage, reason_of
+from leasehold.token import base64url
+from leasehold.token.passkey import answer_challenge
+from stage import AUDIT, BEN, ERASE, EVA, KIM, Stage, changed, reason_of
 
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
 
@@ -55,6 +59,12 @@ def test_only_the_hash_of_a_password_is_kept_and_never_shown() -> None:
         replace(sign_in, secret="hunter2hunter2")
     with pytest.raises(InvalidError):
         replace(sign_in, sign_in="run_01JZ8Q5X0M3V7K2N9B4C6D8E0F")
+    for wrong in (
+        {"method": SignInMethod.PASSKEY, "secret": ""},
+        {"method": SignInMethod.PASSKEY, "credential": "x" * 1401, "public_key": "k"},
+    ):
+        with pytest.raises(InvalidError):
+            replace(sign_in, **wrong)
     with pytest.raises(InvalidError):
         SessionProof(sign_in="x", method=SignInMethod.PASSWORD, authenticated_at=1)
 
@@ -211,6 +221,7 @@ def test_answer_of_a_signed_in_person_counts_and_claims_no_signature(stage: Stag
     assert (entry.detail["proof"], entry.detail["method"]) == ("session", "password")
     assert "signature" not in entry.detail
     assert "key" not in entry.detail
+    assert check_answers(stage.entries()).session == 1
 
 
 @pytest.mark.invariant("I4")
@@ -334,6 +345,71 @@ def test_what_is_critical_takes_a_sign_in_of_a_moment_ago(stage: Stage) -> None:
     assert refused(who.voice) is Reason.SIGN_IN_TOO_OLD
 
 
+# passkeys
+
+
+ORIGIN = "http://localhost:8470"
+
+
+def passkey_of(stage: Stage, person: str, *, count: int | None = 0) -> Authenticator:
+    """A passkey that somebody has."""
+    made = Authenticator(ORIGIN, credential=f"passkey of {person}".encode(), count=count)
+    name = base64url.encode(made.credential)
+    stage.authority.sign_ins.add_passkey(person, name, made.public_key, count=count or 0, by=person)
+    return made
+
+
+def signs(stage: Stage, request: str, who: SignedIn, passkey: Authenticator) -> RequestState:
+    """Somebody approves with their passkey."""
+    asked = stage.authority.find_request(request)
+    challenge = answer_challenge(asked.request_id, asked.card_digest, Verdict.APPROVE, who.person)
+    desk = stage.authority.person_desk(who, origin=ORIGIN)
+    used = passkey.sign(challenge)
+    return desk.answer(request, Verdict.APPROVE, card_digest=asked.card_digest, assertion=used).state
+
+
+@pytest.mark.case(80)
+def test_passkey_whose_count_does_not_grow_is_a_copy(stage: Stage) -> None:
+    lease = stage.lease(AUDIT)
+    one, two = stage.ask(lease, "ticket.audit"), stage.ask(lease, "ticket.audit", "T-2")
+    who = signed_in(stage, BEN)
+    passkey = passkey_of(stage, BEN)
+    assert signs(stage, one, who, passkey) is RequestState.APPROVED
+    passkey.count = 0
+    assert reason_of(lambda: signs(stage, two, who, passkey)) is Reason.BAD_SIGNATURE
+    [known] = [one for one in stage.authority.sign_ins.of(BEN) if one.credential]
+    begin = stage.authority.sign_ins.begin
+    assert reason_of(lambda: begin(BEN, known.sign_in, address="", count=1)) is Reason.BAD_SIGNATURE
+    begin(BEN, known.sign_in, address="", count=7)
+    assert reason_of(lambda: begin(BEN, known.sign_in, address="", count=7)) is Reason.BAD_SIGNATURE
+
+
+@pytest.mark.invariant("I4")
+@pytest.mark.requirement("P12")
+def test_demand_for_a_passkey_is_met_by_a_passkey_alone(stage: Stage) -> None:
+    stage.accept(changed("[people]", "[defaults]\ndestructive_by_passkey = true\n\n[people]"))
+    lease = stage.lease(ERASE)
+    request = stage.ask(lease, "ticket.erase", key="a")
+    ben, eva = signed_in(stage, BEN), signed_in(stage, EVA)
+    his, hers = passkey_of(stage, BEN), passkey_of(stage, EVA, count=None)
+    assert reason_of(lambda: answered(stage, request, ben)) is Reason.PASSKEY_NEEDED
+    assert reason_of(lambda: stage.people.approve(request, BEN)) is Reason.PASSKEY_NEEDED
+    assert signs(stage, request, ben, his) is RequestState.PENDING
+    assert signs(stage, request, eva, hers) is RequestState.APPROVED
+    stage.admit(lease, "ticket.erase", key="a")
+
+
+def test_passkey_counts_on_pages_of_this_server_alone(stage: Stage) -> None:
+    request = stage.ask(stage.lease(AUDIT), "ticket.audit")
+    asked = stage.authority.find_request(request)
+    who, passkey = signed_in(stage, BEN), passkey_of(stage, BEN)
+    used = passkey.sign(answer_challenge(asked.request_id, asked.card_digest, Verdict.APPROVE, BEN))
+    desk = stage.authority.person_desk(who)
+    act = desk.answer
+    digest = asked.card_digest
+    assert reason_of(lambda: act(request, Verdict.APPROVE, card_digest=digest, assertion=used)) is Reason.BAD_SIGNATURE
+
+
 # each guard, taken away: the tests above must notice
 
 
@@ -346,6 +422,9 @@ def test_what_is_critical_takes_a_sign_in_of_a_moment_ago(stage: Stage) -> None:
             lambda stage: test_answer_counts_no_more_once_what_vouched_for_it_is_gone(stage, "removed"),
         ),
         (voices, "refuse_session", test_session_that_is_over_says_nothing),
+        (answer, "refuse_count", test_passkey_whose_count_does_not_grow_is_a_copy),
+        (sign_ins, "refuse_count", test_passkey_whose_count_does_not_grow_is_a_copy),
+        (answer, "refuse_proof", test_demand_for_a_passkey_is_met_by_a_passkey_alone),
         (powers, "refuse_voice", test_step_behind_a_power_is_decided_for_who_has_it_and_is_there),
         (powers, "refuse_power", test_step_behind_a_power_is_decided_for_who_has_it_and_is_there),
     ],

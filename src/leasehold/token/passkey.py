@@ -8,6 +8,7 @@ challenge is made of the request, the card, the verdict and the person, so the p
 from __future__ import annotations
 
 import hashlib
+from typing import assert_never
 from urllib.parse import urlsplit
 
 import msgspec
@@ -129,5 +130,7 @@ def _check_signature(
                 key.verify(signature, data)
             case RSAPublicKey():
                 key.verify(signature, data, PKCS1v15(), SHA256())
+            case _:
+                assert_never(key)
     except InvalidSignature:
         raise VerificationError("this is not the passkey's signature") from None
