@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from terminal import Terminal
@@ -78,6 +80,49 @@ def test_server_that_is_not_installed_says_how(terminal: Terminal, monkeypatch: 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "leasehold.http.server", raising=False)
     assert "leasehold[server]" in terminal.run("serve", code=2).stderr
+
+
+def sign_in_through(port: int, host: str) -> int:
+    """Sign in as a proxy passes it on, with the address that it saw; answers the status."""
+    usual = {"Host": host, "X-Forwarded-For": "203.0.113.9", "Sec-Fetch-Site": "same-origin"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", "/sign-in", headers=usual)
+        page = connection.getresponse()
+        cookie = page.headers["Set-Cookie"].partition(";")[0]
+        token = page.read().decode().partition('name="token" value="')[2].partition('"')[0]
+        form = {"token": token, "person": "user:ben", "password": PASSWORD, "next": "/"}
+        sent = {**usual, "Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", "/sign-in", urlencode(form), sent)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize(
+    ("words", "host", "address"),
+    [
+        (("--public-url", "https://lease.example.com"), "lease.example.com", "203.0.113.9"),
+        ((), "", "127.0.0.1"),
+    ],
+)
+def test_address_is_the_proxys_word_only_behind_a_proxy(
+    terminal: Terminal, tmp_path: Path, words: tuple[str, ...], host: str, address: str
+) -> None:
+    terminal.run("person", "password", "user:ben", typing=f"{PASSWORD}\n{PASSWORD}\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = serve(tmp_path, "--port", str(port), *words)
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert url == (f"https://{host}" if host else f"http://127.0.0.1:{port}")
+        assert sign_in_through(port, host or f"127.0.0.1:{port}") == 303
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    with terminal.authority() as authority:
+        bodies = [line.body for line in authority.engine.store.queries.ledger(0, 100)]
+    [signed_in] = [entry for entry in map(decode_entry, bodies) if entry.kind is EntryKind.SIGNED_IN]
+    assert (signed_in.person, signed_in.detail["address"]) == ("user:ben", address)
 
 
 # passwords

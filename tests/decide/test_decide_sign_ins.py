@@ -268,9 +268,13 @@ def test_nobody_speaks_through_the_session_of_another(stage: Stage) -> None:
     assert reason_of(lambda: answered(stage, request, replace(ben, sign_in=kim.sign_in))) is Reason.BAD_SIGNATURE
     stolen = stage.authority.find_request(request)
     run = stage.authority.engine.run("acme", stolen.run_id)
-    key = stage.people.signatory(EVA).key.public()
+    key, ben_since = stage.people.signatory(EVA).key.public(), ben.authenticated_at
+    bens_key = stage.people.signatory(BEN).voice
     for voice, proof in (
         (kim.voice, SessionProof(sign_in=ben.sign_in, method=SignInMethod.PASSWORD, authenticated_at=1)),
+        (ben.voice, SessionProof(sign_in=ben.sign_in, method=SignInMethod.PASSWORD, authenticated_at=1)),
+        (ben.voice, SessionProof(sign_in=ben.sign_in, method=SignInMethod.PASSKEY, authenticated_at=ben_since)),
+        (bens_key, SessionProof(sign_in=ben.sign_in, method=SignInMethod.PASSWORD, authenticated_at=ben_since)),
         (ben.voice, KeyProof(key_id=key.kid, signature="x")),
     ):
         said = Answer(person=BEN, verdict=Verdict.APPROVE, answered_at=1, proof=proof)

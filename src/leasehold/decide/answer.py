@@ -29,6 +29,7 @@ from leasehold.decide.voices import (
     KeyVoice,
     Voice,
     counted,
+    is_of_session,
     is_vouched,
     refuse_count,
     refuse_voice,
@@ -147,9 +148,12 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse_voice(self, facts: Facts, now: Instant) -> Decision | None:
         refusal = refuse_voice(facts, self.voice, now)
         person = facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
-        if refusal is None and not (self.voice.person == self.answer.person and is_vouched(person, self.answer.proof)):
-            return deny(Reason.BAD_SIGNATURE, f"what vouches for this answer is not of {self.answer.person}")
-        return refusal
+        if refusal is not None:
+            return refusal
+        is_own = self.voice.person == self.answer.person and is_vouched(person, self.answer.proof)
+        if is_own and is_of_session(facts, self.voice, self.answer.proof):
+            return None
+        return deny(Reason.BAD_SIGNATURE, f"what vouches for this answer is not of {self.answer.person}")
 
     def _refuse_unseen(self, row: RequestRow | None) -> Decision | None:
         """An edited call has no preview before the agent takes it up; nobody says yes to what nobody has seen."""

@@ -16,7 +16,7 @@ from leasehold.decide.lifecycles import PersonState, SessionState
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
-from leasehold.model.proof import KeyProof, Proof, SignIn, vouched_by
+from leasehold.model.proof import KeyProof, Proof, SessionProof, SignIn, vouched_by
 from leasehold.token.keys import raw_thumbprint
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Voice",
     "counted",
     "encode_sign_ins",
+    "is_of_session",
     "is_vouched",
     "refuse_count",
     "refuse_session",
@@ -76,6 +77,18 @@ def is_vouched(row: PersonRow | None, proof: Proof) -> bool:
     if isinstance(proof, KeyProof):
         return row.public_key != b"" and raw_thumbprint(row.public_key) == proof.key_id
     return vouched_by(proof) in {known.sign_in for known in sign_ins_of(row)}
+
+
+def is_of_session(facts: Facts, voice: Voice, proof: Proof) -> bool:
+    """Whether a proof by session says of the session what its row says. Other proofs say nothing of one.
+
+    Ask `refuse_voice` first: this is about a voice that counts.
+    """
+    if not isinstance(proof, SessionProof):
+        return True
+    session = facts.get(SessionRow, AUTHORITY_WIDE, voice.session) if isinstance(voice, SessionVoice) else None
+    told = (proof.sign_in, proof.method, proof.authenticated_at)
+    return session is not None and told == (session.sign_in, session.method, session.authenticated_at)
 
 
 def sign_in_of(row: PersonRow | None, sign_in: str) -> SignIn | None:

@@ -71,4 +71,4 @@ def create_app(
 
 def protect(app: ASGIApp, *, site: Site, page: ProblemPage, system: System) -> ASGIApp:
     """The application behind strict headers and the checks of host, origin and size."""
-    return StrictHeaders(Gates(app, site, page), system)
+    return StrictHeaders(Gates(app, site, page), system, is_https=site.scheme == "https")

@@ -42,6 +42,7 @@ STRICT_HEADERS: Mapping[str, str] = {
 }
 """What stands on every response, whatever its handler says."""
 
+_HTTPS_ONLY: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 _REQUEST_ID_BYTES = 8
 
 
@@ -51,9 +52,10 @@ class StrictHeaders:
     Only static files, which say so themselves, may be kept by a browser, and even they are asked for again each time.
     """
 
-    def __init__(self, app: ASGIApp, system: System) -> None:
+    def __init__(self, app: ASGIApp, system: System, *, is_https: bool) -> None:
         self._app = app
         self._system = system
+        self._headers = {**STRICT_HEADERS, **(_HTTPS_ONLY if is_https else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -66,7 +68,7 @@ class StrictHeaders:
         async def send_strictly(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in STRICT_HEADERS.items():
+                for name, value in self._headers.items():
                     headers[name] = value
                 if headers.get("Cache-Control") != "no-cache":
                     headers["Cache-Control"] = "no-store"
