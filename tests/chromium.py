@@ -1,7 +1,4 @@
-"""The one Chromium of a test run: Debian's, driven by Playwright, which can be started only once in a process.
-
-Where there is none, the tests that need it are skipped with one loud line that says how to get it.
-"""
+"""The one Chromium of a test run: Debian's, driven by Playwright, which can be started only once in a process."""
 
 from __future__ import annotations
 
@@ -10,29 +7,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["chromium"]
+__all__ = ["NO_CHROMIUM", "chromium", "find_chromium"]
 
-MISSING = (
-    "THE BROWSER TESTS WERE NOT RUN: there is no Chromium here. As root on Debian: apt-get install chromium; "
-    "elsewhere put a `chromium` into the path."
+NO_CHROMIUM = (
+    "NO CHROMIUM was found: nothing was tested in a browser. As root on Debian: apt-get install chromium; elsewhere "
+    "put a `chromium` into the path"
 )
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+def find_chromium() -> str | None:
+    """Where the browser is, if there is one."""
+    return next((path for path in map(shutil.which, _NAMES) if path), None)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser, or a skipped test."""
-    found = next((path for path in map(shutil.which, _NAMES) if path), None)
-    if found is None:
-        pytest.skip(MISSING)
+    """The browser. There has to be one."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from chromium import chromium
+from chromium import NO_CHROMIUM, chromium, find_chromium
 from leasehold.ledger.history import check_history
 from postgres_server import PostgresServer, find_programs, running
 from stage import Stage
@@ -51,7 +51,17 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests in a browser out where there is none; one line says so at the end."""
+    if find_chromium() is None:
+        left_out = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that a whole database was left out."""
+    """Say loudly that a whole database or the browser was left out."""
     if find_programs() is None:
         terminalreporter.write_line(NO_POSTGRES, red=True, bold=True)
+    if find_chromium() is None:
+        terminalreporter.write_line(NO_CHROMIUM, red=True, bold=True)
