@@ -136,23 +136,22 @@ async def looked(stage: Stage) -> None:
         loop.call_soon_threadsafe(seen.set)
         return True
 
-    stage.authority._waiters.add(look)
+    stop_looking = stage.authority._waiters.add(look)
     await asyncio.wait_for(seen.wait(), FAR_TOO_LONG)
+    stop_looking()
 
 
 def test_what_ends_by_the_clock_is_seen_when_the_sweep_writes_it_down(stage: Stage) -> None:
     async def main() -> None:
-        work, lease = Work(stage), stage.lease()
+        work, lease = Work(stage), stage.lease(ttl_seconds=5)
         task = await work.start(lease)
-        stage.pass_time(301)
+        stage.pass_time(6)
         await asyncio.to_thread(stage.sweep)
-        decision = await ended(task)
-        assert "unknown" in decision.message or "is over" in decision.message
+        assert (await ended(task)).reason is Reason.ENDED
 
     with watching_nothing(stage):
         asyncio.run(main())
-    assert [entry.outcome for entry in stage.entries(EntryKind.CALL_UNKNOWN)] == ["unknown"]
-    assert [entry.outcome for entry in stage.entries(EntryKind.CALL_LATE)] == ["failed"]
+    assert stage.entries(EntryKind.CALL_SETTLED)[-1].outcome == "failed"
 
 
 def test_the_end_of_something_else_cancels_nothing(stage: Stage) -> None:
@@ -295,6 +294,19 @@ def test_a_loop_that_is_closed_is_told_nothing(stage: Stage) -> None:
     asyncio.run(looked(stage))
     assert [decision.reason for decision in ends] == [Reason.REVOKED]
     stop()
+
+
+def test_a_call_that_has_ended_itself_is_said_to_be_over_at_once(stage: Stage) -> None:
+    ends: list[Decision] = []
+    call = stage.admit(stage.lease(), "ticket.update", key="a")
+    stage.settle(call)
+    with watching_nothing(stage):
+        stop_watching = stage.door().watch(call.admission_id, ends.append)
+        asyncio.run(looked(stage))
+        stop_watching()
+    assert [(decision.reason, decision.message) for decision in ends] == [
+        (Reason.ENDED, f"{call.admission_id} is done")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["plain", "generator", "async generator"])
