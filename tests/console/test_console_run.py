@@ -9,6 +9,7 @@ import pytest
 from office import BEN, EVA, Office
 
 from leasehold.authority.receipts import checkpoint_keys
+from leasehold.console import gantt, runs
 from leasehold.console.gantt import WIDTH, timeline
 from leasehold.console.hops import lease_hops
 from leasehold.console.receipts import receipt_alone, receipt_page
@@ -89,6 +90,23 @@ def test_finished_run_ends_where_its_last_entry_stands(stage: Stage) -> None:
     chart = timeline(entries_of(stage, run.run_id), int(stage.system.now()) + 3_600_000)
     assert [mark.kind for mark in chart.lanes[0].marks] == ["end"]
     assert chart.ticks[-1].label == "10 s"
+
+
+def test_long_run_is_drawn_and_listed_as_far_as_a_browser_stays_quick(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gantt, "MOST_DRAWN", 3)
+    monkeypatch.setattr(runs, "MOST_LISTED", 4)
+    lease = office.lease()
+    for number in range(5):
+        office.stage.use(lease, "ticket.update", key=f"u{number}")
+    run_id = lease.lease.run_id
+    (lane,) = timeline(entries_of(office.stage, run_id), int(office.stage.system.now())).lanes
+    assert len([span for span in lane.spans if span.kind == "done"]) == 3
+    assert lane.left_out == 2
+    page = office.signed_in(EVA).get(f"/runs/{run_id}").text
+    assert "2 earlier ones are not drawn" in page
+    assert "earlier entries stand" in page
 
 
 def test_hop_shows_what_it_kept_and_what_it_lost(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from leasehold.ledger import detail
 from leasehold.ledger.call_record import CallRecord, call_records
 from leasehold.ledger.entry import Entry, EntryKind
 
-__all__ = ["WIDTH", "Lane", "Mark", "Span", "Tick", "Timeline", "timeline"]
+__all__ = ["MOST_DRAWN", "WIDTH", "Lane", "Mark", "Span", "Tick", "Timeline", "timeline"]
 
 WIDTH = 960
 _EDGE = 8
@@ -26,6 +26,8 @@ _AXIS = 24
 _SMALLEST = 5
 _LETTER = 6.4
 _MOST_TICKS = 8
+MOST_DRAWN = 300
+"""So many bars and marks of one lane are drawn, the newest; a browser has to stay quick with a run of any length."""
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 _ENDS_OF_WAIT = (
     EntryKind.REQUEST_ANSWERED,
@@ -59,7 +61,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: the root first, then its sub-agents as they were started."""
+    """One run: the root first, then its sub-agents as they were started. `left_out` counts what is too old to draw."""
 
     label: str
     run_id: str
@@ -67,6 +69,7 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     height: float
     spans: tuple[Span, ...]
     marks: tuple[Mark, ...]
+    left_out: int = 0
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -135,7 +138,8 @@ def _is_of(entry: Entry, started: Entry) -> bool:
 def _lane(started: Entry, own: Sequence[Entry], scale: _Scale, y: float) -> Lane:
     spans: list[Span] = []
     rows: list[float] = []
-    for stretch in sorted((*_calls(own, scale.end), *_waits(own, scale.end)), key=lambda each: each.begin):
+    stretches = sorted((*_calls(own, scale.end), *_waits(own, scale.end)), key=lambda each: each.begin)
+    for stretch in stretches[-MOST_DRAWN:]:
         x = scale.x(stretch.begin)
         width = max(_SMALLEST, round(scale.x(stretch.end) - x, 1))
         row = next((index for index, free in enumerate(rows) if free <= x), len(rows))
@@ -144,15 +148,17 @@ def _lane(started: Entry, own: Sequence[Entry], scale: _Scale, y: float) -> Lane
         fits = len(stretch.label) * _LETTER + 8 < width
         label = stretch.label if fits else ""
         spans.append(Span(kind=stretch.kind, x=x, y=top, width=width, height=_BAR, label=label, title=stretch.title))
-    marks = tuple(Mark(kind=kind, x=scale.x(at), y=y + _HEAD - 7, title=title) for kind, at, title in _moments(own))
+    moments = list(_moments(own))[-MOST_DRAWN:]
+    marks = tuple(Mark(kind=kind, x=scale.x(at), y=y + _HEAD - 7, title=title) for kind, at, title in moments)
     height = _HEAD + max(1, len(rows)) * _ROW
     return Lane(
         label=started.agent,
         run_id=started.run,
         y=y,
         height=height,
-        spans=(*_lives(own, scale, y + height - 4), *spans),
+        spans=(*list(_lives(own, scale, y + height - 4))[-MOST_DRAWN:], *spans),
         marks=marks,
+        left_out=max(0, len(stretches) - MOST_DRAWN),
     )
 
 

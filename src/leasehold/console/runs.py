@@ -28,6 +28,8 @@ from leasehold.policy.document import Policy
 __all__ = ["Account", "RunLine", "RunPage", "run_page", "run_routes", "run_state"]
 
 PAGE = 50
+MOST_LISTED = 500
+"""So many entries of a run stand on its page, the newest; the ledger has them all."""
 
 
 class RunLine(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     hops: tuple[Hop, ...]
     summary: SummaryTold
     entries: tuple[EntryLine, ...]
+    left_out: int
 
 
 def run_state(row: RunRow, now: Instant) -> str:
@@ -93,7 +96,8 @@ def run_page(found: RunDetail, policy: Policy, now: Instant) -> RunPage:
         timeline=timeline(found.entries, int(now)),
         hops=lease_hops(found.entries, offered),
         summary=read_summary(summarise(found.entries)),
-        entries=tuple(map(entry_line, found.entries)),
+        entries=tuple(map(entry_line, found.entries[-MOST_LISTED:])),
+        left_out=max(0, len(found.entries) - MOST_LISTED),
     )
 
 
