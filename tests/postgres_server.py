@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,7 +121,7 @@ def running(programs: Path, where: Path | None = None) -> Iterator[PostgresServe
     """A server that runs while the block lasts; in memory, or in a folder of its own below `where`, if it may."""
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     folder = _make_folder(where or _roomy_memory(), account)
-    try:
+    with _tidied_away(folder):
         if account is not None and _run_as(account, [str(programs / "postgres"), "--version"]).returncode:
             shutil.copytree(programs.parent, folder / "programs", symlinks=True)  # they are out of its reach
             programs = folder / "programs" / programs.name
@@ -130,9 +131,28 @@ def running(programs: Path, where: Path | None = None) -> Iterator[PostgresServe
         try:
             yield server
         finally:
-            server.stop("immediate")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            server.stop()
+
+
+@contextmanager
+def _tidied_away(folder: Path) -> Iterator[None]:
+    """Have a process of its own remove the folder, and end a server that is still there, even if this one is killed."""
+    with subprocess.Popen([sys.executable, "-c", _TIDY, str(folder)], stdin=subprocess.PIPE):
+        yield  # leaving closes its stdin, which it waits for
+
+
+_TIDY = """
+import os, pathlib, shutil, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.stdin.read()
+folder = pathlib.Path(sys.argv[1])
+pid = folder / "data" / "postmaster.pid"
+if pid.exists():
+    os.kill(int(pid.read_text().split()[0]), signal.SIGINT)
+while pid.exists():
+    time.sleep(0.05)
+shutil.rmtree(folder, ignore_errors=True)
+"""
 
 
 def _make_folder(where: Path | None, account: pwd.struct_passwd | None) -> Path:

@@ -22,7 +22,7 @@ from leasehold.store.postgres import PostgresSettings, PostgresStore, check_post
 from leasehold.store.postgres_connection import PostgresPlace, connect, execute
 from leasehold.store.postgres_migrations import LANE_LOCK, lock
 from leasehold.testing.clock import FrozenSystem
-from leasehold.testing.store_steps import ScriptedStep, lane_held, spend, write
+from leasehold.testing.store_steps import ScriptedStep, account, lane_held, spend, write
 from postgres_server import PostgresServer
 
 QUICK = PostgresSettings(anchor_seconds=3600, retry_seconds=0.01)
@@ -323,3 +323,41 @@ def test_server_that_warns_at_the_commit_is_not_believed(
         postgres_server.execute("SELECT pg_reload_conf()")
     last = store.submit(spend()).result().value
     assert totals(store) == list(range(1, int(str(last)) + 1))
+
+
+# damage
+
+
+def test_control_row_that_vanishes_while_open_stops_the_store(
+    place: PostgresPlace, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    with closing(open_at(place)) as store:
+        postgres_server.execute("DELETE FROM leasehold.control", postgres_name)
+        for words in ("control row is missing", "until it is opened again"):
+            with pytest.raises(StoreError, match=words):
+                store.submit(spend()).result()
+        with pytest.raises(StoreError, match="control row is missing"):
+            store.queries.control()
+
+
+def test_right_edge_that_is_damaged_while_open_stops_the_store(
+    place: PostgresPlace, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    with closing(open_at(place)) as store:
+        postgres_server.execute(r"UPDATE leasehold.control SET frontier = '\x00'", postgres_name)
+        for words in ("right edge is damaged", "until it is opened again"):
+            with pytest.raises(StoreError, match=words):
+                store.submit(spend()).result()
+
+
+def test_batches_without_entries_are_kept_in_mind_too(
+    store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    for number in range(1, 3):
+        store.submit(write(account(f"run_{number}", settled=number), entries=0)).result()
+        disconnect(postgres_server, postgres_name)
+    store.submit(spend()).result()
+    store.submit(write(account("run_3", settled=3), entries=0)).result()
+    disconnect(postgres_server, postgres_name)
+    assert store.submit(spend()).result().value == 3
+    assert [row.settled for n in (1, 2, 3) for row in store.queries.accounts("acme", f"run_{n}")] == [3, 2, 3]
