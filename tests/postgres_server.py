@@ -61,6 +61,24 @@ class PostgresServer:
         """Stop the server: `fast` rolls back what is open, `immediate` is a crash that the next start recovers from."""
         self._run("pg_ctl", "-D", self._data, "-m", mode, "-w", "-t", "60", "stop")
 
+    def standby(self) -> PostgresServer:
+        """A second server that follows this one, not started yet; it is of no use once this one's folder is gone."""
+        folder = self.folder / f"standby_{next(self._numbers)}"
+        folder.mkdir()
+        if self._account is not None:
+            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
+        follower = PostgresServer(self._programs, folder, self._account)
+        self._run(
+            "pg_basebackup", "-h", self.folder, "-U", USER, "-D", follower._data, "-R", "-X", "stream", "-c", "fast"
+        )
+        with (follower._data / "postgresql.conf").open("a") as settings:
+            settings.write(f"unix_socket_directories = '{folder}'\n")
+        return follower
+
+    def promote(self) -> None:
+        """Make a standby the server that takes writes."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-t", "60", "promote")
+
     def fresh(self, template: str = "template0") -> str:
         """The name of a new database, a copy of another one."""
         name = f"test_{next(self._numbers)}"

@@ -178,6 +178,44 @@ def test_server_that_took_over_without_what_was_answered_is_refused(
         store.submit(spend()).result()
 
 
+@pytest.mark.invariant("I8")
+@pytest.mark.case(62, 96)
+@pytest.mark.parametrize("lost", [0, 2])
+def test_standby_takes_over_if_it_has_all_and_is_refused_if_it_lacks_what_was_answered(
+    place: PostgresPlace, postgres_server: PostgresServer, lost: int
+) -> None:
+    standby = postgres_server.standby()
+    both = {**place.parameters, "host": f"{postgres_server.folder},{standby.folder}"}
+    with closing(open_at(msgspec.structs.replace(place, parameters=both))) as store:
+        assert store.submit(spend()).result().value == 1
+        standby.start()
+        ((reached,),) = postgres_server.execute("SELECT pg_current_wal_lsn()")
+        while standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{reached}'") != [(True,)]:
+            pass
+        standby.stop()
+        for number in range(lost):
+            assert store.submit(spend()).result().value == 2 + number
+        postgres_server.stop("immediate")
+        try:
+            with pytest.raises(UnavailableError, match="cannot be reached"):
+                store.submit(spend()).result()
+            standby.start()
+            with pytest.raises(UnavailableError, match="cannot be reached"):
+                store.submit(spend()).result()  # it takes no writes yet
+            standby.promote()
+            if lost:
+                with pytest.raises(StoreError, match="another server took over without it"):
+                    store.submit(spend()).result()
+                with pytest.raises(UnavailableError, match="until it is opened again"):
+                    store.submit(spend()).result()
+            else:
+                assert store.submit(spend()).result().value == 2
+                assert totals(store) == [1, 2]
+        finally:
+            standby.stop("immediate")
+            postgres_server.start()
+
+
 @pytest.mark.requirement("L6")
 def test_waiters_are_woken_again_after_their_session_was_ended(
     place: PostgresPlace, store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
