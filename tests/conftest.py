@@ -51,12 +51,19 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests in a browser out where there is none; one line says so at the end."""
+    """Put the tests in a browser last, or leave them out where there is none; one line says so at the end.
+
+    Once started, Playwright keeps an event loop in this thread, in which no other could be run any more.
+    """
+    in_browser = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
+    others = [item for item in items if item not in in_browser]
     if find_chromium() is None:
-        left_out = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=in_browser)
+        items[:] = others
+    else:
+        items[:] = [*others, *in_browser]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
