@@ -284,11 +284,11 @@ def move_to_postgres(files: StateFiles, url: str, *, system: System | None = Non
         ConfigError: the URL cannot be used, the state is on PostgreSQL already, or its files cannot be written.
         StoreError: either database cannot be used, or the target is not empty.
     """
-    from leasehold.store.postgres_copy import copy_to_postgres
-
     if read_database_url(files):
         raise ConfigError("this state is on PostgreSQL already", path=str(files.directory))
     place = parse_postgres(url)
+    from leasehold.store.postgres_copy import copy_to_postgres
+
     clock = system or RealSystem()
     identity = _identity(files, clock)
     _open_store(files, clock, identity, CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)).close()
