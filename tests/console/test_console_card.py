@@ -118,6 +118,8 @@ def test_revoked_request_says_so(office: Office) -> None:
 def test_request_that_takes_two_people_is_not_answered_together_with_others(office: Office) -> None:
     seen = changed_card(waiting(office, office.asks()), quorum=2)
     assert refuse_batch(seen) == "it needs 2 people: answer it on its own card"
+    erase = office.asks("ticket.erase")
+    assert not office.viewer(BEN).batchable(erase.request_id).is_allowed
 
 
 def test_fingerprint_changes_with_every_answer_and_not_with_time(office: Office) -> None:
