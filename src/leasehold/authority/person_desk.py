@@ -41,6 +41,7 @@ from leasehold.model.run import Run
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import EVERYONE, Policy, Power
 from leasehold.policy.evaluate import has_power, is_entitled
+from leasehold.policy.excerpt import excerpt
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
 from leasehold.token.passkey import Assertion
 
@@ -139,16 +140,17 @@ class PersonDesk:
     def policy(self) -> PolicyShown:
         """The active policy, as far as it concerns tenants that this person may see."""
         policy = self._engine.active_policy()
+        if self._has_everywhere(Power.QUERY):
+            return PolicyShown(hash=policy.hash, document=policy)
         tenants = set(self._tenants())
-        routes = {
-            name: route
+        routes = [
+            name
             for name, route in policy.routes.items()
-            if self._has_everywhere(Power.QUERY)
-            or not tenants.isdisjoint(route.tenants)
+            if not tenants.isdisjoint(route.tenants)
             or (route.tenants == (EVERYONE,) and tenants)
             or is_entitled(policy, self.person, name, "")
-        }
-        return PolicyShown(hash=policy.hash, document=msgspec.structs.replace(policy, routes=routes))
+        ]
+        return PolicyShown(hash=policy.hash, document=excerpt(policy, routes, tenants))
 
     def powers(self) -> tuple[PowerIn, ...]:
         """What the roles of this person can do, to offer no button that would be refused."""
