@@ -14,12 +14,12 @@ import msgspec
 from leasehold.authority.batches import Item, ItemResult, answer_items, refuse_in_batch
 from leasehold.authority.edits import edit_call, edit_lease
 from leasehold.authority.engine import Engine
-from leasehold.authority.looking import look_at_chain
+from leasehold.authority.looking import look_at_approvals, look_at_chain
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import SignedIn, check_passkey, passkey_of
 from leasehold.authority.standing import Standing, standing_stops
 from leasehold.decide.answer import Answered, AnswerRequest, request_need
-from leasehold.decide.approvals import answers_of, people_who_may
+from leasehold.decide.approvals import people_who_may
 from leasehold.decide.chain import Chain
 from leasehold.decide.facts import Step
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
@@ -117,7 +117,7 @@ class Desk:
             answer_by=row.answer_by,
             card_digest=row.card_digest,
             quorum=need.quorum,
-            approved_by=tuple(answer.person for answer in answers_of(row) if answer.verdict is Verdict.APPROVE),
+            approved_by=look_at_approvals(self._engine, policy, row, run, stored),
             may_approve=people_who_may(
                 policy,
                 route=run.route,

@@ -165,7 +165,7 @@ def _of_request(matter: Matter, row: RequestRow, console: str, now: Instant) -> 
 
 def _request_facts(row: RequestRow, card: Card | None, *, is_open: bool) -> Iterator[tuple[str, str]]:
     answers = answers_of(row)
-    approved = [answer.person for answer in answers if answer.verdict is Verdict.APPROVE]
+    approved = tuple(dict.fromkeys(answer.person for answer in answers if answer.verdict is Verdict.APPROVE))
     if card is None:
         yield "Card", "it is not kept any more"
     else:
