@@ -1,4 +1,4 @@
-"""The one Chromium of a test run: Debian's, driven by Playwright, which can be started only once in a process."""
+"""The Chromium of tests: Debian's, driven by Playwright, of which a process can have one at a time."""
 
 from __future__ import annotations
 

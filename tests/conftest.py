@@ -22,9 +22,9 @@ settings.register_profile("leasehold", deadline=None, suppress_health_check=[Hea
 settings.load_profile("leasehold")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The one browser of all tests: Playwright can be started only once in a process."""
+    """The browser of one module. Playwright keeps an event loop running, in which no other test could begin its own."""
     with chromium() as found:
         yield found
 
