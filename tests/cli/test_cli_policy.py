@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
+import leasehold
+from leasehold.assemble import open_authority
+
 NARROW = ('["T-*"] }\nallow."ticket.update"', '["T-1*"] }\nallow."ticket.update"')
 WIDE = ("replicas = { max = 3 }", "replicas = { max = 9 }")
 
@@ -29,6 +32,47 @@ def test_init_writes_a_policy_whose_tests_pass_and_replaces_nothing(terminal: Te
     assert "stands there already" in terminal.run("init", str(folder), code=2).stderr
     assert (folder / "leasehold.toml").read_text() == before
     terminal.run("init", str(tmp_path / "nowhere" / "x.toml"), code=2)
+
+
+@pytest.mark.requirement("P7")
+def test_the_ten_lines_of_the_readme_need_one_yes_on_the_policy_that_init_writes(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    policy, state = tmp_path / "mine.toml", tmp_path / "state-of-mine"
+    terminal.run("init", str(policy))
+    mine = ("--policy", str(policy), "--state", str(state))
+    terminal.run("person", "add", "user:ben", *mine)
+    with open_authority(policy, state=state, system=terminal.system, sweep=False) as authority:
+        guard = leasehold.Guard("ticket", authority, environment="prod")
+
+        @guard.action("close")
+        def close_ticket(capability: leasehold.Capability, ticket_id: str, note: str) -> str:
+            capability.touched(f"ticket/{ticket_id}")
+            return f"{ticket_id} closed: {note}"
+
+        run = authority.start(
+            agent="support-bot",
+            route="support/close",
+            tenant="acme",
+            environment="prod",
+            requested_by="user:ana",
+            purpose="answer ticket T-18421",
+        )
+        request = authority.request(run, {"ticket.close": {"ticket": ["T-18421"]}}, reason="customer confirmed the fix")
+        terminal.run("request", "approve", "--as", "user:ben", *mine, request.request_id, typing="y\n")
+        lease = authority.wait(request, timeout=10)
+        assert close_ticket(lease.once("T-18421:close"), ticket_id="T-18421", note="fixed") == "T-18421 closed: fixed"
+        authority.finish(run)
+
+
+@pytest.mark.requirement("P7")
+def test_policy_check_and_test_read_the_file_that_is_named(terminal: Terminal, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    terminal.run("init", str(other))
+    assert terminal.run("policy", "check", str(other)).stdout.startswith(f"{other}: 4 actions, 1 routes, 1 tests, ")
+    assert terminal.run("policy", "test", str(other)).stdout == "4 of 4 expectations hold\n"
+    missing = terminal.run("policy", "check", str(tmp_path / "nowhere.toml"), code=2)
+    assert "nowhere.toml: there is no such file" in missing.stderr
 
 
 def test_a_folder_without_a_usable_name_gets_a_plain_one(tmp_path: Path, terminal: Terminal) -> None:

@@ -36,9 +36,14 @@ def policy() -> None:
 
 @policy.command("check")
 @with_session
-def check(session: Session) -> None:
-    """Read the policy, run its tests, and name what is laxer than usual. Exit 0 fine, 1 a test fails, 2 a bad file."""
-    found = read_policy(session.policy_path)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def check(session: Session, file: Path | None) -> None:
+    """Read the policy, run its tests, and name what is laxer than usual. Exit 0 fine, 1 a test fails, 2 a bad file.
+
+    FILE stands in for --policy.
+    """
+    path = file or session.policy_path
+    found = read_policy(path)
     mismatches, lax = run_tests(found), laxer_rules(found)
     value = {
         "hash": found.hash,
@@ -53,7 +58,7 @@ def check(session: Session) -> None:
     session.give(
         value,
         [
-            f"{session.policy_path}: {counts}, {found.hash}",
+            f"{path}: {counts}, {found.hash}",
             *(f"laxer than usual: {lax_words(rule)}" for rule in lax),
             *map(_mismatch_words, mismatches),
         ],
@@ -63,9 +68,13 @@ def check(session: Session) -> None:
 
 @policy.command("test")
 @with_session
-def test(session: Session) -> None:
-    """Run the policy's own [[tests]]. Exit 0 all hold, 1 one does not, 2 a bad file."""
-    found = read_policy(session.policy_path)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def test(session: Session, file: Path | None) -> None:
+    """Run the policy's own [[tests]]. Exit 0 all hold, 1 one does not, 2 a bad file.
+
+    FILE stands in for --policy.
+    """
+    found = read_policy(file or session.policy_path)
     mismatches = run_tests(found)
     total = sum(len(case.allows) + len(case.needs_approval) + len(case.refuses) for case in found.tests)
     session.give(
