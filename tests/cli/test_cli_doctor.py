@@ -149,16 +149,18 @@ def test_a_policy_whose_tests_fail_or_that_cannot_be_read_is_found(terminal: Ter
 def test_state_that_cannot_be_entered_is_a_finding_and_no_error(healthy: Terminal) -> None:
     healthy.state.chmod(0o000)
     try:
-        assert codes(healthy)["state-unusable"] == "serious"
+        found = codes(healthy)
+        assert found["state-unusable"] == "serious"
+        assert "too-few-approvers" not in found, "of a state that cannot be read nobody knows who has a key"
     finally:
         healthy.state.chmod(0o700)
 
 
 def test_before_a_first_run_only_the_policy_is_looked_at(terminal: Terminal, tmp_path: Path) -> None:
-    assert set(codes(terminal)) == {"lax-rule"}
+    assert set(codes(terminal)) == {"lax-rule", "too-few-approvers"}
     assert not terminal.state.exists()
     terminal.state.mkdir(mode=0o700)
-    assert set(codes(terminal)) == {"lax-rule", "same-account"}
+    assert set(codes(terminal)) == {"lax-rule", "same-account", "too-few-approvers"}
 
 
 @pytest.mark.requirement("F2")
@@ -205,3 +207,9 @@ def test_a_breaker_that_tripped_is_found_until_it_is_lifted(healthy: Terminal) -
     assert "rule:routes.support.breaker.errors" in healthy.run("stops").stdout
     healthy.run(*found["remedy"].replace("PERSON", "user:eva").replace("...", "fine").split()[1:])
     assert "breaker-tripped" not in codes(healthy)
+
+
+def test_before_anything_ran_it_says_that_nobody_has_a_key_to_answer_with(terminal: Terminal) -> None:
+    found = terminal.json("doctor")["findings"]
+    short = [entry["what"] for entry in found if entry["code"] == "too-few-approvers"]
+    assert any(what.startswith("support needs 1 approvers and 0 of those it names") for what in short), found

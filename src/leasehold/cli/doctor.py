@@ -68,6 +68,7 @@ def _examine(session: Session) -> Iterator[Finding]:
         yield _broken("policy-unusable", error, "nothing can be opened with it", "leasehold policy check")
     directory = _directory(session, policy)
     found: _Found | None = None
+    unread = False
     if directory is not None and directory.exists():
         files = StateFiles(directory, session.url)
         try:
@@ -86,11 +87,12 @@ def _examine(session: Session) -> Iterator[Finding]:
                 if found.policy is not None:
                     yield from check_notices(found.policy, files, found.given_up)
         except (LeaseholdError, OSError) as error:
+            unread = found is None
             yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
     if policy is not None:
         yield from check_policy(policy, found.control.policy if found else "")
-        if found is not None:
-            yield from check_approvers(policy, found.with_keys)
+        if not unread:
+            yield from check_approvers(policy, found.with_keys if found else frozenset())
 
 
 def _directory(session: Session, policy: Policy | None) -> Path | None:
