@@ -72,7 +72,8 @@ def test_public_address_is_https_and_a_host(terminal: Terminal, url: str) -> Non
 def test_port_that_is_taken_is_a_plain_error(terminal: Terminal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert f"port {port}" in terminal.run("serve", "--port", port, code=2).stderr
+        refused = terminal.run("serve", "--port", port, code=2).stderr
+        assert f"cannot listen at 127.0.0.1 port {port}: Address already in use; name another with --port" in refused
 
 
 def test_server_that_is_not_installed_says_how(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,3 +23,8 @@ def test_an_id_is_its_prefix_and_a_ulid() -> None:
 def test_what_is_no_such_id_is_refused(text: object) -> None:
     with pytest.raises(InvalidError, match="is no run id"):
         check_id(text, "run")
+
+
+def test_an_id_of_a_request_is_called_so_in_words() -> None:
+    with pytest.raises(InvalidError, match="is no request id; one looks like req_"):
+        check_id("T-1", "req")

@@ -5,6 +5,7 @@ Called by `leasehold serve`, from the main thread.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,10 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigError(f"cannot listen at {host} port {port}: {error.strerror or error}") from None
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        raise ConfigError(
+            f"cannot listen at {host} port {port}: {why}; name another with --port (0 takes any), or stop what is there"
+        ) from None
 
 
 def run_server(app: ASGIApp, listener: socket.socket, streams: Streams, *, proxies: Sequence[str] = ()) -> None:

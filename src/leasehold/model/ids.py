@@ -15,6 +15,8 @@ LeaseId = NewType("LeaseId", str)
 AdmissionId = NewType("AdmissionId", str)
 
 _ID = re.compile(r"([a-z]{2,10})_[0-9A-HJKMNP-TV-Z]{26}")
+_WORDS = {"adm": "admission", "req": "request"}
+"""Prefixes that are no words, spelled out for people."""
 
 
 def check_id(text: str, prefix: str) -> str:
@@ -25,5 +27,6 @@ def check_id(text: str, prefix: str) -> str:
     """
     match = _ID.fullmatch(text) if isinstance(text, str) else None
     if match is None or match[1] != prefix:
-        raise InvalidError(f"{str(text)[:60]!r} is no {prefix} id; one looks like {prefix}_01JZ8Q5X0M3V7K2N9B4C6D8E0F")
+        kind = _WORDS.get(prefix, prefix)
+        raise InvalidError(f"{str(text)[:60]!r} is no {kind} id; one looks like {prefix}_01JZ8Q5X0M3V7K2N9B4C6D8E0F")
     return text
