@@ -68,6 +68,16 @@ def test_the_policy_in_the_readme_loads_and_passes_its_own_tests() -> None:
     assert run_tests(policy) == []
 
 
+def test_the_break_glass_in_the_page_on_approvals_loads_under_the_policy_of_the_readme() -> None:
+    shown = re.search(r"<!-- policy -->\n```toml\n(.*?)```", (ROOT / "docs/approvals.md").read_text(), re.DOTALL)
+    policy = re.search(r"```toml\n(version = 1.*?)```", README, re.DOTALL)
+    assert shown
+    assert policy
+    text = policy[1].replace("[actions]", '"user:eva" = ["support-lead"]\n\n[actions]', 1) + "\n" + shown[1]
+    found = load_policy([Source("leasehold.toml", text)])
+    assert "support/close" in found.break_glass
+
+
 def test_the_channels_in_the_page_on_notices_load_and_its_table_lists_every_event() -> None:
     page = (ROOT / "docs/notices.md").read_text()
     shown = re.search(r"<!-- policy -->\n```toml\n(.*?)```", page, re.DOTALL)
