@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from policy_worlds import CONSTRAINTS, EXAMPLE, NAMES, ROUTE, VALUES, changed, load, near_policies
 
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import ANY, Constraint, Grant, MaxLength, OneOf, Prefix, Range, Scalar, parse_constraint
+from leasehold.policy.checks import find_problems
 from leasehold.policy.diff import diff
 from leasehold.policy.document import ActionRule, Policy, Route
 from leasehold.policy.evaluate import (
@@ -200,6 +201,7 @@ def test_the_example_of_an_item_is_a_call_that_shows_it(pair: tuple[Policy, Poli
 @given(pairs())
 def test_what_became_reachable_is_always_a_widening_too(pair: tuple[Policy, Policy]) -> None:
     old, new = pair
+    assume(not find_problems(old) and not find_problems(new))  # a grant that says nothing of an attribute never loads
     assert not reach(old, new) or any(change.widens for change in diff(old, new))
     assert reach(new, new) == []
 
