@@ -105,6 +105,7 @@ def test_it_is_closed_reviewed_and_listed(glass: Terminal) -> None:
     assert "05m00s" in glass.run("break-glass", "list").stdout
     closed = glass.run("break-glass", "close", name)
     assert closed.stdout.startswith("status: closed\nreview-by: ")
+    assert f"leasehold break-glass review {name} --as PERSON --words" in closed.stderr
     assert "review by" in glass.run("break-glass", "list").stdout
     assert "review-overdue" not in {each["code"] for each in glass.json("doctor")["findings"]}
     glass.system.advance(seconds=86_400)

@@ -77,6 +77,13 @@ def test_only_entitled_people_with_their_own_key_can_approve(terminal: Terminal,
     assert "bad_signature" in forged.stderr
 
 
+def test_a_name_without_its_kind_is_answered_with_the_person_who_was_meant(terminal: Terminal, pending: str) -> None:
+    refused = terminal.run("request", "approve", pending, "--as", "ben", typing="y\n", code=2)
+    assert "there is no key of ben here; did you mean user:ben?" in refused.stderr
+    nobody = terminal.run("request", "approve", pending, "--as", "bob", typing="y\n", code=2)
+    assert "make one with: leasehold person add bob" in nobody.stderr
+
+
 def test_a_key_file_may_stand_elsewhere(terminal: Terminal, tmp_path: Path) -> None:
     key = tmp_path / "ben.key"
     terminal.run("person", "add", "user:ben", "--key", str(key))

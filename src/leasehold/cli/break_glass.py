@@ -128,7 +128,9 @@ def close(session: Session, glass_id: str) -> None:
     with session.authority_for_stops() as authority:
         row = authority.break_glass.close(glass_id)
     session.give(_value(row), [f"status: {row.state}", f"review-by: {show_time(row.review_by)}"])
-    session.say(f"somebody else writes what they think of it: leasehold break-glass review {glass_id}")
+    session.say(
+        f"somebody else writes what they think of it: leasehold break-glass review {glass_id} --as PERSON --words ..."
+    )
 
 
 @break_glass.command("review")

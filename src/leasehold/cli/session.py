@@ -100,8 +100,12 @@ class Session:
             ConfigError: the key file is missing, not private, or holds no key of a person.
         """
         check_identifier(person, "person")
-        path = key or open_state(self.directory()).person_key(person)
+        files = open_state(self.directory())
+        path = key or files.person_key(person)
         if not path.exists():
+            meant = f"user:{person}"
+            if ":" not in person and files.person_key(meant).exists():
+                raise ConfigError(f"there is no key of {person} here; did you mean {meant}?", path=str(path))
             raise ConfigError(
                 f"there is no key of {person} here; make one with: leasehold person add {person}", path=str(path)
             )
