@@ -12,7 +12,11 @@ from sqlite_places import SqliteDatabase
 from leasehold.store.sqlite_connection import MEMORY
 from postgres_server import PostgresServer
 
-pytest.register_assert_rewrite("leasehold.testing.store_suite", "leasehold.testing.store_queries_suite")
+pytest.register_assert_rewrite(
+    "leasehold.testing.store_suite",
+    "leasehold.testing.store_waiting_suite",
+    "leasehold.testing.store_queries_suite",
+)
 
 
 @pytest.fixture(params=["file", "memory"])
