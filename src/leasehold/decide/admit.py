@@ -26,7 +26,7 @@ from leasehold.decide.glass_use import GlassUse, describe_use, glass_needs, refu
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.order import begin_milestone, order_needs, refuse_order
-from leasehold.decide.pending import pending_need, refuse_many_pending
+from leasehold.decide.pending import DENIALS_LISTED, pending_need, refuse_many_pending, too_many_denials
 from leasehold.decide.request import refuse_undelegated
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
@@ -59,8 +59,6 @@ __all__ = ["DENIALS_LISTED", "START_WITHIN_MS", "Admit"]
 
 START_WITHIN_MS = 5000
 FINISH_GRACE_SECONDS = 2
-DENIALS_LISTED = 200
-"""How many refused calls of one run get an entry of their own; the rest are counted (threat case 73)."""
 
 
 class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -324,7 +322,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         run_row = facts.get(RunRow, self.tenant, run.run_id)
         route = self.policy_document.route(run.route)
         if run_row is None or run_row.denials >= DENIALS_LISTED or route is None:
-            return self._denied(facts, _too_many_denials(run.run_id))
+            return self._denied(facts, too_many_denials(run.run_id))
         if refusal := refuse_many_pending(facts, self.policy_document, run, now):
             return self._denied(facts, refusal)
         rows: list[Row] = [replace(run_row, denials=run_row.denials + 1)]
@@ -543,12 +541,3 @@ def _with_time_left(admission: Admission, now: Instant) -> Admission:
     left = now.milliseconds_until(admission.finish_by)
     passed = max(0, (admission.finish_within_ms or 0) - left)
     return replace(admission, start_within_ms=max(0, admission.start_within_ms - passed), finish_within_ms=left)
-
-
-def _too_many_denials(run_id: str) -> Decision:
-    return deny(
-        Reason.POLICY_DENIES,
-        f"{run_id} was refused {DENIALS_LISTED} times; it may not ask people any more",
-        check=f"refused calls < {DENIALS_LISTED}",
-        enough="a new run",
-    )

@@ -9,7 +9,12 @@ from leasehold.model.instant import Instant
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
 
-__all__ = ["pending_need", "pending_of", "refuse_many_pending"]
+__all__ = ["DENIALS_LISTED", "pending_need", "pending_of", "refuse_many_pending", "too_many_denials"]
+
+DENIALS_LISTED = 200
+"""How many refused calls of one run get an entry of their own; the rest are counted (threat case 73). A run that was
+refused or sent to people so often asks them nothing any more: it could take each question back and ask the next (87).
+"""
 
 
 def pending_need(run: Run) -> PendingRequests:
@@ -34,4 +39,14 @@ def refuse_many_pending(facts: Facts, policy: Policy, run: Run, now: Instant) ->
         rule="defaults.pending_per_run",
         check=f"{waiting} < {most}",
         enough="answers to what was asked, or to withdraw what is not needed any more",
+    )
+
+
+def too_many_denials(run_id: str) -> Decision:
+    """The refusal of a run that has worn out what people can be asked."""
+    return deny(
+        Reason.POLICY_DENIES,
+        f"{run_id} was refused or sent to people {DENIALS_LISTED} times; it may not ask them any more",
+        check=f"refused calls and questions < {DENIALS_LISTED}",
+        enough="a new run",
     )

@@ -20,9 +20,15 @@ from leasehold.decide.entries import describe_grants, edit_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
-from leasehold.decide.pending import pending_need, pending_of, refuse_many_pending
+from leasehold.decide.pending import (
+    DENIALS_LISTED,
+    pending_need,
+    pending_of,
+    refuse_many_pending,
+    too_many_denials,
+)
 from leasehold.decide.previews import with_previews
-from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row
+from leasehold.decide.rows import CardRow, DocumentRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.budget import amounts_to_lines
 from leasehold.model.canonical import encode
@@ -92,9 +98,11 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         if state is RequestState.PENDING and request.edited_from is None:
             if (same := self._asked_before(facts, now)) is not None:
                 return StepAnswer(allow(), Asked(same, state)), Changes()
-            if refusal := refuse_many_pending(facts, self.policy_document, self.run, now):
+            if refusal := self._refuse_question(facts, now):
                 return self._denied(refusal)
-        return StepAnswer(allow(), Asked(request, state)), self._made(request, card, need, state, facts.next_index)
+        made = self._made(request, card, need, state, facts.next_index)
+        counted = self._counted(facts) if state is RequestState.PENDING else ()
+        return StepAnswer(allow(), Asked(request, state)), msgspec.structs.replace(made, rows=(*made.rows, *counted))
 
     @property
     def _asked(self) -> str:
@@ -107,6 +115,20 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             if bond_of(row).asked == self._asked and not (row.revoked or row.held):
                 return msgspec.structs.replace(self.request, request_id=RequestId(row.request_id))
         return None
+
+    def _refuse_question(self, facts: Facts, now: Instant) -> Decision | None:
+        """Why people are not asked this: too much of the run waits, or it has asked them too often (threat case 87)."""
+        row = facts.get(RunRow, self.run.tenant, self.run.run_id)
+        if row is None or row.denials >= DENIALS_LISTED:
+            return too_many_denials(self.run.run_id)
+        return refuse_many_pending(facts, self.policy_document, self.run, now)
+
+    def _counted(self, facts: Facts) -> tuple[RunRow, ...]:
+        """The run with one question more; what people edited is no question of its own."""
+        row = facts.get(RunRow, self.run.tenant, self.run.run_id)
+        if row is None or self.request.edited_from is not None:
+            return ()
+        return (msgspec.structs.replace(row, denials=row.denials + 1),)
 
     def _made(self, request: Request, card: Card, need: ApprovalNeed, state: RequestState, recorded: int) -> Changes:
         rows = request_rows(

@@ -86,7 +86,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """State and newest attempt of a run; `recorded` is the ledger index it was started at.
 
     `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts
-    every refused call, also those past the denial budget that have no entry of their own.
+    every refused call, also those past the denial budget that have no entry of their own, and every question to people.
     """
 
     TABLE: ClassVar[str] = "runs"

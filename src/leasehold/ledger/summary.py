@@ -18,7 +18,7 @@ from leasehold.ledger.shown import shown_amounts, shown_micros, shown_text, show
 from leasehold.model.budget import format_amount
 from leasehold.model.call import CallState
 from leasehold.model.grant import grants_to_json
-from leasehold.model.request import RequestKind, Verdict
+from leasehold.model.request import RequestKind, RequestState, Verdict
 
 __all__ = ["summarise"]
 
@@ -228,7 +228,7 @@ def _denied(story: _Story) -> dict[str, object]:
     finished = story.of_kind(EntryKind.RUN_FINISHED)
     calls = [entry for entry in listed if entry.kind is EntryKind.CALL_DENIED]
     made = story.of_kind(EntryKind.REQUEST_MADE)
-    asked = [entry for entry in made if detail.text(entry, "kind") == RequestKind.CALL]
+    asked = [entry for entry in made if entry.outcome == RequestState.PENDING]
     counted = sum(detail.number(entry, "denials") for entry in finished)
     return {"listed": [_denial(entry) for entry in listed], "more": max(0, counted - len(calls) - len(asked))}
 
