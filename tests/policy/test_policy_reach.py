@@ -401,6 +401,16 @@ def test_what_a_tool_may_call_on_behalf_of_a_call_is_listed() -> None:
     assert {each.rule for each in reach(fresh, uses)} >= {f'routes."{MIGRATE}"'}
 
 
+@pytest.mark.requirement("P7")
+def test_of_values_that_none_had_before_nobody_is_told_that_fewer_people_suffice() -> None:
+    """No call passes under both, so there is nothing that became easier: all of it is new."""
+    other = changed('allow."db.rollback" = { version = ["0041"] }', 'allow."db.rollback" = { version = ["0040"] }')
+    free = load(changed('approve."db.rollback" = "lease"', 'approve."db.rollback" = "none"', other))
+    assert [(each.kind, each.action, each.before, each.after) for each in reach(OLD, free)] == [
+        (ReachKind.CALL, "db.rollback", '["0041"]', '["0040"]')
+    ]
+
+
 def test_a_route_that_cannot_be_called_reaches_nothing() -> None:
     empty = Grant("t.x", {"a": OneOf(("x",))})
     other = Grant("t.y", {"a": OneOf(("y",))})
