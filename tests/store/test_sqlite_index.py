@@ -122,6 +122,18 @@ def test_damaged_entry_is_passed_over_and_the_others_are_found(path: Path) -> No
         assert store.queries.ledger(1, 2)[0].body == b"\x00\xff"
 
 
+@pytest.mark.case(61, 97)
+def test_damaged_entry_may_tell_of_any_run_so_that_no_receipt_leaves_it_out(path: Path) -> None:
+    with closing(open_at(path)) as store:
+        name_agents(store, "a", "a", "a")
+    Path(f"{path}-index").unlink(missing_ok=True)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE ledger SET body = x'00ff' WHERE idx = 1")
+    with closing(open_at(path)) as store:
+        for begin, told in ((0, [1]), (1, [1]), (2, [])):
+            assert [line.index for line in store.queries.telling("acme", "run_of_anybody", begin, 3)] == told
+
+
 def test_search_says_so_where_the_index_cannot_be_kept(path: Path) -> None:
     Path(f"{path}-index").mkdir()
     with closing(open_at(path)) as store:

@@ -302,7 +302,7 @@ CREATE INDEX entries_by_admission ON entries (admission, time_ms, idx) WHERE adm
 
 -- What a receipt asks for beside the entries that name a run: the runs started, or refused, under it, and the stops.
 CREATE INDEX entries_by_parent ON entries (parent_run) WHERE parent_run <> '' AND kind IN ('run.started', 'run.denied');
-CREATE INDEX entries_by_stop ON entries (tenant) WHERE kind IN ('stop.revoked', 'stop.held', 'stop.lifted');
+CREATE INDEX entries_by_stop ON entries (tenant) WHERE kind IN ('stop.revoked', 'stop.held', 'stop.lifted', 'damaged');
 
 -- One row for each value that a call gave an attribute; `value` is its JSON text, so that 1, "1" and true differ.
 CREATE TABLE attributes (

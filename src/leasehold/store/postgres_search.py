@@ -29,11 +29,13 @@ WITH RECURSIVE below (run) AS (
   WHERE e.parent_run <> '' AND e.kind IN ('run.started', 'run.denied') AND e.tenant || '' = %(tenant)s
   UNION
   SELECT idx FROM entries
-  WHERE kind IN ('stop.revoked', 'stop.held', 'stop.lifted') AND tenant IN ('', %(tenant)s) AND idx >= %(begin)s
+  WHERE kind IN ('stop.revoked', 'stop.held', 'stop.lifted', 'damaged') AND tenant IN ('', %(tenant)s)
+    AND idx >= %(begin)s
 )
 SELECT idx FROM telling WHERE idx >= %(begin)s AND idx < %(end)s ORDER BY idx
 """
-"""What can tell of a run: its entries, those of every run below it, starts refused under them, and all stops since."""
+"""What can tell of a run: its entries, those of every run below it, starts refused under them, all stops since, and
+what can no longer be read, so that a receipt fails over it rather than leave it out."""
 
 _COLUMNS = ("admission", "key", "lease", "run", "capability", "person", "agent", "action")
 _DRIVERS = ("admission", "key", "lease", "run", "capability", "attribute", "person", "agent", "action")

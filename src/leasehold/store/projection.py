@@ -25,12 +25,14 @@ class Projected(NamedTuple):
 
 
 def project(lines: Sequence[LedgerLine]) -> Projected:
-    """The rows of some entries; a damaged entry is indexed as saying nothing, and found by `ledger verify`."""
+    """The rows of some entries. A damaged one says nothing, but may have told of any run: every receipt comes by it."""
     entries: list[tuple[object, ...]] = []
     attributes: set[AttributeRow] = set()
     for line in lines:
         entry = _entry(line)
-        entries.append(_row(line.index, entry))
+        entries.append(_row(line.index, entry) if entry is not None else _damaged(line.index))
+        if entry is None:
+            continue
         for name, values in entry.attributes.items():
             attributes.update((name, attribute_text(value), entry.time_ms, line.index) for value in values)
     return Projected(entries, sorted(attributes))
@@ -41,11 +43,11 @@ def attribute_text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _entry(line: LedgerLine) -> Entry:
+def _entry(line: LedgerLine) -> Entry | None:
     try:
         return decode_entry(line.body)
     except VerificationError:
-        return _BLANK
+        return None
 
 
 def _row(index: int, entry: Entry) -> tuple[object, ...]:
@@ -65,6 +67,12 @@ def _row(index: int, entry: Entry) -> tuple[object, ...]:
         entry.admission,
         entry.decision,
     )
+
+
+def _damaged(index: int) -> tuple[object, ...]:
+    """The row of an entry that cannot be read: in no tenant, of a kind that no entry has (`_search` knows it)."""
+    place, time_ms, _, *rest = _row(index, _BLANK)
+    return (place, time_ms, "damaged", *rest)
 
 
 _BLANK = Entry(kind=EntryKind.AUTHORITY_OPENED)

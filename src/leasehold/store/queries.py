@@ -189,8 +189,9 @@ class Queries(Nodes, Protocol):
     def telling(self, tenant: str, run_id: str, begin: int, end: int) -> Iterator[LedgerLine]:
         """The entries from `begin` up to `end` that can tell of a run, in the order of the ledger.
 
-        Those that name it or a run below it, starts that were refused under them, and every stop over its tenant or all
-        tenants. They are found by the index, as in `search`, and read from the ledger.
+        Those that name it or a run below it, starts that were refused under them, every stop over its tenant or all
+        tenants, and damaged ones, which could be any of these. They are found by the index, as in `search`, and read
+        from the ledger.
         """
         ...
 
