@@ -18,7 +18,8 @@ from leasehold.errors import StoreError, UnavailableError
 from leasehold.ledger.entry import decode_entry
 from leasehold.model.instant import Instant
 from leasehold.store.lane import RefusedError, UnansweredError
-from leasehold.store.postgres import PostgresSettings, PostgresStore, check_postgres, open_postgres
+from leasehold.store.opened import OpenStore
+from leasehold.store.postgres import PostgresSettings, check_postgres, open_postgres
 from leasehold.store.postgres_connection import PostgresPlace, connect, execute
 from leasehold.store.postgres_migrations import LANE_LOCK, lock
 from leasehold.testing.clock import FrozenSystem
@@ -35,17 +36,17 @@ def place(postgres_server: PostgresServer, postgres_name: str) -> PostgresPlace:
 
 
 @pytest.fixture
-def store(place: PostgresPlace) -> Iterator[PostgresStore]:
+def store(place: PostgresPlace) -> Iterator[OpenStore]:
     with closing(open_at(place)) as opened:
         yield opened
     assert check_postgres(place) == ()
 
 
-def open_at(place: PostgresPlace) -> PostgresStore:
+def open_at(place: PostgresPlace) -> OpenStore:
     return open_postgres(place, writer=uuid4().hex, issuer="issuer", clock=FrozenSystem(), settings=QUICK)
 
 
-def totals(store: PostgresStore) -> list[object]:
+def totals(store: OpenStore) -> list[object]:
     """The totals that `spend` recorded: 1, 2, 3 … where each of them was executed once."""
     lines = store.queries.ledger(0, store.queries.control().size)
     return [decode_entry(line.body).detail["total"] for line in lines]
@@ -64,7 +65,7 @@ def disconnect(server: PostgresServer, name: str, query: str = "%") -> None:
 
 @pytest.mark.case(90)
 def test_sessions_that_were_ended_between_batches_are_made_again(
-    store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     for number in range(1, 4):
         assert store.submit(spend()).result().value == number
@@ -75,7 +76,7 @@ def test_sessions_that_were_ended_between_batches_are_made_again(
 
 @pytest.mark.case(67, 90)
 def test_batch_whose_session_is_ended_before_the_commit_runs_again(
-    store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     decided: list[int] = []
     inner = spend()
@@ -100,7 +101,7 @@ def wire(postgres_server: PostgresServer) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def distant(wire: Wire, place: PostgresPlace) -> Iterator[PostgresStore]:
+def distant(wire: Wire, place: PostgresPlace) -> Iterator[OpenStore]:
     """A store whose connection can be cut."""
     through = {**place.parameters, "host": str(wire.folder)}
     with closing(open_at(msgspec.structs.replace(place, parameters=through, patience_seconds=0.3))) as opened:
@@ -112,7 +113,7 @@ def distant(wire: Wire, place: PostgresPlace) -> Iterator[PostgresStore]:
 @pytest.mark.invariant("I8")
 @pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER])
 def test_commit_whose_answer_was_lost_is_found_out_about_and_executed_once(
-    distant: PostgresStore, wire: Wire, cut: Cut
+    distant: OpenStore, wire: Wire, cut: Cut
 ) -> None:
     assert distant.submit(spend()).result().value == 1
     wire.next_cut = cut
@@ -124,7 +125,7 @@ def test_commit_whose_answer_was_lost_is_found_out_about_and_executed_once(
 @pytest.mark.case(68, 90, 92)
 @pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER])
 def test_commit_that_cannot_be_asked_about_may_be_persisted_and_the_store_goes_on(
-    distant: PostgresStore, wire: Wire, cut: Cut
+    distant: OpenStore, wire: Wire, cut: Cut
 ) -> None:
     assert distant.submit(spend()).result().value == 1
     wire.next_cut, wire.is_down_after = cut, True
@@ -142,7 +143,7 @@ def test_commit_that_cannot_be_asked_about_may_be_persisted_and_the_store_goes_o
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER])
 def test_batch_that_wrote_nothing_is_answered_however_its_end_was_lost(
-    distant: PostgresStore, wire: Wire, cut: Cut
+    distant: OpenStore, wire: Wire, cut: Cut
 ) -> None:
     wire.next_cut = cut
     assert distant.submit(write(entries=0)).result().decision.is_allowed
@@ -150,7 +151,7 @@ def test_batch_that_wrote_nothing_is_answered_however_its_end_was_lost(
 
 
 @pytest.mark.case(90)
-def test_store_outlives_its_server(store: PostgresStore, postgres_server: PostgresServer) -> None:
+def test_store_outlives_its_server(store: OpenStore, postgres_server: PostgresServer) -> None:
     for number, mode in enumerate(("fast", "immediate"), start=1):
         assert store.submit(spend()).result().value == 2 * number - 1
         postgres_server.stop(mode)
@@ -165,7 +166,7 @@ def test_store_outlives_its_server(store: PostgresStore, postgres_server: Postgr
 
 @pytest.mark.invariant("I8")
 def test_server_that_took_over_without_what_was_answered_is_refused(
-    store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     assert [store.submit(spend()).result().value for _ in range(3)] == [1, 2, 3]
     disconnect(postgres_server, postgres_name)
@@ -218,7 +219,7 @@ def test_standby_takes_over_if_it_has_all_and_is_refused_if_it_lacks_what_was_an
 
 @pytest.mark.requirement("L6")
 def test_waiters_are_woken_again_after_their_session_was_ended(
-    place: PostgresPlace, store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    place: PostgresPlace, store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     with closing(open_at(place)) as other:
         woken = Event()
@@ -267,7 +268,7 @@ def test_conflict_runs_the_batch_again_whatever_the_database_s_isolation(
 
 @pytest.mark.case(67)
 def test_conflict_that_does_not_end_is_reported_after_a_few_tries(
-    store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     fail(postgres_server, postgres_name, "40001", 10**9)
     with pytest.raises(UnavailableError, match="wants it tried again; nothing was executed: injected") as caught:
@@ -291,7 +292,7 @@ def test_conflict_that_does_not_end_is_reported_after_a_few_tries(
     ],
 )
 def test_refusal_of_the_server_is_told_plainly_and_the_store_goes_on(
-    store: PostgresStore,
+    store: OpenStore,
     postgres_server: PostgresServer,
     postgres_name: str,
     code: str,
@@ -338,7 +339,7 @@ def test_process_that_was_stopped_inside_its_batch_loses_the_lock_and_runs_again
 
 
 def test_server_that_warns_at_the_commit_is_not_believed(
-    place: PostgresPlace, store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    place: PostgresPlace, store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     """A commit that a standby must confirm is cut short: it is in here, and may be lost with this machine."""
     store.submit(spend()).result()
@@ -389,7 +390,7 @@ def test_right_edge_that_is_damaged_while_open_stops_the_store(
 
 
 def test_batches_without_entries_are_kept_in_mind_too(
-    store: PostgresStore, postgres_server: PostgresServer, postgres_name: str
+    store: OpenStore, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
     for number in range(1, 3):
         store.submit(write(account(f"run_{number}", settled=number), entries=0)).result()

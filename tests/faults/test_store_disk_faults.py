@@ -15,7 +15,8 @@ from leasehold.decide.rows import DocumentRow, LeaseRow
 from leasehold.errors import StoreError, UnavailableError
 from leasehold.ledger.entry import decode_entry
 from leasehold.store.lane import RefusedError
-from leasehold.store.sqlite import SqliteSettings, SqliteStore, open_sqlite
+from leasehold.store.opened import OpenStore
+from leasehold.store.sqlite import SqliteSettings, open_sqlite
 from leasehold.store.sqlite_copies import check_database
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import TENANT, ScriptedStep, lane_held, lease, spend, write
@@ -23,7 +24,7 @@ from leasehold.testing.store_steps import TENANT, ScriptedStep, lane_held, lease
 STEPS = 4
 
 
-def open_at(path: Path, vfs: str = "") -> SqliteStore:
+def open_at(path: Path, vfs: str = "") -> OpenStore:
     settings = SqliteSettings(vfs=vfs, anchor_seconds=3600)
     return open_sqlite(path, clock=FrozenSystem(), issuer="issuer", settings=settings)
 

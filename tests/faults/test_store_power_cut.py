@@ -9,8 +9,9 @@ import pytest
 from store_disk import Disk, by_chance, image, kept, lost, mounted
 
 from leasehold.ledger.entry import decode_entry
+from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import TreeHead
-from leasehold.store.sqlite import SqliteSettings, SqliteStore, open_sqlite
+from leasehold.store.sqlite import SqliteSettings, open_sqlite
 from leasehold.store.sqlite_copies import check_database
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import TENANT, MemoryAnchor, spend
@@ -26,7 +27,7 @@ class Played:
         self.anchored: list[tuple[int, TreeHead]] = []
 
 
-def open_at(path: Path, anchor: MemoryAnchor, vfs: str = "") -> SqliteStore:
+def open_at(path: Path, anchor: MemoryAnchor, vfs: str = "") -> OpenStore:
     settings = SqliteSettings(vfs=vfs, anchor_seconds=3600)
     return open_sqlite(path, clock=FrozenSystem(), issuer="issuer", anchor=anchor, settings=settings)
 

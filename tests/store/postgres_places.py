@@ -7,7 +7,8 @@ from contextlib import closing, contextmanager
 from uuid import uuid4
 
 from leasehold.store.lane import Backend
-from leasehold.store.postgres import PostgresSettings, PostgresStore, open_postgres
+from leasehold.store.opened import OpenStore
+from leasehold.store.postgres import PostgresSettings, open_postgres
 from leasehold.store.postgres_batch import PostgresBackend
 from leasehold.store.postgres_connection import PostgresPlace
 from leasehold.store.protocol import Anchor, Clock
@@ -25,7 +26,7 @@ class PostgresDatabase:
 
     def open(
         self, *, clock: Clock | None, anchor: Anchor | None = None, settings: PostgresSettings = QUICK
-    ) -> PostgresStore:
+    ) -> OpenStore:
         return open_postgres(
             self.place, writer=uuid4().hex, issuer="issuer", clock=clock, anchor=anchor, settings=settings
         )

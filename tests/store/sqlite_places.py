@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from leasehold.store.batches import fresh_control
 from leasehold.store.lane import Backend
 from leasehold.store.migrations import create
+from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import Anchor, Clock
-from leasehold.store.sqlite import SqliteSettings, SqliteStore, open_sqlite
+from leasehold.store.sqlite import SqliteSettings, open_sqlite
 from leasehold.store.sqlite_batch import SqliteBackend
 from leasehold.store.sqlite_connection import MEMORY, Place, connect, create_file
 
@@ -26,7 +27,7 @@ class SqliteDatabase:
     def survives(self) -> bool:
         return self.path != MEMORY
 
-    def open(self, *, clock: Clock, anchor: Anchor | None = None) -> SqliteStore:
+    def open(self, *, clock: Clock, anchor: Anchor | None = None) -> OpenStore:
         return open_sqlite(self.path, clock=clock, issuer="issuer", anchor=anchor, settings=QUICK)
 
     @contextmanager

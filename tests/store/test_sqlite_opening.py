@@ -22,15 +22,16 @@ from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import allow
 from leasehold.model.instant import Instant
 from leasehold.store.migrations import SCHEMAS
+from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import Anchor, TreeHead
 from leasehold.store.queries import LedgerQuery
-from leasehold.store.sqlite import SqliteSettings, SqliteStore, open_read_only, open_sqlite
+from leasehold.store.sqlite import SqliteSettings, open_read_only, open_sqlite
 from leasehold.store.sqlite_connection import file_system_of
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import MemoryAnchor, ScriptedStep, lane_held, run, spend, write
 
 
-def open_at(path: Path, anchor: Anchor | None = None, settings: SqliteSettings = QUICK) -> SqliteStore:
+def open_at(path: Path, anchor: Anchor | None = None, settings: SqliteSettings = QUICK) -> OpenStore:
     return open_sqlite(path, clock=FrozenSystem(), issuer="issuer", anchor=anchor, settings=settings)
 
 

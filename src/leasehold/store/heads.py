@@ -1,13 +1,34 @@
-"""Whether a ledger ends where its log's row says and is not behind what stands outside. Called at every opening."""
+"""The log's row, whether its ledger ends where it says, and whether it is behind what stands outside.
+
+Called by every database at every opening.
+"""
 
 from __future__ import annotations
+
+from typing import cast
 
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, VerificationError
 from leasehold.ledger.tree import Frontier, Nodes, frontier_at
+from leasehold.store.columns import SHAPES, decoded
 from leasehold.store.protocol import TreeHead
 
-__all__ = ["check_anchored", "check_end", "damaged"]
+__all__ = ["check_anchored", "check_end", "check_outside", "control_in", "damaged", "gone"]
+
+
+def control_in(place: object, text: str) -> ControlRow:
+    """The log's row, out of the JSON array of all rows that its table holds.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    try:
+        rows = decoded(SHAPES[ControlRow], text)
+    except ValueError as error:
+        raise StoreError(f"{place}: the control row is damaged; restore a backup: {error}") from error
+    if len(rows) != 1:
+        raise StoreError(f"{place}: the control row is missing; restore a backup")
+    return cast(ControlRow, rows[0])
 
 
 def check_end(nodes: Nodes, place: object, control: ControlRow, last: int | None) -> None:
@@ -25,6 +46,23 @@ def check_end(nodes: Nodes, place: object, control: ControlRow, last: int | None
         raise damaged(place, str(error)) from error
     if whole != recorded:
         raise damaged(place, "the ledger does not have the right edge that was recorded with its last entry")
+
+
+def check_outside(
+    nodes: Nodes, place: object, control: ControlRow, anchored: TreeHead | None, *, is_anchored: bool
+) -> None:
+    """Compare a database with what stands outside. `is_anchored` says that something is to stand there.
+
+    Raises:
+        StoreError: as `check_anchored`, or nothing stands outside although the ledger has entries.
+    """
+    if anchored is not None:
+        check_anchored(nodes, place, control, anchored)
+    elif is_anchored and control.size:
+        raise StoreError(
+            f"{place}: the database has {control.size} ledger entries, but what was recorded outside is missing. "
+            "Put it back, or declare a restore with: leasehold db restore"
+        )
 
 
 def check_anchored(nodes: Nodes, place: object, control: ControlRow, anchored: TreeHead) -> None:
@@ -52,6 +90,14 @@ def check_anchored(nodes: Nodes, place: object, control: ControlRow, anchored: T
             f"{place}: the first {anchored.size} ledger entries are not those that were recorded outside: the ledger "
             "was rewritten or belongs to another authority. Compare it with a backup: leasehold ledger verify"
         )
+
+
+def gone(place: object, how: str, anchored: TreeHead) -> StoreError:
+    """The error of a database that is not there although one is remembered outside."""
+    return StoreError(
+        f"{place}: the database is {how}, but {anchored.size} ledger entries were recorded outside. "
+        "Put it back, or declare a restore with: leasehold db restore"
+    )
 
 
 def damaged(place: object, what: str) -> StoreError:

@@ -15,7 +15,8 @@ from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, UnavailableError, VerificationError
 from leasehold.ledger.tree import HASH_SIZE
 from leasehold.ledger.tree import Place as NodePlace
-from leasehold.store.columns import SHAPES, decoded
+from leasehold.store.columns import SHAPES
+from leasehold.store.heads import control_in
 from leasehold.store.postgres_connection import AgainError, Connection, PostgresPlace, connect, execute, translated
 from leasehold.store.postgres_rows import select_all
 from leasehold.store.queries import LedgerLine
@@ -144,13 +145,7 @@ def read_control(connection: Connection, place: PostgresPlace) -> ControlRow:
     Raises:
         StoreError: it is missing or damaged.
     """
-    try:
-        rows = decoded(SHAPES[ControlRow], asked(connection, _CONTROL))
-    except ValueError as error:
-        raise StoreError(f"{place}: the control row is damaged; restore a backup: {error}") from error
-    if len(rows) != 1:
-        raise StoreError(f"{place}: the control row is missing; restore a backup")
-    return cast(ControlRow, rows[0])
+    return control_in(place, asked(connection, _CONTROL))
 
 
 class LedgerNodes:

@@ -1,4 +1,4 @@
-"""What a store is, and what it takes from outside. Implemented by `sqlite`; called by authority, guard and assemble.
+"""What a store is, and what it takes from outside. Implemented by `opened`; called by authority, guard and assemble.
 
 The promise of `Store.submit`: a future that holds an answer stands for a change that is on disk; one that holds an
 error says in `StoreError.maybe_persisted` whether the change may be there all the same.

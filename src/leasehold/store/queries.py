@@ -1,4 +1,4 @@
-"""The read side: what can be asked of a store, as values and one protocol. Implemented by `sqlite_queries`.
+"""The read side: what can be asked of a store, as values and one protocol. Implemented by `listing`.
 
 Nothing here decides anything: a step reads its facts again, in the lane. Every answer is of committed state. Callers
 pass the tenants that the asking person may see; nothing of another tenant is ever answered (invariant I10).

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import cast
 
 import apsw
 import msgspec
@@ -18,7 +17,8 @@ from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError, UnavailableError, VerificationError
 from leasehold.ledger.tree import HASH_SIZE
 from leasehold.ledger.tree import Place as NodePlace
-from leasehold.store.columns import SHAPES, decoded
+from leasehold.store.columns import SHAPES
+from leasehold.store.heads import control_in
 from leasehold.store.queries import LedgerLine
 from leasehold.store.sqlite_connection import Place, translated
 from leasehold.store.sqlite_rows import select_all
@@ -106,13 +106,7 @@ def read_control(connection: apsw.Connection, place: Place) -> ControlRow:
     Raises:
         StoreError: it is missing or damaged.
     """
-    try:
-        rows = decoded(SHAPES[ControlRow], connection.execute(_CONTROL).get)
-    except ValueError as error:
-        raise StoreError(f"{place}: the control row is damaged; restore a backup: {error}") from error
-    if len(rows) != 1:
-        raise StoreError(f"{place}: the control row is missing; restore a backup")
-    return cast(ControlRow, rows[0])
+    return control_in(place, connection.execute(_CONTROL).get)
 
 
 class LedgerNodes:
