@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+NODE_MODULES := examples/handoff/node_modules/.package-lock.json
 
 STRICT := */leasehold/model/*,*/leasehold/token/*,*/leasehold/policy/*,*/leasehold/ledger/*,*/leasehold/decide/*,*/leasehold/authority/*,*/leasehold/guard/*
 
@@ -20,15 +21,20 @@ $(STAMP): pyproject.toml requirements/dev.lock
 	@$(BIN)/python -m pip check --disable-pip-version-check >&2
 	@touch $(STAMP)
 
+# Programs in JavaScript judge what Leasehold speaks. Without npm they are left out, and the tests say so loudly.
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	@if command -v npm >/dev/null; then echo "setting up $*/node_modules (once)" >&2; \
+	  npm ci --prefix $* --ignore-scripts --no-audit --no-fund --silent && touch $@; fi
+
 demo: $(STAMP) ## a run from request to receipt, on a real repository
 	@$(BIN)/leasehold demo $(DEMO)
 
-test: $(STAMP) ## every test
+test: $(STAMP) $(NODE_MODULES) ## every test
 	@$(BIN)/python -m pytest $(TESTS)
 
 check: format lint types layers cover ## everything that must be green before a change lands
 
-cover: $(STAMP) ## every test, with the coverage that the conventions demand
+cover: $(STAMP) $(NODE_MODULES) ## every test, with the coverage that the conventions demand
 	@$(BIN)/python -m coverage run -m pytest $(TESTS)
 	@$(BIN)/python -m coverage report --fail-under=95
 	@$(BIN)/python -m coverage report --include='$(STRICT)' --fail-under=100 --precision=2
@@ -52,4 +58,4 @@ screenshots: $(STAMP) ## the pictures in docs/console.md; needs Chromium
 	@PYTHONPATH=tests $(BIN)/python tests/console/pictures.py docs/screenshots
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(dir $(NODE_MODULES)) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from chromium import NO_CHROMIUM, chromium, find_chromium
 from leasehold.ledger.history import check_history
+from node import NO_NODE, find_node
 from postgres_server import PostgresServer, find_programs, running
 from stage import Stage
 
@@ -67,8 +68,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that a whole database or the browser was left out."""
+    """Say loudly that a whole database, the browser or the programs in JavaScript were left out."""
     if find_programs() is None:
         terminalreporter.write_line(NO_POSTGRES, red=True, bold=True)
     if find_chromium() is None:
         terminalreporter.write_line(NO_CHROMIUM, red=True, bold=True)
+    if find_node() is None:
+        terminalreporter.write_line(NO_NODE, red=True, bold=True)

@@ -23,6 +23,7 @@ from leasehold.token.jwk import (
     read_private_jwks,
     read_public_jwk,
     read_public_jwks,
+    served_jwks,
 )
 from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey, Trust, raw_thumbprint
 
@@ -304,3 +305,18 @@ def test_an_unfit_or_private_key_in_a_public_set_is_refused() -> None:
         read_public_jwks(b'{"document":"lease","document":"lease","keys":[]}', DocumentType.LEASE)
     with pytest.raises(InvalidError):
         read_public_jwks(b"[]", DocumentType.LEASE)
+
+
+@pytest.mark.case(12)
+def test_strangers_are_served_a_retired_key_until_two_seconds_after_its_last_lease() -> None:
+    keys = ring(1).rotate(key(2), now=at(1000)).public()
+    for moment, kids in ((1_901_999, [key(1).kid, key(2).kid]), (1_902_000, [key(2).kid])):
+        served = json.loads(served_jwks(keys, Instant(moment)))
+        assert [jwk["kid"] for jwk in served["keys"]] == kids
+        assert all(set(jwk) == {"kty", "crv", "alg", "use", "kid", "x"} for jwk in served["keys"])
+
+
+@pytest.mark.case(9)
+def test_strangers_are_served_no_keys_of_evidence() -> None:
+    with pytest.raises(InvalidError, match="not a receipt"):
+        served_jwks(ring(1, document_type=DocumentType.RECEIPT).public(), at(0))

@@ -1,7 +1,7 @@
 """Key rings as JSON Web Key sets (RFC 7517, 8037): private text for a 0600 file, public text for everyone.
 
-Called by `leasehold.config`, the authority and offline verification. joserfc reads and writes the keys; the members
-around them are a closed list. A set says which document type it is for and is refused as any other.
+Called by `leasehold.config`, the authority, the HTTP door and offline verification. joserfc reads and writes the
+keys; the members around them are a closed list. A set says which document type it is for and is refused as any other.
 """
 
 from __future__ import annotations
@@ -17,10 +17,21 @@ from joserfc.jwk import OKPKey
 
 from leasehold.errors import InvalidError
 from leasehold.model import canonical
+from leasehold.model.instant import Instant
+from leasehold.model.lease import HARD_MAX_TTL_SECONDS
 from leasehold.token import base64url
 from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey
+from leasehold.token.verify import SKEW_SECONDS
 
-__all__ = ["private_jwks", "public_jwk", "public_jwks", "read_private_jwks", "read_public_jwk", "read_public_jwks"]
+__all__ = [
+    "private_jwks",
+    "public_jwk",
+    "public_jwks",
+    "read_private_jwks",
+    "read_public_jwk",
+    "read_public_jwks",
+    "served_jwks",
+]
 
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
@@ -80,6 +91,25 @@ def read_private_jwks(text: bytes, document_type: DocumentType) -> KeyRing:
 def public_jwks(keys: PublicKeys) -> str:
     """Return the keys as the text of a JWK set that any JOSE library reads."""
     return _text(keys.document_type, [_members(key.public, key.retired_at) for key in keys.keys.values()])
+
+
+def served_jwks(keys: PublicKeys, now: Instant) -> bytes:
+    """Return the JWK set that strangers fetch: what may sign or may have signed a lease that lives, and nothing else.
+
+    A retired key stays for as long as the last lease that it signed lives, and two seconds for clocks that lag; then it
+    is gone, because a stranger's library does not know when a key was retired (threat case 12).
+
+    Raises:
+        InvalidError: the keys are for another type of document than a lease.
+    """
+    if keys.document_type is not DocumentType.LEASE:
+        raise InvalidError(f"strangers verify leases, not a {keys.document_type}")
+    served = (key for key in keys.keys.values() if not _is_over(key.retired_at, now))
+    return canonical.encode({"keys": [_members(key.public, None) for key in served]})
+
+
+def _is_over(retired_at: int | None, now: Instant) -> bool:
+    return retired_at is not None and now.reached(retired_at + HARD_MAX_TTL_SECONDS + SKEW_SECONDS)
 
 
 def read_public_jwks(text: bytes, document_type: DocumentType) -> PublicKeys:
