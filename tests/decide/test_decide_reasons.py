@@ -33,7 +33,7 @@ TO_WHO_ASKS = {
     Reason.TOO_LARGE,
     Reason.APPROVAL_EXPIRED,
 }
-BEFORE_THE_STEP = {Reason.BAD_TOKEN, Reason.WRONG_ENVIRONMENT}
+BEFORE_THE_STEP = {Reason.BAD_TOKEN, Reason.WRONG_ENVIRONMENT, Reason.REPLAYED}
 BY_THE_GUARD = {Reason.NOT_STARTED_IN_TIME, Reason.ENDED}
 MUCH = GET | UPDATE | AUDIT | CLOSE | {"ticket.unlock": {"ticket": ["T-*"]}, "mail.send": {"ticket": ["T-*"]}}
 

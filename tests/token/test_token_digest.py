@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.errors import InvalidError
-from leasehold.token.digest import Digester, check_digest, derive_tenant_key, sha256_digest
+from leasehold.token.digest import Digester, check_digest, derive_purpose_key, derive_tenant_key, sha256_digest
 
 MASTER = bytes(range(32))
 KINDS = ["arguments", "call", "card", "result"]
@@ -72,3 +72,12 @@ def test_what_is_no_digest_is_refused(text: str) -> None:
 
 def test_the_key_does_not_show() -> None:
     assert repr(Digester(MASTER)) == "Digester()"
+
+
+def test_each_purpose_of_the_authority_has_a_key_that_is_no_tenants() -> None:
+    master = bytes(range(32))
+    keys = {derive_purpose_key(master, "dpop"), derive_purpose_key(master, "code"), derive_tenant_key(master, "dpop")}
+    assert len(keys) == 3
+    for wrong in ((b"short", "dpop"), (master, "")):
+        with pytest.raises(InvalidError):
+            derive_purpose_key(*wrong)

@@ -31,6 +31,7 @@ __all__ = [
     "RequestRow",
     "Row",
     "RunRow",
+    "SeenRow",
     "SessionRow",
     "StopRow",
 ]
@@ -354,6 +355,19 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     expires_at: int
 
 
+class SeenRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What was used in one second and counts once: digests with spaces between. The slots are a ring (`once`)."""
+
+    TABLE: ClassVar[str] = "seen"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "slot")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    slot: str
+    second: int
+    seen: str
+
+
 class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A policy that waits for a second person, by its hash; the newest proposal of it. `widening` is a digest."""
 
@@ -391,6 +405,7 @@ Row: TypeAlias = (
     | GlassRow
     | PersonRow
     | ProposalRow
+    | SeenRow
     | SessionRow
 )
 
@@ -412,5 +427,6 @@ TABLES: tuple[type[Row], ...] = (
     GlassRow,
     PersonRow,
     ProposalRow,
+    SeenRow,
     SessionRow,
 )

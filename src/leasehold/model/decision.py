@@ -66,6 +66,7 @@ class Reason(StrEnum):
     NOT_SIGNED_IN = "not_signed_in"
     PASSKEY_NEEDED = "passkey_needed"
     SIGN_IN_TOO_OLD = "sign_in_too_old"
+    REPLAYED = "replayed"
     CARD_CHANGED = "card_changed"
     PREVIEW_NEEDED = "preview_needed"
     STATE_MOVED = "state_moved"

@@ -221,6 +221,14 @@ CREATE TABLE policy_proposals (
   PRIMARY KEY (tenant, policy)
 );
 
+CREATE TABLE seen (
+  tenant TEXT COLLATE "C" NOT NULL,
+  slot TEXT COLLATE "C" NOT NULL CHECK (slot <> ''),
+  second BIGINT NOT NULL CHECK (second >= 0),
+  seen TEXT COLLATE "C" NOT NULL,
+  PRIMARY KEY (tenant, slot)
+) WITH (fillfactor = 80);
+
 CREATE TABLE sessions (
   tenant TEXT COLLATE "C" NOT NULL,
   session TEXT COLLATE "C" NOT NULL CHECK (session <> ''),

@@ -207,6 +207,14 @@ CREATE TABLE policy_proposals (
   PRIMARY KEY (tenant, policy)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE seen (
+  tenant TEXT NOT NULL,
+  slot TEXT NOT NULL CHECK (slot <> ''),
+  second INTEGER NOT NULL CHECK (second >= 0),
+  seen TEXT NOT NULL,
+  PRIMARY KEY (tenant, slot)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE sessions (
   tenant TEXT NOT NULL,
   session TEXT NOT NULL CHECK (session <> ''),

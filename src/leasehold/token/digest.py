@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from leasehold.errors import InvalidError
 
-__all__ = ["MASTER_KEY_SIZE", "TENANT_KEY_SIZE", "Digester", "check_digest", "derive_tenant_key", "sha256_digest"]
+__all__ = [
+    "MASTER_KEY_SIZE",
+    "TENANT_KEY_SIZE",
+    "Digester",
+    "check_digest",
+    "derive_purpose_key",
+    "derive_tenant_key",
+    "sha256_digest",
+]
 
 MASTER_KEY_SIZE = 32
 TENANT_KEY_SIZE = 32
@@ -62,6 +70,18 @@ def derive_tenant_key(master: bytes, tenant: str) -> bytes:
     if len(master) < MASTER_KEY_SIZE or not tenant:
         raise InvalidError(f"a digest key is derived from a master key of {MASTER_KEY_SIZE} bytes for a named tenant")
     info = _CONTEXT + b" tenant\0" + tenant.encode("utf-8")
+    return HKDF(algorithm=SHA256(), length=TENANT_KEY_SIZE, salt=None, info=info).derive(master)
+
+
+def derive_purpose_key(master: bytes, purpose: str) -> bytes:
+    """Return a 32-byte key for one purpose of the authority itself, which is no tenant's (HKDF-SHA-256, RFC 5869).
+
+    Raises:
+        InvalidError: the master key has fewer than 32 bytes or the purpose has no name.
+    """
+    if len(master) < MASTER_KEY_SIZE or not purpose:
+        raise InvalidError(f"a key is derived from a master key of {MASTER_KEY_SIZE} bytes for a named purpose")
+    info = _CONTEXT + b" purpose\0" + purpose.encode("utf-8")
     return HKDF(algorithm=SHA256(), length=TENANT_KEY_SIZE, salt=None, info=info).derive(master)
 
 
