@@ -6,13 +6,25 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+import apsw
+
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.errors import StoreError
 from leasehold.model.decision import Decision
+from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import Changes, Store
 from leasehold.store.queries import Queries
+from leasehold.store.sqlite_batch import SqliteBackend
 
 A = TypeVar("A")
+
+
+def raw(store: Store) -> apsw.Connection:
+    """The connection of an open SQLite store, to do to its database what no step would."""
+    assert isinstance(store, OpenStore)
+    backend = store._database.backend
+    assert isinstance(backend, SqliteBackend)
+    return backend._connection
 
 
 class MeddledStore:

@@ -22,6 +22,7 @@ from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
 from leasehold.testing.clock import FrozenSystem
 from leasehold.token.keys import DocumentType
+from meddling import raw
 from postgres_server import PostgresServer
 from stage import AUDIT, BEN, POLICY, UPDATE, Stage, changed, policy, reason_of
 
@@ -128,7 +129,7 @@ def test_state_goes_where_the_environment_says(folder: Path, monkeypatch: pytest
 def test_a_fresh_state_whose_first_policy_cannot_be_recorded_is_closed_again(folder: Path) -> None:
     with opened(folder, FrozenSystem()) as stage:
         stage.lease()
-        stage.authority.engine.store._connection.execute("UPDATE control SET policy = ''")
+        raw(stage.authority.engine.store).execute("UPDATE control SET policy = ''")
     with pytest.raises(Denied) as denied, opened(folder, FrozenSystem(seconds=1_700_000_000)):
         pass
     assert denied.value.decision.reason is Reason.CLOCK

@@ -16,6 +16,7 @@ from leasehold.errors import ApprovalNeeded, Denied, NotFoundError, StoreError, 
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason, deny
 from leasehold.store.sqlite import open_sqlite
+from meddling import raw
 from stage import AUDIT, BEN, UPDATE, Stage, changed, policy, reason_of
 
 # Steps and policies
@@ -82,9 +83,7 @@ def test_without_an_active_policy_nothing_is_decided() -> None:
 def _damage(stage: Stage, tenant: str, document_id: str) -> Stage:
     """Damage a document behind the authority's back, and look at it with fresh eyes."""
     engine = stage.authority.engine
-    engine.store._connection.execute(
-        "UPDATE documents SET body = ? WHERE tenant = ? AND id = ?", (b"{", tenant, document_id)
-    )
+    raw(engine.store).execute("UPDATE documents SET body = ? WHERE tenant = ? AND id = ?", (b"{", tenant, document_id))
     engine.store.queries._documents.clear()
     return stage.beside()
 
@@ -121,7 +120,7 @@ def test_a_policy_stored_under_another_hash_is_refused(stage: Stage) -> None:
     engine = stage.authority.engine
     other = policy(changed("calls = 20", "calls = 99"))
     active = engine.store.queries.control().policy
-    engine.store._connection.execute(
+    raw(engine.store).execute(
         "UPDATE documents SET body = ? WHERE id = ?", (msgspec.json.encode(other.to_json()), active)
     )
     engine.store.queries._documents.clear()

@@ -25,6 +25,7 @@ from leasehold.model.request import RequestState
 from leasehold.notices.channel import DeliveryError
 from leasehold.notices.channels import Channels
 from leasehold.policy.document import NoticeRule
+from meddling import raw
 from notice_desk import NoticeStage, webhook_rule
 from stage import BEN, CLOSE, EVA, POLICY, Stage, changed, policy
 
@@ -274,7 +275,7 @@ def test_an_overrun_alarms(told: NoticeStage, carrier: Carrier) -> None:
 
 def test_a_call_whose_admission_is_gone_moves_no_budget(told: NoticeStage, carrier: Carrier) -> None:
     told.use(told.lease({"ticket.pay": {"ticket": ["T-*"]}}), "ticket.pay", key="k")
-    connection = told.authority.engine.store._connection  # type: ignore[attr-defined]
+    connection = raw(told.authority.engine.store)
     connection.execute("DELETE FROM calls")
     told.tell()
     assert carrier.sent == []
@@ -282,7 +283,7 @@ def test_a_call_whose_admission_is_gone_moves_no_budget(told: NoticeStage, carri
 
 def test_a_card_that_was_erased_is_said_to_be_gone(told: NoticeStage, carrier: Carrier) -> None:
     request = told.ask_close()
-    connection = told.authority.engine.store._connection  # type: ignore[attr-defined]
+    connection = raw(told.authority.engine.store)
     connection.execute("UPDATE cards SET body = x''")
     told.tell()
     notice = carrier.notices[-1]
@@ -347,7 +348,7 @@ def test_a_long_ledger_is_read_in_slices_and_the_cursor_kept(
 
 
 def cursor(told: Stage) -> int:
-    connection = told.authority.engine.store._connection  # type: ignore[attr-defined]
+    connection = raw(told.authority.engine.store)
     return int(connection.execute("SELECT position FROM cursors").get)
 
 
@@ -522,7 +523,7 @@ def test_the_cursor_is_parked_only_where_the_ledger_ends() -> None:
 
 
 def parked(told: Stage) -> bool:
-    connection = told.authority.engine.store._connection  # type: ignore[attr-defined]
+    connection = raw(told.authority.engine.store)
     return bool(connection.execute("SELECT is_parked FROM cursors").get)
 
 

@@ -15,6 +15,7 @@ from leasehold.model.request import RequestState, Verdict
 from leasehold.model.scope import Scope
 from leasehold.policy.document import Power
 from leasehold.store.queries import LedgerQuery
+from meddling import raw
 from stage import ANA, AUDIT, BEN, ERASE, EVA, GET, KIM, UPDATE, Stage, changed, reason_of
 
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
@@ -152,7 +153,7 @@ def test_run_shows_what_it_asked_for_holds_and_started(stage: Stage) -> None:
     assert below.accounts == detail.accounts
     assert [call.admission_id for call in desk_of(stage, KIM).open_calls()] == [open_call.admission_id]
     assert desk_of(stage, LIZ).open_calls() == ()
-    stage.authority.engine.store._connection.execute("UPDATE calls SET body = X'78'")  # type: ignore[attr-defined]
+    raw(stage.authority.engine.store).execute("UPDATE calls SET body = X'78'")
     assert desk_of(stage, KIM).open_calls() == ()
 
 
@@ -230,7 +231,7 @@ def test_request_that_is_over_or_late_is_shown_and_not_answered(stage: Stage) ->
 @pytest.mark.case(88)
 def test_request_whose_card_was_erased_shows_none(stage: Stage) -> None:
     request = stage.ask(stage.lease(AUDIT), "ticket.audit")
-    stage.authority.engine.store._connection.execute("DELETE FROM cards")  # type: ignore[attr-defined]
+    raw(stage.authority.engine.store).execute("DELETE FROM cards")
     desk = desk_of(stage, BEN)
     assert desk.waiting(request).card is None
     assert missing(lambda: desk.card(request))

@@ -8,6 +8,7 @@ from leasehold.errors import InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
+from meddling import raw
 from stage import ANA, AUDIT, BEN, ERASE, EVA, GET, POLICY, UPDATE, Stage, changed, reason_of
 
 # Starting
@@ -303,7 +304,7 @@ def test_a_renewed_lease_of_a_finished_run_is_refused(stage: Stage) -> None:
 @pytest.mark.case(61)
 def test_a_child_whose_parents_leases_are_gone_gets_none(stage: Stage) -> None:
     child = stage.child(stage.lease())
-    stage.authority.engine.store._connection.execute("DELETE FROM leases")
+    raw(stage.authority.engine.store).execute("DELETE FROM leases")
     assert reason_of(lambda: stage.lease(run=child)) is Reason.NOT_FOUND
 
 

@@ -17,6 +17,7 @@ from leasehold.model.effect import Effect
 from leasehold.model.request import RequestState, Verdict
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token.keys import SigningKey
+from meddling import raw
 from stage import ANA, AUDIT, BEN, CLOSE, ERASE, EVA, KIM, UPDATE, Stage, changed, reason_of
 
 pytestmark = pytest.mark.invariant("I4")
@@ -319,7 +320,7 @@ def test_requests_that_wait_are_listed_oldest_first(stage: Stage) -> None:
 
 def test_nobody_approves_a_card_that_was_erased(stage: Stage) -> None:
     request = stage.authority.find_request(stage.ask(stage.lease(AUDIT), "ticket.audit"))
-    stage.authority.engine.store._connection.execute("DELETE FROM cards")
+    raw(stage.authority.engine.store).execute("DELETE FROM cards")
     with pytest.raises(NotFoundError, match="nobody can approve unseen"):
         stage.desk.card(request)
     with pytest.raises(NotFoundError):

@@ -19,6 +19,7 @@ from leasehold.model.card import Card, Change
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
+from meddling import raw
 from previewed import PREVIEWED, Desk
 from stage import ANA, BEN, CLOSE, ERASE, EVA, KIM, POLICY, Stage, changed, reason_of
 
@@ -215,9 +216,7 @@ def test_an_edit_can_be_edited_back(stage: Stage, lease: HeldLease) -> None:
 def test_an_edited_call_whose_card_was_erased_is_told_without_arguments(stage: Stage, lease: HeldLease) -> None:
     original = waiting(stage, lease)
     edited = edit(stage, original, note="x")
-    stage.authority.engine.store._connection.execute(
-        "UPDATE cards SET body = x'' WHERE digest = ?", (edited.card_digest,)
-    )
+    raw(stage.authority.engine.store).execute("UPDATE cards SET body = x'' WHERE digest = ?", (edited.card_digest,))
     with pytest.raises(Edited) as told:
         stage.authority.wait(original, 5)
     assert (told.value.request, told.value.arguments) == (edited.request_id, None)
@@ -380,9 +379,7 @@ def test_a_model_is_told_of_an_edit_that_nobody_can_read_any_more(stage: Stage) 
     with pytest.raises(ApprovalNeeded) as needed:
         toolbox.call("ticket_close", {"ticket_id": "T-1", "note": "a"}, "call_1")
     edited = edit(stage, stage.authority.find_request(needed.value.request), note="b")
-    stage.authority.engine.store._connection.execute(
-        "UPDATE cards SET body = x'' WHERE digest = ?", (edited.card_digest,)
-    )
+    raw(stage.authority.engine.store).execute("UPDATE cards SET body = x'' WHERE digest = ?", (edited.card_digest,))
     with pytest.raises(Edited) as told:
         toolbox.call("ticket_close", {"ticket_id": "T-1", "note": "a"}, "call_1")
     assert told.value.arguments is None

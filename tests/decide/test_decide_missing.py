@@ -34,6 +34,7 @@ from leasehold.model.request import Answer, Request, Verdict
 from leasehold.model.run import Run
 from leasehold.model.scope import Scope
 from leasehold.testing.fixtures import key_of_person
+from meddling import raw
 from stage import AUDIT, BEN, CLOSE, UPDATE, Stage
 
 DONE = Outcome(status=OutcomeStatus.DONE)
@@ -132,7 +133,7 @@ def test_a_step_refuses_where_a_row_that_it_needs_is_gone(desk: Desk) -> None:
 def test_a_call_under_a_lease_whose_rows_are_gone_is_refused_and_written_down(stage: Stage, table: type[Row]) -> None:
     lease = stage.lease()
     name = {LeaseRow: "leases", RequestRow: "requests", RunRow: "runs"}[table]
-    stage.authority.engine.store._connection.execute(f"DELETE FROM {name}")
+    raw(stage.authority.engine.store).execute(f"DELETE FROM {name}")
     assert stage.refusal(lease, "ticket.update", key="a") is Reason.NOT_FOUND
     assert stage.denials() == ["not_found"]
 
@@ -200,7 +201,7 @@ def test_a_child_of_a_tree_without_an_account_of_children_does_not_start(desk: D
 
 def test_a_lease_request_that_was_never_used_has_no_lease_alive(stage: Stage) -> None:
     lease = stage.lease()
-    stage.authority.engine.store._connection.execute("UPDATE requests SET state = 'approved'")
+    raw(stage.authority.engine.store).execute("UPDATE requests SET state = 'approved'")
     assert stage.refusal(lease, "ticket.update", key="a") is Reason.NOT_FOUND
 
 

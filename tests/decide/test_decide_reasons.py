@@ -13,6 +13,7 @@ from leasehold.model.call import ParentCall
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
 from leasehold.model.preview import Preview, PreviewMade
+from meddling import raw
 from previewed import PREVIEWED, erase_by_hand, look_by_hand
 from stage import AUDIT, BEN, CLOSE, ERASE, EVA, GET, POLICY, UPDATE, Stage, changed
 
@@ -61,7 +62,7 @@ def _wrong_tool(stage: Stage, lease: HeldLease) -> None:
 
 
 def _gone(stage: Stage, lease: HeldLease) -> None:
-    stage.authority.engine.store._connection.execute("DELETE FROM leases")
+    raw(stage.authority.engine.store).execute("DELETE FROM leases")
     stage.admit(lease, "ticket.get")
 
 
