@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import uvicorn
 from starlette.types import ASGIApp
 
+from leasehold.http.server import Server, Wiring
 from leasehold.http.site import Site
 
 
@@ -28,6 +29,22 @@ def served(make: Callable[[Site], ASGIApp]) -> Iterator[int]:
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="test-server")
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@contextmanager
+def wired(make: Callable[[Site], ASGIApp], wiring: Wiring, *more: socket.socket) -> Iterator[int]:
+    """Serve an application with the connections that `leasehold serve` has, until the block ends; answers its port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    port = int(listener.getsockname()[1])
+    server = Server(make(Site.loopback(port)), wiring)
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener, *more]), name="test-server")
     thread.start()
     try:
         yield port

@@ -8,7 +8,7 @@ from leasehold.authority import Authority
 from leasehold.console.pages import console_pages
 from leasehold.http.app import create_app
 from leasehold.http.events import Streams
-from leasehold.http.server import listen, run_server
+from leasehold.http.server import Wiring, fitting_limits, listen, run_server
 from leasehold.http.site import Site
 
 __all__ = ["Serving"]
@@ -30,5 +30,6 @@ class Serving:
         """Serve until a signal says to stop."""
         streams = Streams(self._authority)
         app = create_app(self._authority, console_pages(), site=self.site, streams=streams)
+        wiring = Wiring(stopping=streams.close, proxies=self._proxies, limits=fitting_limits())
         with self._listener:
-            run_server(app, self._listener, streams, proxies=self._proxies)
+            run_server(app, [self._listener], wiring)

@@ -5,23 +5,31 @@ Called by `leasehold serve`, from the main thread.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from leasehold.errors import ConfigError
-from leasehold.http.events import Streams
+from leasehold.http.connections import Connection, Ending, Limits, sweep
 
-__all__ = ["listen", "run_server"]
+__all__ = ["Server", "Wiring", "fitting_limits", "listen", "run_server"]
 
 _LAST_SECONDS = 5
 """How long requests under way may take to end once the server stops."""
+_TICKS_A_SWEEP = 10
+_BACKLOG = 2048
+_OTHER_FILES = 128
+"""Files that the store and its readers may have open, with some to spare."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,39 +48,81 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def run_server(app: ASGIApp, listener: socket.socket, streams: Streams, *, proxies: Sequence[str] = ()) -> None:
-    """Serve until a signal says to stop; then let requests under way end, and event streams at once.
+def fitting_limits(limits: Limits = Limits()) -> Limits:  # noqa: B008 - frozen
+    """The limits, with no more connections than this process may open files, less what the store needs."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, connections=max(16, min(limits.connections, soft - _OTHER_FILES)))
 
-    Of requests from `proxies` the address is the one that `X-Forwarded-For` names last that is none of them.
+
+def _tell_nobody(why: Ending) -> None:
+    """Why a connection was ended, where nobody counts it."""
+
+
+def _nothing() -> None:
+    """What is to be done before the server waits for requests to end, where nothing is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """How an application meets the network.
+
+    Of requests from `proxies` the address is the one that `X-Forwarded-For` names last that is none of them. `local` is
+    what answers on unix sockets. `stopping` is called when the server begins to stop, to end what would not end by
+    itself; `ended` is told why the server ended a connection.
     """
-    config = uvicorn.Config(
+
+    stopping: Callable[[], None] = _nothing
+    proxies: Sequence[str] = ()
+    local: ASGIApp | None = None
+    limits: Limits = field(default_factory=Limits)
+    ended: Callable[[Ending], None] = _tell_nobody
+
+
+def run_server(app: ASGIApp, listeners: Sequence[socket.socket], wiring: Wiring) -> None:
+    """Serve until a signal says to stop; then let requests under way end."""
+    with _signals_that_only_stop_the_server():
+        Server(app, wiring).run(sockets=list(listeners))
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which looks after slow connections, and says that it stops before it waits for requests to end."""
+
+    def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
+        super().__init__(_config(app, wiring))
+        self._stopping = wiring.stopping
+
+    async def on_tick(self, counter: int) -> bool:
+        """What uvicorn does ten times a second."""
+        if counter % _TICKS_A_SWEEP == 0:
+            sweep(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say so, then stop as uvicorn does."""
+        self._stopping()
+        await super().shutdown(sockets)
+
+
+def _config(app: ASGIApp, wiring: Wiring) -> uvicorn.Config:
+    connection = partial(Connection, limits=wiring.limits, local=wiring.local, ended=wiring.ended)
+    return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=connection,  # type: ignore[arg-type]  # uvicorn calls what it is given, class or not
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",
         access_log=False,
         server_header=False,
         date_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        proxy_headers=bool(wiring.proxies),
+        forwarded_allow_ips=list(wiring.proxies),
         timeout_graceful_shutdown=_LAST_SECONDS,
+        backlog=_BACKLOG,
     )
-    with _signals_that_only_stop_the_server():
-        _Server(config, streams).run(sockets=[listener])
-
-
-class _Server(uvicorn.Server):
-    """Ends event streams before it waits for requests to end, for they do not end by themselves."""
-
-    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
-        super().__init__(config)
-        self._streams = streams
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._streams.close()
-        await super().shutdown(sockets)
 
 
 @contextmanager
