@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from msgspec.structs import replace
 
+from governed import NARROWER, NEW, OLD, TWO, WIDER, propose
 from leasehold.authority.desk import Signatory
-from leasehold.decide.proposals import AnswerProposal, ProposePolicy
+from leasehold.decide.proposals import AnswerProposal, PolicyWord, ProposePolicy
 from leasehold.decide.rows import AUTHORITY_WIDE, ProposalRow
+from leasehold.decide.voices import KeyVoice
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
@@ -19,24 +21,12 @@ from leasehold.policy.widening import widening_digest
 from leasehold.testing.fixtures import key_of_person
 from stage import BEN, EVA, KIM, POLICY, Stage, changed, policy, reason_of
 
-TWO = changed("[people]", '[policy]\naccept = "two"\n\n[people]')
-TWO = changed('"user:ben" = ["lead", "dba"]', '"user:ben" = ["lead", "dba", "governor"]', TWO)
-TWO = changed('"user:eva" = ["lead", "dba", "operator"]', '"user:eva" = ["lead", "dba", "operator", "governor"]', TWO)
-TWO = changed("[roles]", '[roles]\ngovernor = { can = ["policy"], tenants = ["*"] }', TWO)
-WIDER = changed("calls = 20", "calls = 21", TWO)
-NARROWER = changed("calls = 20", "calls = 19", TWO)
-OLD, NEW = policy(TWO), policy(WIDER)
-
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     stage = Stage(TWO)
     yield stage
     stage.close()
-
-
-def propose(stage: Stage, person: str = EVA, text: str = WIDER, replaces: str = TWO) -> str:
-    return stage.authority.proposals.propose(policy(text), policy(replaces), stage.people.signatory(person))
 
 
 def confirm(stage: Stage, person: str = BEN, verdict: PolicyVerdict = PolicyVerdict.CONFIRM) -> ProposalState:
@@ -202,6 +192,12 @@ def submitted(stage: Stage, monkeypatch: pytest.MonkeyPatch, bend: Bend) -> None
     monkeypatch.setattr(engine, "ask", lambda build: ask(lambda active: bend(build(active))))
 
 
+def forged(said: PolicyWord) -> PolicyWord:
+    """The same word with another key, as if that had signed it."""
+    voice = KeyVoice(person=said.word.person, public_key=bytes(32))
+    return replace(said, word=replace(said.word, voice=voice))
+
+
 OTHER = "sha256:" + "0" * 64
 
 
@@ -211,7 +207,7 @@ OTHER = "sha256:" + "0" * 64
         (bent(policy=OTHER), Reason.CONFLICT),
         (bent(replaces=OTHER), Reason.CONFLICT),
         (bent(widening=OTHER), Reason.CARD_CHANGED),
-        (lambda step: replace(step, word=replace(step.word, public_key=bytes(32))), Reason.BAD_SIGNATURE),
+        (lambda step: replace(step, word=forged(step.word)), Reason.BAD_SIGNATURE),
     ],
 )
 def test_a_word_on_another_policy_proposes_nothing(

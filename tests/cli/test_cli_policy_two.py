@@ -40,7 +40,7 @@ def test_one_person_proposes_and_another_confirms_what_both_were_shown(terminal:
     proposed = terminal.run("policy", "accept", "--as", "user:ben", typing="widen\ny\n", code=4)
     assert proposed.stdout == f"{digest}\n"
     assert f"leasehold policy confirm {digest}" in proposed.stderr
-    assert "WIDENS" in terminal.run("policy", "diff", code=1).stdout
+    assert "REACHES" in terminal.run("policy", "diff", code=1).stdout
     assert "own" in terminal.run("policy", "confirm", digest, "--as", "user:ben", typing="widen\ny\n", code=3).stderr
     shown = terminal.run("policy", "confirm", digest, "--as", "user:zoe", typing="widen\ny\n")
     assert "proposed by user:ben" in shown.stderr
@@ -74,3 +74,15 @@ def test_what_narrows_needs_no_second_person(terminal: Terminal) -> None:
     accepted = terminal.run("policy", "accept", "--as", "user:ben", "--digest", digest)
     assert accepted.stdout == f"{digest}\n"
     assert "takes one person" in accepted.stderr
+
+
+@pytest.mark.requirement("P7")
+def test_doctor_names_a_policy_that_waits_for_a_second_person(terminal: Terminal) -> None:
+    digest = governed(terminal)
+    assert "policy-waits" not in terminal.run("doctor").stdout
+    terminal.run("policy", "accept", "--as", "user:ben", "--digest", digest, code=4)
+    found = terminal.run("doctor").stdout
+    assert "WARNING policy-waits: user:ben proposed" in found
+    assert f"leasehold policy confirm {digest}" in found
+    terminal.run("policy", "confirm", digest, "--as", "user:zoe", "--digest", digest)
+    assert "policy-waits" not in terminal.run("doctor").stdout

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 
 from leasehold.model.request import Request
 
-__all__ = ["Visit", "visit"]
+__all__ = ["Visit", "visit", "with_authenticator"]
 
 PATIENCE_MS = 20_000
 """How long a condition may take on a busy machine; nothing waits so long on another."""
@@ -72,6 +72,21 @@ def visit(browser: Browser, office: Office, *, has_script: bool = True, **looks:
     finally:
         context.close()
     assert made.complaints == [], made.complaints
+
+
+def with_authenticator(page: Page) -> None:
+    """A platform authenticator that always finds its person there."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
 
 
 def _hear(visit: Visit, message: ConsoleMessage) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
-from browsing import Visit
+from browsing import Visit, with_authenticator
 from office import BEN, PASSWORD, TEXT, Office
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from leasehold.authority.proofs import check_answers
 from leasehold.ledger.entry import EntryKind
@@ -16,21 +16,6 @@ from stage import ERASE, changed
 
 Visits = Callable[..., AbstractContextManager[Visit]]
 BY_PASSKEY = changed("[people]", "[defaults]\ndestructive_by_passkey = true\n\n[people]", TEXT)
-
-
-def with_authenticator(page: Page) -> None:
-    """A platform authenticator that always finds its person there."""
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("WebAuthn.enable")
-    options = {
-        "protocol": "ctap2",
-        "transport": "internal",
-        "hasResidentKey": True,
-        "hasUserVerification": True,
-        "isUserVerified": True,
-        "automaticPresenceSimulation": True,
-    }
-    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
 
 
 @pytest.mark.requirement("F3", "P12")

@@ -55,6 +55,17 @@ def test_alarms_are_told_whatever_kind_of_entry_carries_them(
     assert notice.link.startswith("https://c.example/")
 
 
+def test_a_proposed_policy_leads_to_the_page_where_it_is_confirmed() -> None:
+    made = entry("policy.proposed", policy="sha256:ab", detail={"proposal": "x"})
+    (event,) = told(made)
+    notice = compose(
+        Matter(event=event.event, notice_id="n", subject="x", entry=made), console="https://c.example", now=NOW
+    )
+    assert notice is not None
+    assert notice.link == "https://c.example/policy/proposals/sha256:ab"
+    assert notice.command == "leasehold policy confirm sha256:ab"
+
+
 @pytest.mark.requirement("P15")
 def test_a_break_glass_says_who_with_whom_for_what_and_until_when() -> None:
     detail = {

@@ -16,7 +16,7 @@ from leasehold.authority.edits import edit_call, edit_lease
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_approvals, look_at_chain
 from leasehold.authority.runs import Runs
-from leasehold.authority.sign_ins import SignedIn, check_passkey, passkey_of
+from leasehold.authority.sign_ins import SignedIn, passkey_proof
 from leasehold.authority.standing import Standing, standing_stops
 from leasehold.decide.answer import Answered, AnswerRequest, request_need
 from leasehold.decide.approvals import people_who_may
@@ -36,7 +36,7 @@ from leasehold.model.card import Card, Footer, decode_card
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import check_id
-from leasehold.model.proof import KeyProof, PasskeyProof, SessionProof
+from leasehold.model.proof import KeyProof
 from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy, Power
@@ -183,9 +183,7 @@ class Desk:
             person=signed_in.person,
             verdict=verdict,
             answered_at=self._engine.system.now().seconds,
-            proof=SessionProof(
-                sign_in=signed_in.sign_in, method=signed_in.method, authenticated_at=signed_in.authenticated_at
-            ),
+            proof=signed_in.proof,
             reason=reason,
         )
         return self._record(request, answer, card_digest, signed_in.voice)
@@ -206,21 +204,13 @@ class Desk:
             Denied: it is not the signature of a passkey of theirs over this answer, or their word does not count.
         """
         row = self._engine.row(PersonRow, AUTHORITY_WIDE, signed_in.person)
-        known = passkey_of(row, assertion.credential)
         stored = self._engine.request(request.tenant, request.request_id)
         challenge = answer_challenge(stored.request_id, card_digest, verdict, signed_in.person)
-        proof = PasskeyProof(
-            sign_in=known.sign_in,
-            authenticator_data=assertion.authenticator_data,
-            client_data=assertion.client_data,
-            signature=assertion.signature,
-            count=check_passkey(assertion, known, challenge, self._origin),
-        )
         answer = Answer(
             person=signed_in.person,
             verdict=verdict,
             answered_at=self._engine.system.now().seconds,
-            proof=proof,
+            proof=passkey_proof(row, assertion, challenge, self._origin),
             reason=reason,
         )
         return self._record(stored, answer, card_digest, signed_in.voice)

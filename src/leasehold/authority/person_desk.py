@@ -15,6 +15,7 @@ import msgspec
 from leasehold.authority.batches import Item, ItemResult, answer_items
 from leasehold.authority.desk import Desk, LeaseStatus
 from leasehold.authority.engine import Engine
+from leasehold.authority.governing import Governing
 from leasehold.authority.looking import look_at_approvals
 from leasehold.authority.receipts import Receipts
 from leasehold.authority.runs import Runs
@@ -35,7 +36,7 @@ from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.ids import check_id
 from leasehold.model.instant import Instant
-from leasehold.model.proof import SessionProof, SignIn
+from leasehold.model.proof import SignIn
 from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.run import Run
 from leasehold.model.scope import Scope, ScopeKind
@@ -120,6 +121,7 @@ class PersonDesk:
         self._receipts = receipts
         self._desk = Desk(engine, runs, voice=session.voice, origin=origin)
         self._session = session
+        self.governing = Governing(engine, session, origin)
 
     @property
     def person(self) -> str:
@@ -300,9 +302,9 @@ class PersonDesk:
 
     def _refuse_proof(self, policy: Policy, effect: Effect) -> Decision | None:
         """What an approval in this session would lack."""
-        session = self._session
-        proof = SessionProof(sign_in=session.sign_in, method=session.method, authenticated_at=session.authenticated_at)
-        said = Answer(person=self.person, verdict=Verdict.APPROVE, answered_at=self.now().seconds, proof=proof)
+        said = Answer(
+            person=self.person, verdict=Verdict.APPROVE, answered_at=self.now().seconds, proof=self._session.proof
+        )
         return refuse_proof(policy, said, effect)
 
     # runs and leases

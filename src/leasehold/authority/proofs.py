@@ -1,7 +1,8 @@
 """Whether answers in a receipt or export were given by whom they name: each signature, verified with nothing else.
 
-Called by `receipt verify` and `ledger verify`. A key's or passkey's public half stands in the entry; that it belongs to
-the person is the authority's word, in the entry that added it. An answer given in a session has no signature.
+Called by `receipt verify` and `ledger verify`, for answers to requests and for words on policies that widen. A key's or
+passkey's public half stands in the entry; that it belongs to the person is the authority's word, in the entry that
+added it. What was said in a session has no signature.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from leasehold.errors import InvalidError, VerificationError
 from leasehold.ledger import detail
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.ids import RequestId
+from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.request import Verdict
 from leasehold.token.keys import PublicKey
-from leasehold.token.passkey import Assertion, answer_challenge, verify_assertion
+from leasehold.token.passkey import Assertion, answer_challenge, policy_challenge, verify_assertion
 from leasehold.token.person import AnswerStatement
+from leasehold.token.proposal import PolicyStatement
 
 __all__ = ["AnswersProven", "check_answers"]
 
@@ -49,13 +52,13 @@ def check_answers(entries: Iterable[Entry]) -> AnswersProven:
     for entry in entries:
         if entry.kind in (EntryKind.PERSON_ADDED, EntryKind.SIGN_IN_ADDED) and detail.text(entry, "public_key"):
             owners[detail.text(entry, "public_key")] = entry.person
-        if entry.kind is not EntryKind.REQUEST_ANSWERED or entry.decision == "deny":
+        if entry.kind not in _CHECKS or entry.decision == "deny":
             continue
         proof = detail.text(entry, "proof")
         if proof not in counts:
             raise VerificationError(f"the answer of {entry.person} has no known proof", index=entry.index)
         try:
-            _CHECKS[proof](entry)
+            _CHECKS[entry.kind][proof](entry)
         except (InvalidError, VerificationError, ValueError) as error:
             raise VerificationError(f"the answer of {entry.person}: {error}", index=entry.index) from None
         if owners.get(detail.text(entry, "public_key"), entry.person) != entry.person:
@@ -65,7 +68,6 @@ def check_answers(entries: Iterable[Entry]) -> AnswersProven:
 
 
 def _check_key(entry: Entry) -> None:
-    key = PublicKey.from_bytes(bytes.fromhex(detail.text(entry, "public_key")))
     statement = AnswerStatement(
         request_id=RequestId(entry.request),
         card_digest=detail.text(entry, "card"),
@@ -73,20 +75,24 @@ def _check_key(entry: Entry) -> None:
         answered_at=detail.number(entry, "answered_at"),
         person=entry.person,
     )
-    if key.kid != detail.text(entry, "key") or not statement.is_signed_by(key, detail.text(entry, "signature")):
+    key = _key_of(entry)
+    if not statement.is_signed_by(key, detail.text(entry, "signature")):
         raise VerificationError("this is not the signature of the key that it names")
 
 
 def _check_passkey(entry: Entry) -> None:
-    assertion = Assertion(
-        credential="",
-        authenticator_data=detail.text(entry, "authenticator_data"),
-        client_data=detail.text(entry, "client_data"),
-        signature=detail.text(entry, "signature"),
-    )
     verdict = Verdict(detail.text(entry, "verdict"))
     challenge = answer_challenge(RequestId(entry.request), detail.text(entry, "card"), verdict, entry.person)
-    verify_assertion(assertion, detail.text(entry, "public_key"), challenge, origin=None)
+    _check_assertion(entry, challenge)
+
+
+def _check_policy_key(entry: Entry) -> None:
+    if not _policy_statement(entry).is_signed_by(_key_of(entry), detail.text(entry, "signature")):
+        raise VerificationError("this is not the signature of the key that it names")
+
+
+def _check_policy_passkey(entry: Entry) -> None:
+    _check_assertion(entry, policy_challenge(_policy_statement(entry)))
 
 
 def _check_session(entry: Entry) -> None:
@@ -94,4 +100,39 @@ def _check_session(entry: Entry) -> None:
         raise VerificationError("what was said in a session is not signed")
 
 
-_CHECKS = {"key": _check_key, "passkey": _check_passkey, "session": _check_session}
+def _policy_statement(entry: Entry) -> PolicyStatement:
+    return PolicyStatement(
+        proposal_id=detail.text(entry, "proposal"),
+        policy=entry.policy,
+        replaces=detail.text(entry, "replaces"),
+        widening=detail.text(entry, "widening"),
+        verdict=PolicyVerdict(detail.text(entry, "verdict")),
+        said_at=detail.number(entry, "said_at"),
+        person=entry.person,
+    )
+
+
+def _key_of(entry: Entry) -> PublicKey:
+    """The key in an entry, which has to be the one whose thumbprint stands there."""
+    key = PublicKey.from_bytes(bytes.fromhex(detail.text(entry, "public_key")))
+    if key.kid != detail.text(entry, "key"):
+        raise VerificationError("this is not the key that it names")
+    return key
+
+
+def _check_assertion(entry: Entry, challenge: bytes) -> None:
+    assertion = Assertion(
+        credential="",
+        authenticator_data=detail.text(entry, "authenticator_data"),
+        client_data=detail.text(entry, "client_data"),
+        signature=detail.text(entry, "signature"),
+    )
+    verify_assertion(assertion, detail.text(entry, "public_key"), challenge, origin=None)
+
+
+_ON_POLICIES = {"key": _check_policy_key, "passkey": _check_policy_passkey, "session": _check_session}
+_CHECKS = {
+    EntryKind.REQUEST_ANSWERED: {"key": _check_key, "passkey": _check_passkey, "session": _check_session},
+    EntryKind.POLICY_PROPOSED: _ON_POLICIES,
+    EntryKind.POLICY_ANSWERED: _ON_POLICIES,
+}

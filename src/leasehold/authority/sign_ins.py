@@ -26,7 +26,7 @@ from leasehold.decide.voices import SessionVoice, refuse_session, sign_ins_of
 from leasehold.errors import Denied, VerificationError
 from leasehold.model.decision import Reason, deny
 from leasehold.model.instant import Instant
-from leasehold.model.proof import SignIn, SignInMethod
+from leasehold.model.proof import PasskeyProof, SessionProof, SignIn, SignInMethod
 from leasehold.model.text import check_identifier
 from leasehold.token import base64url
 from leasehold.token.passkey import Assertion, check_passkey_key, verify_assertion
@@ -39,6 +39,7 @@ __all__ = [
     "check_passkey",
     "digest_of_session",
     "passkey_of",
+    "passkey_proof",
 ]
 
 SESSION_ID_BYTES = 32
@@ -60,6 +61,11 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     def voice(self) -> SessionVoice:
         """Who speaks, for a step."""
         return SessionVoice(person=self.person, session=self.session)
+
+    @property
+    def proof(self) -> SessionProof:
+        """What vouches for what they say, where nothing is signed."""
+        return SessionProof(sign_in=self.sign_in, method=self.method, authenticated_at=self.authenticated_at)
 
 
 class FailedSignIns:
@@ -240,6 +246,22 @@ def check_passkey(assertion: Assertion, known: SignIn, challenge: bytes, origin:
         return verify_assertion(assertion, known.public_key, challenge, origin=origin)
     except VerificationError as error:
         raise Denied(deny(Reason.BAD_SIGNATURE, str(error))) from None
+
+
+def passkey_proof(row: PersonRow | None, assertion: Assertion, challenge: bytes, origin: str) -> PasskeyProof:
+    """What vouches for a person whose passkey signed this challenge on a page of `origin`.
+
+    Raises:
+        Denied: it is none of theirs, or did not.
+    """
+    known = passkey_of(row, assertion.credential)
+    return PasskeyProof(
+        sign_in=known.sign_in,
+        authenticator_data=assertion.authenticator_data,
+        client_data=assertion.client_data,
+        signature=assertion.signature,
+        count=check_passkey(assertion, known, challenge, origin),
+    )
 
 
 def _sign_ins(row: PersonRow | None) -> tuple[SignIn, ...]:

@@ -20,7 +20,8 @@ from leasehold.authority.sign_ins import FailedSignIns
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
 from leasehold.decide.govern import CountForgeries
-from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, RequestRow, RunRow
+from leasehold.decide.proposals import ExpireProposal
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, ProposalRow, RequestRow, RunRow
 from leasehold.decide.settle import ConcludeUnknown
 from leasehold.decide.sign_ins import CountFailedSignIns
 from leasehold.errors import LeaseholdError
@@ -70,6 +71,7 @@ class Sweep:
             *(partial(self._conclude, call) for call in due.calls),
             *(partial(self._close, row) for row in (*due.unanswered, *due.unused)),
             *(partial(self._end_lease, lease) for lease in due.leases),
+            *(partial(self._expire_proposal, row) for row in due.proposals),
         ]
         faults: list[LeaseholdError] = []
         waiting = [future for submission in submissions if (future := _attempt(submission, faults)) is not None]
@@ -95,6 +97,9 @@ class Sweep:
     def _end_lease(self, row: LeaseRow) -> Future[object]:
         link = self._engine.chain(row.tenant, row.lease_id)[-1]
         return self._engine.submit(lambda _: EndLease(lease=link.lease, run=link.run))
+
+    def _expire_proposal(self, row: ProposalRow) -> Future[object]:
+        return self._engine.submit(lambda _: ExpireProposal(policy_hash=row.policy))
 
     def _finish(self, row: RunRow) -> RunRow:
         return self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked" if row.revoked else "expired")

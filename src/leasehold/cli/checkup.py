@@ -18,10 +18,12 @@ from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, we
 from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
-from leasehold.decide.rows import ControlRow, DeliveryRow, GlassRow, StopRow
+from leasehold.decide.rows import ControlRow, DeliveryRow, GlassRow, ProposalRow, StopRow
 from leasehold.errors import ConfigError
 from leasehold.ledger.load import Load
 from leasehold.model.instant import Instant
+from leasehold.model.proposal import ProposalState
+from leasehold.model.times import show_time
 from leasehold.policy.cases import run_tests
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.explain import laxer_rules
@@ -44,6 +46,7 @@ __all__ = [
     "check_notices",
     "check_policy",
     "check_policy_file",
+    "check_proposals",
 ]
 
 _TOLERATED_MS = 2000
@@ -166,6 +169,20 @@ def check_glasses(glasses: Collection[GlassRow], now: Instant) -> Iterator[Findi
                 remedy=f"leasehold break-glass close {row.glass_id}, then review it as somebody else"
                 if row.state == GlassState.OPEN
                 else f"leasehold break-glass review {row.glass_id} --as PERSON --words ...",
+            )
+
+
+def check_proposals(proposals: Collection[ProposalRow], active: str, now: Instant) -> Iterator[Finding]:
+    """Policies that wait for a second person: whoever proposed one may think that it is in force."""
+    for row in proposals:
+        if row.state == ProposalState.PENDING and row.replaces == active and not now.reached(row.answer_by):
+            yield Finding(
+                code="policy-waits",
+                severity=Severity.WARNING,
+                what=f"{row.person} proposed {row.policy}, and it waits for a second person until "
+                + show_time(row.answer_by),
+                why="it widens what may be done, and does nothing until somebody else confirms it",
+                remedy=f"leasehold policy confirm {row.policy} --as PERSON, or the same with --refuse",
             )
 
 

@@ -26,12 +26,13 @@ from leasehold.cli.checkup import (
     check_notices,
     check_policy,
     check_policy_file,
+    check_proposals,
 )
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
 from leasehold.decide.lifecycles import DeliveryState, PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DeliveryRow, GlassRow, StopRow
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DeliveryRow, GlassRow, ProposalRow, StopRow
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.ledger.load import Load
 from leasehold.model.canonical import decode
@@ -84,6 +85,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_breakers(found.stops)
                 yield from check_load(found.load)
                 yield from check_glasses(found.glasses, now)
+                yield from check_proposals(found.proposals, found.control.policy, now)
                 if found.policy is not None:
                     yield from check_notices(found.policy, files, found.given_up)
         except (LeaseholdError, OSError) as error:
@@ -101,14 +103,15 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a database says: its log's row and clock, who has a key, what was stopped and skipped, what people were
-    asked, the policy in force, and which notices did not arrive of late."""
+    """What a database says: its log's row and clock, who has a key, what was stopped, skipped and proposed, what
+    people were asked, the policy in force, and which notices did not arrive of late."""
 
     control: ControlRow
     clock: Instant | None
     with_keys: frozenset[str]
     stops: tuple[StopRow, ...]
     glasses: tuple[GlassRow, ...]
+    proposals: tuple[ProposalRow, ...]
     load: Load
     policy: Policy | None
     given_up: tuple[DeliveryRow, ...]
@@ -131,6 +134,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
             with_keys=with_keys,
             stops=queries.stops(tenants),
             glasses=queries.glasses(tenants),
+            proposals=queries.proposals(),
             load=read_load(queries, since=since, until=now),
             policy=None if body is None else Policy.from_json(decode(body)),
             given_up=tuple(row for row in notices if row.state == DeliveryState.GIVEN_UP and row.due_ms >= since),

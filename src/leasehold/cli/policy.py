@@ -12,7 +12,6 @@ from leasehold.cli.asking import confirm
 from leasehold.cli.backtest import backtest_lines, backtest_value, open_past
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.pairs import parse_attributes
-from leasehold.cli.reach import reach_words
 from leasehold.cli.session import Session, with_session
 from leasehold.errors import ConfigError, InvalidError
 from leasehold.model.grant import check_attributes
@@ -25,8 +24,9 @@ from leasehold.policy.document import Acceptance, Policy, RolePowers, Route
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 from leasehold.policy.reach import Reach, reach
+from leasehold.policy.telling import change_words, is_in_reach, reach_words
 
-__all__ = ["change_words", "lax_words", "policy"]
+__all__ = ["lax_words", "policy"]
 
 
 @click.group()
@@ -132,7 +132,7 @@ def diff_policies(session: Session, against: Path | None, since: str | None, *, 
         old, replayed = _active(session) if against is None else read_policy(against), None
     changes, reached = diff(old, new), reach(old, new)
     value: dict[str, object] = {"before": old.hash, "after": new.hash, "changes": changes, "reach": reached}
-    lines = [*_diff_lines(changes), *_reach_lines(reached)]
+    lines = _difference_lines(changes, reached)
     if replayed is not None:
         value["backtest"] = backtest_value(replayed)
         lines += backtest_lines(replayed)
@@ -202,19 +202,9 @@ def _show_widening(session: Session, old: Policy, new: Policy) -> list[str]:
     """Say what changes and what that comes to; answers the lines of the keys that widen."""
     changes, reached = diff(old, new), reach(old, new)
     if changes:
-        for line in (*_diff_lines(changes), *_reach_lines(reached)):
+        for line in _difference_lines(changes, reached):
             session.say(line)
     return [change_words(change) for change in changes if change.widens]
-
-
-def change_words(change: Change) -> str:
-    """One difference in one line: where, before, after."""
-    place = " ".join(part for part in (change.route, change.action, change.subject) if part)
-    if not change.before:
-        return escape(f"{place}: {change.after} is new")
-    if not change.after:
-        return escape(f"{place}: {change.before} is gone")
-    return escape(f"{place}: {change.before} becomes {change.after}")
 
 
 def lax_words(rule: LaxRule) -> str:
@@ -240,13 +230,11 @@ def _mismatch_words(mismatch: Mismatch) -> str:
     )
 
 
-def _diff_lines(changes: Iterable[Change]) -> list[str]:
-    lines = [f"{'WIDENS ' if change.widens else '       '}{change_words(change)}" for change in changes]
-    return lines or ["nothing changes"]
-
-
-def _reach_lines(reached: Iterable[Reach]) -> list[str]:
-    return [f"REACHES {reach_words(item)}" for item in reached]
+def _difference_lines(changes: Sequence[Change], reached: Sequence[Reach]) -> list[str]:
+    """What changes, and what that comes to; a value that became wider stands once, where it says for whom."""
+    shown = [change for change in changes if not (change.widens and is_in_reach(change, reached))]
+    lines = [f"{'WIDENS ' if change.widens else '       '}{change_words(change)}" for change in shown]
+    return [*lines, *(f"REACHES {reach_words(item)}" for item in reached)] or ["nothing changes"]
 
 
 def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str]:

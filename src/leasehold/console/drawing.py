@@ -41,6 +41,7 @@ class Chrome(msgspec.Struct, frozen=True, kw_only=True):
     here: str
     waiting: int
     held: int
+    proposed: int
     sign_out_token: str
 
 
@@ -82,6 +83,7 @@ def draw_page(request: Request, template: str, *, here: str, status: int = 200, 
         person=viewer.person,
         here=here,
         waiting=sum(each.refusal is None for each in viewer.inbox()),
+        proposed=sum(row.person != viewer.person for row in viewer.governing.open()),
         held=sum(stop.kind is StopKind.HOLD for stop in viewer.standing()),
         sign_out_token=tokens_of(request).make(SIGN_OUT),
     )

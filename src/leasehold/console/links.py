@@ -12,6 +12,6 @@ def link(path: str, *parts: str, **conditions: str | int) -> str:
 
     `link("runs", run_id)`, `link("ledger", agent="release-bot")`.
     """
-    place = "/".join(["", path, *(quote(part, safe="") for part in parts)]).replace("//", "/")
+    place = "/".join(["", path, *(quote(part, safe=":") for part in parts)]).replace("//", "/")
     query = urlencode([(name.rstrip("_"), value) for name, value in conditions.items() if value not in ("", None)])
     return f"{place}?{query}" if query else place

@@ -15,6 +15,7 @@ from leasehold.console.inbox import inbox_routes
 from leasehold.console.leases import lease_routes
 from leasehold.console.ledger import ledger_routes
 from leasehold.console.policy import policy_routes
+from leasehold.console.proposals import proposal_routes
 from leasehold.console.receipts import receipt_routes
 from leasehold.console.runs import run_routes
 from leasehold.console.stops import stop_routes
@@ -45,6 +46,7 @@ def console_pages() -> Pages:
         *lease_routes(),
         *ledger_routes(),
         *policy_routes(),
+        *proposal_routes(),
         *stop_routes(),
     ]
     return Pages(

@@ -45,6 +45,8 @@ def policy(request: Request) -> Response:
         here="policy",
         policy=shown.document,
         hash=shown.hash,
+        proposed=len(viewer_of(request).governing.open()),
+        governs=bool(viewer_of(request).governing.all()),
         matrix=table,
         asked=(route, action),
         cell=table.cells[route].get(action) if chosen is not None else None,

@@ -1,7 +1,7 @@
-"""A policy that widens waits for a second person, where the active policy says so. Submitted from a terminal only.
+"""A policy that widens waits for a second person, where the active policy says so.
 
-One person proposes, another confirms; each signs with their own key what exactly they mean, and each has the power by
-the policy that is active now. So a policy that would do away with the second person needs one itself.
+One person proposes it at a terminal, signed with their key. Another confirms it there or in the console, and each has
+the power by the policy that is active now. So a policy that would do away with the second person needs one itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.notices import begin_noticing, cursor_need
+from leasehold.decide.proving import Word, refuse_weak
 from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow, ProposalRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
@@ -25,41 +26,51 @@ from leasehold.policy.widening import widened_keys, widening_digest
 from leasehold.token.keys import raw_thumbprint
 from leasehold.token.proposal import PolicyStatement
 
-__all__ = ["POLICY_MOVED", "AnswerProposal", "ProposePolicy", "SignedWord"]
+__all__ = [
+    "OTHER_WIDENING",
+    "POLICY_MOVED",
+    "PROPOSAL_SECONDS",
+    "AnswerProposal",
+    "ExpireProposal",
+    "PolicyWord",
+    "ProposePolicy",
+]
+
+PROPOSAL_SECONDS = 3 * 86_400
+"""How long a proposal waits for its second person: over a weekend."""
 
 
-class SignedWord(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement with the signature that `public_key` verified before the step."""
+class PolicyWord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says about a policy, and what vouches for it."""
 
     statement: PolicyStatement
-    signature: str
-    public_key: bytes
-    same_account: bool = False
+    word: Word
 
-    def refuse(self, facts: Facts, active: Policy) -> Decision | None:
-        """Why this word does not count: the key is not theirs any more, or they have no say over policies."""
-        person = self.statement.person
-        row = facts.get(PersonRow, AUTHORITY_WIDE, person)
-        if row is None or row.state != PersonState.ACTIVE or row.public_key != self.public_key:
-            return deny(
-                Reason.BAD_SIGNATURE,
-                f"{person} has no such key here",
-                enough=f"a key added with: leasehold person add {person}",
-            )
-        return _refuse_powerless(active, person)
+    def needs(self) -> list[Need]:
+        """The facts that `refuse` asks for."""
+        return self.word.needs()
 
-    @property
-    def detail(self) -> dict[str, str | int | tuple[str, ...]]:
+    def refuse(self, facts: Facts, active: Policy, now: Instant) -> Decision | None:
+        """Why this word does not count: it is not theirs, not proven well enough, or they have no say over policies.
+
+        A no needs only the voice: it makes nothing possible.
+        """
+        if self.word.person != self.statement.person:
+            return deny(Reason.BAD_SIGNATURE, f"what vouches for this is not of {self.statement.person}")
+        refusal = self.word.refuse(facts, now) or _refuse_powerless(active, self.word.person)
+        if refusal is not None or self.statement.verdict is PolicyVerdict.REFUSE:
+            return refusal
+        return refuse_weak(active, self.word.proof, now)
+
+    def detail(self, facts: Facts) -> dict[str, str | int | tuple[str, ...]]:
         """What an entry keeps of it."""
         return {
             "proposal": self.statement.proposal_id,
             "replaces": self.statement.replaces,
             "widening": self.statement.widening,
             "verdict": self.statement.verdict,
-            "key": raw_thumbprint(self.public_key),
-            "signature": self.signature,
             "said_at": self.statement.said_at,
-            **({"same_account": "yes"} if self.same_account else {}),
+            **self.word.detail(facts),
         }
 
 
@@ -68,7 +79,7 @@ class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     policy_document: Policy
     active: Policy
-    word: SignedWord
+    word: PolicyWord
 
     @property
     def policy(self) -> str:
@@ -83,12 +94,12 @@ class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True):
         return [
             Ref(ProposalRow, (AUTHORITY_WIDE, digest)),
             Ref(DocumentRow, (AUTHORITY_WIDE, digest)),
-            Ref(PersonRow, (AUTHORITY_WIDE, self.word.statement.person)),
+            *self.word.needs(),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         statement, digest = self.word.statement, self.policy_document.hash
-        refusal = self._refuse(facts)
+        refusal = self._refuse(facts, now)
         if refusal is not None:
             return StepAnswer(refusal), Changes()
         row = ProposalRow(
@@ -99,33 +110,35 @@ class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True):
             replaces=statement.replaces,
             widening=statement.widening,
             person=statement.person,
-            key_id=raw_thumbprint(self.word.public_key),
+            key_id=self.word.word.vouched_by,
             proposed_at=now.seconds,
+            answer_by=now.seconds + PROPOSAL_SECONDS,
             recorded=facts.next_index,
         )
         document = DocumentRow(
             tenant=AUTHORITY_WIDE, id=digest, body=msgspec.json.encode(self.policy_document.to_json())
         )
-        entry = Entry(kind=EntryKind.POLICY_PROPOSED, policy=digest, person=statement.person, detail=self.word.detail)
+        detail = {**self.word.detail(facts), "answer_by": row.answer_by}
+        entry = Entry(kind=EntryKind.POLICY_PROPOSED, policy=digest, person=statement.person, detail=detail)
         return StepAnswer(allow(), statement.proposal_id), Changes(rows=(document, row), entries=(entry,))
 
-    def _refuse(self, facts: Facts) -> Decision | None:
+    def _refuse(self, facts: Facts, now: Instant) -> Decision | None:
         statement, digest = self.word.statement, self.policy_document.hash
         if statement.policy != digest or statement.replaces != facts.control.policy:
             return POLICY_MOVED
         if not widened_keys(self.active, self.policy_document):
             return deny(Reason.CONFLICT, "this policy widens nothing", enough="one person: leasehold policy accept")
         if statement.widening != widening_digest(self.active, self.policy_document):
-            return _OTHER_WIDENING
+            return OTHER_WIDENING
         earlier = facts.get(ProposalRow, AUTHORITY_WIDE, digest)
-        if earlier is not None and _is_waiting(earlier, facts):
+        if earlier is not None and _is_waiting(earlier, facts, now):
             return deny(
                 Reason.CONFLICT,
                 f"{earlier.person} has proposed this policy already",
                 check=f"no proposal of {digest} is pending",
                 enough=f"another person: leasehold policy confirm {digest}",
             )
-        return self.word.refuse(facts, self.active)
+        return self.word.refuse(facts, self.active, now)
 
 
 class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +149,7 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
 
     policy_document: Policy
     active: Policy
-    word: SignedWord
+    word: PolicyWord
     proposer: str
 
     @property
@@ -148,25 +161,27 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
     def keys(self) -> Sequence[Need]:
-        people = sorted({self.word.statement.person, self.proposer})
         return [
             Ref(ProposalRow, (AUTHORITY_WIDE, self.policy_document.hash)),
-            *(Ref(PersonRow, (AUTHORITY_WIDE, person)) for person in people),
+            Ref(PersonRow, (AUTHORITY_WIDE, self.proposer)),
+            *self.word.needs(),
             cursor_need(),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[ProposalState], Changes]:
         row = facts.get(ProposalRow, AUTHORITY_WIDE, self.policy_document.hash)
-        refusal = self._refuse(facts, row)
+        refusal = self._refuse(facts, row, now)
         if refusal is not None or row is None:
             refusal = refusal or _no_proposal(self.policy_document.hash)
-            return StepAnswer(refusal), Changes(entries=(self._entry(refusal),))
+            return StepAnswer(refusal), Changes(entries=(self._entry(facts, refusal),))
+        counted, said = self.word.word.rows(facts), self._entry(facts, None)
         if self.word.statement.verdict is not PolicyVerdict.CONFIRM:
-            rows: tuple[Row, ...] = (replace(row, state=ProposalState.REFUSED),)
-            return StepAnswer(allow(), ProposalState.REFUSED), Changes(rows=rows, entries=(self._entry(None),))
+            rows: tuple[Row, ...] = (replace(row, state=ProposalState.REFUSED), *counted)
+            return StepAnswer(allow(), ProposalState.REFUSED), Changes(rows=rows, entries=(said,))
         rows = (
             replace(row, state=ProposalState.CONFIRMED),
             replace(facts.control, policy=row.policy),
+            *counted,
             *begin_noticing(facts, self.policy_document),
         )
         accepted = Entry(
@@ -181,23 +196,25 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
                 "proposed_by": row.person,
             },
         )
-        return StepAnswer(allow(), ProposalState.CONFIRMED), Changes(rows=rows, entries=(self._entry(None), accepted))
+        return StepAnswer(allow(), ProposalState.CONFIRMED), Changes(rows=rows, entries=(said, accepted))
 
-    def _refuse(self, facts: Facts, row: ProposalRow | None) -> Decision | None:
+    def _refuse(self, facts: Facts, row: ProposalRow | None, now: Instant) -> Decision | None:
         statement = self.word.statement
         if row is None or row.proposal_id != statement.proposal_id:
             return _no_proposal(statement.policy)
         if row.state != ProposalState.PENDING:
             return deny(Reason.NOT_PENDING, f"this proposal is {row.state}", check="state == pending")
+        if now.reached(row.answer_by):
+            return deny(Reason.NOT_PENDING, "this proposal expired unanswered", check="now < answer_by")
         if row.replaces != facts.control.policy:
             return POLICY_MOVED
         if statement.widening != row.widening or statement.replaces != row.replaces:
-            return _OTHER_WIDENING
-        return self.word.refuse(facts, self.active) or self._refuse_own(row) or self._refuse_proposer(facts, row)
+            return OTHER_WIDENING
+        return self.word.refuse(facts, self.active, now) or self._refuse_own(row) or self._refuse_proposer(facts, row)
 
     def _refuse_own(self, row: ProposalRow) -> Decision | None:
         """Who proposed may take it back, and nothing else, under whichever name that key goes."""
-        is_own = self.word.statement.person == row.person or raw_thumbprint(self.word.public_key) == row.key_id
+        is_own = self.word.statement.person == row.person or self.word.word.vouched_by == row.key_id
         if not is_own or self.word.statement.verdict is not PolicyVerdict.CONFIRM:
             return None
         return deny(
@@ -222,20 +239,46 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
             )
         return _refuse_powerless(self.active, row.person)
 
-    def _entry(self, refusal: Decision | None) -> Entry:
+    def _entry(self, facts: Facts, refusal: Decision | None) -> Entry:
         return Entry(
             kind=EntryKind.POLICY_ANSWERED,
             policy=self.policy_document.hash,
             person=self.word.statement.person,
             decision="allow" if refusal is None else "deny",
             reason="" if refusal is None else str(refusal.reason),
-            detail=self.word.detail,
+            detail=self.word.detail(facts),
         )
 
 
-def _is_waiting(row: ProposalRow, facts: Facts) -> bool:
-    """Whether somebody can still answer it: no other policy became active since."""
-    return row.state == ProposalState.PENDING and row.replaces == facts.control.policy
+class ExpireProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """Write down that nobody answered a proposal in time. Answers whether this step did."""
+
+    policy_hash: str
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(ProposalRow, (AUTHORITY_WIDE, self.policy_hash))]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[bool], Changes]:
+        row = facts.get(ProposalRow, AUTHORITY_WIDE, self.policy_hash)
+        if row is None or row.state != ProposalState.PENDING or not now.reached(row.answer_by):
+            return StepAnswer(allow(), False), Changes()
+        entry = Entry(
+            kind=EntryKind.POLICY_EXPIRED,
+            policy=row.policy,
+            person=row.person,
+            outcome=ProposalState.EXPIRED,
+            detail={"proposal": row.proposal_id, "replaces": row.replaces},
+        )
+        return StepAnswer(allow(), True), Changes(rows=(replace(row, state=ProposalState.EXPIRED),), entries=(entry,))
+
+
+def _is_waiting(row: ProposalRow, facts: Facts, now: Instant) -> bool:
+    """Whether somebody can still answer it: in time, and no other policy became active since."""
+    is_open = row.state == ProposalState.PENDING and not now.reached(row.answer_by)
+    return is_open and row.replaces == facts.control.policy
 
 
 def _refuse_powerless(active: Policy, person: str) -> Decision | None:
@@ -262,7 +305,7 @@ POLICY_MOVED = deny(
     check="the active policy is the one that this was compared with",
     enough="look at what changes now: leasehold policy diff",
 )
-_OTHER_WIDENING = deny(
+OTHER_WIDENING = deny(
     Reason.CARD_CHANGED,
     "this word is about another widening than the policy has",
     check="same digest of what widens",

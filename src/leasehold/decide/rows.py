@@ -369,7 +369,10 @@ class SeenRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A policy that waits for a second person, by its hash; the newest proposal of it. `widening` is a digest."""
+    """A policy that waits for a second person, by its hash; the newest proposal of it. `widening` is a digest.
+
+    It is void at `answer_by` (Unix seconds), whether or not anybody has written that down.
+    """
 
     TABLE: ClassVar[str] = "policy_proposals"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "policy")
@@ -384,6 +387,7 @@ class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     person: str
     key_id: str
     proposed_at: int
+    answer_by: int
     recorded: int
 
 

@@ -31,13 +31,15 @@ from leasehold.model import canonical
 from leasehold.model.ids import RequestId
 from leasehold.model.request import Verdict
 from leasehold.token import base64url
-from leasehold.token.passkey import Assertion, answer_challenge, check_passkey_key
+from leasehold.token.passkey import Assertion, answer_challenge, check_passkey_key, policy_challenge
+from leasehold.token.proposal import PolicyStatement
 
 __all__ = [
     "NewPasskey",
     "answer_options",
     "is_passkey_page",
     "new_passkey_options",
+    "policy_options",
     "read_assertion",
     "read_new_passkey",
     "sign_in_challenge",
@@ -90,6 +92,11 @@ def answer_options(viewer: PersonDesk, site: Site, request_id: str, card_digest:
     """Options for `navigator.credentials.get` by which this person's passkey signs one answer to one card, as JSON."""
     challenge = answer_challenge(RequestId(request_id), card_digest, verdict, viewer.person)
     return _request_options(site, challenge, tuple(known.credential for known in viewer.passkeys()))
+
+
+def policy_options(viewer: PersonDesk, site: Site, statement: PolicyStatement) -> str:
+    """The same for their word on a policy that waits for a second person."""
+    return _request_options(site, policy_challenge(statement), tuple(known.credential for known in viewer.passkeys()))
 
 
 def _request_options(site: Site, challenge: bytes, credentials: tuple[str, ...]) -> str:

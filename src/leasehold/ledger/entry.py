@@ -23,6 +23,7 @@ class EntryKind(StrEnum):
     POLICY_ACCEPTED = "policy.accepted"
     POLICY_PROPOSED = "policy.proposed"
     POLICY_ANSWERED = "policy.answered"
+    POLICY_EXPIRED = "policy.expired"
     PERSON_ADDED = "person.added"
     PERSON_REMOVED = "person.removed"
     PERSON_OFFBOARDED = "person.offboarded"

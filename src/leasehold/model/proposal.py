@@ -16,8 +16,9 @@ class PolicyVerdict(StrEnum):
 
 
 class ProposalState(StrEnum):
-    """Where a proposal stands. One that another policy overtook stays pending and can never be confirmed."""
+    """Where a proposal stands. One that another policy overtook can never be confirmed, and expires like any other."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
     REFUSED = "refused"
+    EXPIRED = "expired"

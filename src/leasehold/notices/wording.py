@@ -58,7 +58,7 @@ def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
     title, facts, quotes = _words_of(matter)
     entry = matter.entry
     run = entry.run or (matter.account.account if matter.account and matter.account.account.startswith("run_") else "")
-    where = f"{console}/runs/{run}" if run else f"{console}/{_PAGES.get(matter.event, 'stops')}"
+    page = f"runs/{run}" if run else _PAGES.get(matter.event, "stops").format(policy=entry.policy)
     return Notice(
         notice_id=matter.notice_id,
         event=matter.event,
@@ -68,7 +68,7 @@ def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
         title=title,
         facts=_shown([*facts, *_place(entry), ("Ledger entry", str(entry.index))]),
         quotes=_quoted(quotes),
-        link=where if console else "",
+        link=f"{console}/{page}" if console else "",
         command=f"leasehold run inspect {run}" if run else _COMMANDS.get(matter.event, "").format(policy=entry.policy),
         run=run,
         request=entry.request,
@@ -108,7 +108,7 @@ _COMMANDS = {
     NoticeEvent.STOP_SET: "leasehold stops",
     NoticeEvent.BREAKER: "leasehold stops",
 }
-_PAGES = {NoticeEvent.POLICY_PROPOSED: "policy", NoticeEvent.POLICY_WIDENED: "policy"}
+_PAGES = {NoticeEvent.POLICY_PROPOSED: "policy/proposals/{policy}", NoticeEvent.POLICY_WIDENED: "policy"}
 _Pairs: TypeAlias = list[tuple[str, str]]
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar, cast
 
 from leasehold.decide.facts import Key, Ref, key_of
 from leasehold.decide.rows import (
+    AUTHORITY_WIDE,
     AccountRow,
     CallRow,
     CardRow,
@@ -22,6 +23,7 @@ from leasehold.decide.rows import (
     GlassRow,
     LeaseRow,
     PersonRow,
+    ProposalRow,
     RequestRow,
     Row,
     RunRow,
@@ -199,6 +201,10 @@ class DatabaseQueries:
         """Every break-glass. See `Queries.glasses`."""
         return self._list(GlassRow, _OF_TENANTS, (list(tenants),), "ORDER BY recorded DESC")
 
+    def proposals(self) -> tuple[ProposalRow, ...]:
+        """Every policy that was proposed. See `Queries.proposals`."""
+        return self._list(ProposalRow, "tenant = ?", (AUTHORITY_WIDE,), "ORDER BY recorded DESC")
+
     def held(self, tenants: Collection[str]) -> tuple[RunRow | RequestRow | LeaseRow, ...]:
         """What is held each by itself. See `Queries.held`."""
         where, bound, order = f"held = 1 AND {_OF_TENANTS}", (list(tenants),), "ORDER BY tenant, recorded"
@@ -239,6 +245,7 @@ class DatabaseQueries:
             leases=self._due(LeaseRow, "state = 'active'", "expires_at", now),
             calls=self._due(CallRow, "state = 'admitted'", "finish_by", now),
             runs=self._due(RunRow, "state = 'open'", "expires_at", now),
+            proposals=self._due(ProposalRow, "state = 'pending'", "answer_by", now),
         )
 
     def ledger(self, begin: int, end: int) -> tuple[LedgerLine, ...]:

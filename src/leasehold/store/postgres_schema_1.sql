@@ -217,6 +217,7 @@ CREATE TABLE policy_proposals (
   person TEXT COLLATE "C" NOT NULL,
   key_id TEXT COLLATE "C" NOT NULL,
   proposed_at BIGINT NOT NULL CHECK (proposed_at >= 0),
+  answer_by BIGINT NOT NULL CHECK (answer_by >= 0),
   recorded BIGINT NOT NULL CHECK (recorded >= 0),
   PRIMARY KEY (tenant, policy)
 );

@@ -20,6 +20,7 @@ from leasehold.decide.rows import (
     GlassRow,
     LeaseRow,
     PersonRow,
+    ProposalRow,
     RequestRow,
     Row,
     RunRow,
@@ -76,6 +77,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     leases: tuple[LeaseRow, ...]
     calls: tuple[CallRow, ...]
     runs: tuple[RunRow, ...]
+    proposals: tuple[ProposalRow, ...]
 
 
 class Queries(Nodes, Protocol):
@@ -154,6 +156,10 @@ class Queries(Nodes, Protocol):
 
     def glasses(self, tenants: Collection[str]) -> tuple[GlassRow, ...]:
         """Every break-glass, the newest first."""
+        ...
+
+    def proposals(self) -> tuple[ProposalRow, ...]:
+        """Every policy that was proposed to a second person, with its newest proposal, the newest first."""
         ...
 
     def held(self, tenants: Collection[str]) -> tuple[RunRow | RequestRow | LeaseRow, ...]:

@@ -203,6 +203,7 @@ CREATE TABLE policy_proposals (
   person TEXT NOT NULL,
   key_id TEXT NOT NULL,
   proposed_at INTEGER NOT NULL CHECK (proposed_at >= 0),
+  answer_by INTEGER NOT NULL CHECK (answer_by >= 0),
   recorded INTEGER NOT NULL CHECK (recorded >= 0),
   PRIMARY KEY (tenant, policy)
 ) STRICT, WITHOUT ROWID;

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from leasehold.decide.facts import Changes, Facts, Ref, StepAnswer, key_of
 from leasehold.decide.rows import (
+    AUTHORITY_WIDE,
     TABLES,
     BreakerRow,
     CardRow,
@@ -20,6 +21,7 @@ from leasehold.decide.rows import (
     DocumentRow,
     GlassRow,
     PersonRow,
+    ProposalRow,
     Row,
     StopRow,
 )
@@ -260,6 +262,28 @@ def test_glasses_are_all_that_were_opened_the_newest_first(store: Store) -> None
     store.submit(write(*rows)).result()
     assert list(store.queries.glasses([TENANT])) == [rows[2], rows[0]]
     assert store.queries.glasses([]) == ()
+
+
+def test_proposals_are_all_the_newest_first_and_due_once_their_time_has_come(store: Store) -> None:
+    rows = [
+        ProposalRow(
+            tenant=AUTHORITY_WIDE,
+            policy=f"sha256:{number}",
+            proposal_id=f"prop_{number}",
+            state=state,
+            replaces="sha256:old",
+            widening="sha256:what",
+            person="user:ana",
+            key_id="key",
+            proposed_at=1,
+            answer_by=answer_by,
+            recorded=number,
+        )
+        for number, (state, answer_by) in enumerate((("pending", 10), ("pending", 11), ("refused", 9)))
+    ]
+    store.submit(write(*rows)).result()
+    assert list(store.queries.proposals()) == rows[::-1]
+    assert store.queries.due(Instant(10_999)).proposals == (rows[0],)
 
 
 def test_due_is_what_stands_over_past_its_time_and_nothing_else(store: Store) -> None:

@@ -22,13 +22,24 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from leasehold.errors import InvalidError, VerificationError
 from leasehold.model import canonical
+from leasehold.model.glass import Opening
 from leasehold.model.ids import RequestId
 from leasehold.model.request import Verdict
 from leasehold.token import base64url
+from leasehold.token.proposal import PolicyStatement
 
-__all__ = ["Assertion", "answer_challenge", "check_passkey_key", "verify_assertion"]
+__all__ = [
+    "Assertion",
+    "answer_challenge",
+    "check_passkey_key",
+    "opening_challenge",
+    "policy_challenge",
+    "verify_assertion",
+]
 
 _HEADER = b"leasehold passkey answer v1\n"
+_POLICY = b"leasehold passkey policy v1\n"
+_OPENING = b"leasehold passkey break-glass v1\n"
 _HEADER_BYTES = 37
 _USER_PRESENT, _USER_VERIFIED, _MAY_BE_BACKED_UP, _BACKED_UP = 0x01, 0x04, 0x08, 0x10
 _MIN_RSA_BITS = 2048
@@ -48,6 +59,20 @@ def answer_challenge(request_id: RequestId, card_digest: str, verdict: Verdict, 
     """The 32 bytes that a passkey signs for one answer of one person to one card."""
     members = {"card_digest": card_digest, "person": person, "request_id": request_id, "verdict": str(verdict)}
     return hashlib.sha256(_HEADER + canonical.encode(members)).digest()
+
+
+def policy_challenge(statement: PolicyStatement) -> bytes:
+    """The 32 bytes that a passkey signs for a person's word on a policy. Of that only the time is not in it: the page
+    makes it before the person speaks."""
+    members: dict[str, canonical.Json] = msgspec.to_builtins(statement)
+    del members["said_at"]
+    return hashlib.sha256(_POLICY + canonical.encode(members)).digest()
+
+
+def opening_challenge(opening: Opening, person: str) -> bytes:
+    """The 32 bytes that a passkey signs for one person's part in opening a break-glass: all of it, and who speaks."""
+    members = {"opening": msgspec.to_builtins(opening), "person": person}
+    return hashlib.sha256(_OPENING + canonical.encode(members)).digest()
 
 
 def check_passkey_key(spki: bytes) -> EllipticCurvePublicKey | Ed25519PublicKey | RSAPublicKey:

@@ -1,13 +1,33 @@
-"""What a changed policy lets through, in one line each. Called by `leasehold policy diff` and `accept`."""
+"""What a changed policy changes and lets through, in one line each. Called by `leasehold policy` and the console."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from leasehold.model.plain import escape
+from leasehold.policy.diff import Change
 from leasehold.policy.reach import Reach, ReachKind
 
-__all__ = ["reach_words"]
+__all__ = ["change_words", "is_in_reach", "reach_words"]
+
+
+def change_words(change: Change) -> str:
+    """One difference in one line: where, before, after."""
+    place = " ".join(part for part in (change.route, change.action, change.subject) if part)
+    if not change.before:
+        return escape(f"{place}: {change.after} is new")
+    if not change.after:
+        return escape(f"{place}: {change.before} is gone")
+    return escape(f"{place}: {change.before} becomes {change.after}")
+
+
+def is_in_reach(change: Change, reached: Iterable[Reach]) -> bool:
+    """Whether what became reachable says all that a changed value says, and more; one of the two is enough then."""
+    said = (change.route, change.action, change.subject, change.before, change.after)
+    return any(
+        said == (item.route, item.action, f"allow.{item.attribute}", item.before, item.after) for item in reached
+    )
 
 
 def reach_words(item: Reach) -> str:
