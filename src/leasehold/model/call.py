@@ -150,7 +150,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         return (self.run_chain[0], *self.request_chain)
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the guard saw. Durations and costs are in millionths; digests are never of secrets, values never stored.
 
     `no_effect` is the tool's own word that a failed call changed nothing.

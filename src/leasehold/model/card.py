@@ -28,7 +28,7 @@ class CardLine(msgspec.Struct, frozen=True, kw_only=True):
     undo: str = ""
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One named value before and after: of what a call changes, of what moved, of what a person edited."""
 
     name: str

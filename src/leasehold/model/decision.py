@@ -55,6 +55,7 @@ class Reason(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     PREREQUISITE_OPEN = "prerequisite_open"
     TOO_LARGE = "too_large"
+    CLIENT_MAY_NOT = "client_may_not"
     # people
     KEY_NEEDED = "key_needed"
     APPROVAL_NEEDED = "approval_needed"

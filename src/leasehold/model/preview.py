@@ -25,7 +25,7 @@ MAX_BYTES = 65_536
 MAX_OBJECTS = 2**53 - 1
 
 
-class Preview(msgspec.Struct, frozen=True, kw_only=True):
+class Preview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one call would change: rows before and after, how many objects, what else it sets off, how to undo it.
 
     `state` is any text that changes whenever what the call works on does: a version, an etag, a commit. Leave out of
@@ -73,7 +73,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         return cls(changes=rows, objects=objects, external=tuple(external), undo=undo, state=state)
 
 
-class PreviewMade(msgspec.Struct, frozen=True, kw_only=True):
+class PreviewMade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A preview with the admission of the read that made it: the authority takes no other."""
 
     admission_id: AdmissionId
