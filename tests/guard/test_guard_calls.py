@@ -329,3 +329,18 @@ def test_process_told_to_stop_records_the_running_call(guard: Guard, door: Memor
     assert stopped.value.code == 143
     assert (door.outcome.status, door.outcome.error) == (OutcomeStatus.FAILED, "SystemExit")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_call_that_nobody_saw_the_end_of_is_closed_and_not_reported(guard: Guard, door: MemoryDoor) -> None:
+    call = guard.call(ONCE, "close", {})
+    with pytest.raises(RuntimeError, match="never entered"):
+        call.leave_unknown()
+
+    with call as capability:
+        call.leave_unknown()
+        with pytest.raises(Denied) as denied:
+            capability.touched("ticket/T-1")
+
+    assert denied.value.decision.reason is Reason.ENDED
+    assert len(door.admitted) == 1
+    assert door.settled == {}

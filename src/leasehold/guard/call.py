@@ -44,6 +44,7 @@ class GuardedCall:
         self._before = before
         self._opened: OpenCall | None = None
         self._is_used = False
+        self._is_left = False
 
     def __enter__(self) -> Capability:
         return wait(self._entering())
@@ -61,6 +62,16 @@ class GuardedCall:
     ) -> None:
         await wait_async(self._leaving(error), self._answers)
 
+    def leave_unknown(self) -> None:
+        """Close the call here and report nothing: nobody saw how it ended, so it stands as `unknown`, charge and all.
+
+        For adapters whose answer broke off. Leaving the block after that reports nothing either.
+        """
+        if self._opened is None:
+            raise RuntimeError("this guard.call() was never entered")
+        self._opened.settle(None)
+        self._is_left = True
+
     def _entering(self) -> Waiting[Capability]:
         if self._is_used:
             raise RuntimeError("one guard.call() is one call; make another for the next")
@@ -72,6 +83,8 @@ class GuardedCall:
         opened = self._opened
         if opened is None:
             raise RuntimeError("this guard.call() was never entered")
+        if self._is_left:
+            return
         admission_id, outcome = opened.admission.admission_id, opened.settle(error)
         if opened.admission.effect is Effect.READ or isinstance(error, GeneratorExit):
             report(self._door, admission_id, outcome)
