@@ -65,7 +65,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "P15": Requirement("kill switches for every scope, and breakers for routes", COVERED),
     "P16": Requirement("break-glass: human only, minutes, loud, reviewed", COVERED),
     "P17": Requirement("credentials are scoped, short-lived, revoked at the source", PLANNED),
-    "P18": Requirement("secrets never enter context, prompts, logs, errors or receipts", PLANNED),
+    "P18": Requirement("secrets never enter context, prompts, logs, errors or receipts", PARTLY),
     "P19": Requirement(
         "every entry has request id, tenant, tool, args hash, credential scope (tenant and environment), approval, "
         "key, result, duration",

@@ -60,6 +60,14 @@ def test_the_page_of_approvals_shows_the_example_that_is_run() -> None:
         assert text in (ROOT / path).read_text(), path
 
 
+def test_the_page_of_http_services_shows_the_example_that_is_run() -> None:
+    shown = re.search(
+        r"<!-- (examples/\S+) -->\n```python\n(.*?)```", (ROOT / "docs/http-services.md").read_text(), re.DOTALL
+    )
+    assert shown is not None
+    assert shown[2] in (ROOT / shown[1]).read_text()
+
+
 @pytest.mark.requirement("P7")
 def test_the_policy_in_the_readme_loads_and_passes_its_own_tests() -> None:
     shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
