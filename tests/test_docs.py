@@ -96,6 +96,13 @@ def test_the_channels_in_the_page_on_notices_load_and_its_table_lists_every_even
     assert sorted(listed) == sorted(NoticeEvent)
 
 
+def test_the_policies_in_the_page_on_people_load() -> None:
+    shown = re.findall(r"<!-- policy -->\n```toml\n(.*?)```", (ROOT / "docs/people.md").read_text(), re.DOTALL)
+    assert shown
+    policy = load_policy([Source("people.md", 'version = 1\nauthority = "acme-desk"\n' + "\n".join(shown))])
+    assert len(policy.issuers) == 2
+
+
 @pytest.mark.parametrize(
     ("citation", "page", "entry"),
     [

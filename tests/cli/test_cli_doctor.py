@@ -213,3 +213,17 @@ def test_before_anything_ran_it_says_that_nobody_has_a_key_to_answer_with(termin
     found = terminal.json("doctor")["findings"]
     short = [entry["what"] for entry in found if entry["code"] == "too-few-approvers"]
     assert any(what.startswith("support needs 1 approvers and 0 of those it names") for what in short), found
+
+
+def test_issuers_in_the_clear_and_listed_keys_that_are_none_are_found(healthy: Terminal) -> None:
+    more = (
+        '\n[issuers."http://127.0.0.1:9000"]\naudience = "leasehold"\nnetworks = ["127.0.0.0/8"]\n'
+        '[issuers."https://a.example"]\naudience = "leasehold"\nkeys = [{ kty = "EC", x = "eA" }]\n'
+        '[issuers."https://b.example"]\naudience = "leasehold"\n'
+    )
+    healthy.policy.write_text(healthy.policy.read_text() + more)
+    found = codes(healthy)
+    assert (found["issuer-in-the-clear"], found["issuer-keys-unusable"]) == ("warning", "serious")
+    words = healthy.run("doctor").stdout
+    assert "the keys of http://127.0.0.1:9000 are fetched without TLS" in words
+    assert "the keys listed for https://a.example cannot be used" in words

@@ -65,6 +65,18 @@ def test_the_ten_lines_of_the_readme_need_one_yes_on_the_policy_that_init_writes
         authority.finish(run)
 
 
+def test_policy_explain_says_whose_tokens_count(terminal: Terminal) -> None:
+    more = (
+        '[issuers."https://token.actions.githubusercontent.com"]\naudience = "leasehold"\n'
+        '[issuers."https://a.example"]\naudience = "leasehold"\nkeys = "https://a.example/jwks"\n'
+    )
+    change(terminal, ("[actions]", f"{more}[actions]"))
+    assert terminal.run("policy", "explain").stdout.splitlines()[-2:] == [
+        "issuer https://a.example: tokens for leasehold, keys from https://a.example/jwks",
+        "issuer https://token.actions.githubusercontent.com: tokens for leasehold, keys found by its own document",
+    ]
+
+
 @pytest.mark.requirement("P7")
 def test_policy_check_and_test_read_the_file_that_is_named(terminal: Terminal, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"

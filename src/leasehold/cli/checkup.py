@@ -19,8 +19,9 @@ from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
 from leasehold.decide.rows import ControlRow, DeliveryRow, GlassRow, ProposalRow, StopRow
-from leasehold.errors import ConfigError
+from leasehold.errors import ConfigError, InvalidError
 from leasehold.ledger.load import Load
+from leasehold.model import canonical
 from leasehold.model.instant import Instant
 from leasehold.model.proposal import ProposalState
 from leasehold.model.times import show_time
@@ -28,6 +29,7 @@ from leasehold.policy.cases import run_tests
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.explain import laxer_rules
 from leasehold.policy.shortage import routes_short_of_approvers
+from leasehold.token.foreign import read_foreign_keys
 from leasehold.token.keys import DocumentType
 
 __all__ = [
@@ -40,7 +42,9 @@ __all__ = [
     "check_clock",
     "check_clocks",
     "check_glasses",
+    "check_issuers",
     "check_keys",
+    "check_listed_keys",
     "check_load",
     "check_modes",
     "check_notices",
@@ -282,6 +286,35 @@ def check_notices(policy: Policy, files: StateFiles, given_up: Sequence[Delivery
             why="somebody was not told of what they are to be told of",
             remedy="leasehold notices list --only given_up, mend it, then leasehold notices retry",
         )
+
+
+def check_issuers(policy: Policy) -> Iterator[Finding]:
+    """Issuers whose keys travel without TLS, even if only on this machine."""
+    for name, rule in sorted(policy.issuers.items()):
+        if "http:" in (name[:5], rule.keys[:5]):
+            yield Finding(
+                code="issuer-in-the-clear",
+                severity=Severity.WARNING,
+                what=f"the keys of {name} are fetched without TLS",
+                why="whoever else listens at that port of this machine can say who anybody is",
+                remedy="serve it over https, or list its keys in the policy",
+            )
+
+
+def check_listed_keys(policy: Policy) -> Iterator[Finding]:
+    """Keys of issuers that stand in the policy and are none."""
+    for name, rule in sorted(policy.issuers.items()):
+        try:
+            if rule.listed:
+                read_foreign_keys(canonical.encode({"keys": rule.listed_keys}))
+        except InvalidError as error:
+            yield Finding(
+                code="issuer-keys-unusable",
+                severity=Severity.SERIOUS,
+                what=f"the keys listed for {name} cannot be used: {error}",
+                why="none of its tokens counts",
+                remedy="copy the keys from its key set again, each with kty and its members",
+            )
 
 
 def check_load(load: Load) -> Iterator[Finding]:

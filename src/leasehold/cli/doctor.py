@@ -20,7 +20,9 @@ from leasehold.cli.checkup import (
     check_clock,
     check_clocks,
     check_glasses,
+    check_issuers,
     check_keys,
+    check_listed_keys,
     check_load,
     check_modes,
     check_notices,
@@ -93,6 +95,8 @@ def _examine(session: Session) -> Iterator[Finding]:
             yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
     if policy is not None:
         yield from check_policy(policy, found.control.policy if found else "")
+        yield from check_issuers(policy)
+        yield from check_listed_keys(policy)
         if not unread:
             yield from check_approvers(policy, found.with_keys if found else frozenset())
 

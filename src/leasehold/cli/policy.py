@@ -20,7 +20,7 @@ from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.times import parse_time, show_time
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
-from leasehold.policy.document import Acceptance, Policy, RolePowers, Route
+from leasehold.policy.document import DISCOVERY, LISTED, Acceptance, IssuerRule, Policy, RolePowers, Route
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 from leasehold.policy.reach import Reach, reach
@@ -92,8 +92,8 @@ def test(session: Session, file: Path | None) -> None:
 def explain(session: Session, route: str | None, action: str | None, pairs: Sequence[str]) -> None:
     """Say what a route comes to: each action, who has to agree, and the rule behind it.
 
-    Without a ROUTE all of them, and what roles can do. With an ACTION and its attributes, what would become of that one
-    call.
+    Without a ROUTE all of them, what roles can do, and whose tokens count. With an ACTION and its attributes, what
+    would become of that one call.
     """
     found = read_policy(session.policy_path)
     if route is not None and action is not None:
@@ -103,7 +103,12 @@ def explain(session: Session, route: str | None, action: str | None, pairs: Sequ
     names = [route] if route is not None else sorted(found.routes)
     tables = {name: explain_route(found, name) for name in names}
     lines = [line for name, rows in tables.items() for line in _route_lines(found, name, rows)]
-    session.give(tables, lines if route is not None else [*lines, *map(_role_words, found.roles.values())])
+    if route is None:
+        lines += [
+            *map(_role_words, found.roles.values()),
+            *(_issuer_words(rule) for _, rule in sorted(found.issuers.items())),
+        ]
+    session.give(tables, lines)
 
 
 @policy.command("diff")
@@ -263,6 +268,12 @@ def _role_words(role: RolePowers) -> str:
     words = f"role {role.name}, tenants {', '.join(role.tenants)}: {', '.join(role.can)}"
     idle = ", ".join(power for power in role.can if not power.is_enforced)
     return f"{words}; whoever holds the state needs no role for {idle}" if idle else words
+
+
+def _issuer_words(rule: IssuerRule) -> str:
+    """Whose word on who somebody is counts, and where the keys for it come from."""
+    sources = {DISCOVERY: "found by its own document", LISTED: "listed in the policy"}
+    return f"issuer {rule.issuer}: tokens for {rule.audience}, keys {sources.get(rule.keys, f'from {rule.keys}')}"
 
 
 def _row_lines(row: RouteRow) -> list[str]:

@@ -1,13 +1,14 @@
 """One HTTP request to a receiver that was checked: no redirects, no proxies, no cookies, bounded in size.
 
-Called by the webhook and Slack channels. The library sends requests and nothing else; where a connection goes is ours
-(decision 0015). The caller bounds the time.
+Called by the webhook and Slack channels, and by `leasehold.http` to ask issuers for their keys. The library sends
+requests and nothing else; where a connection goes is ours (decision 0015). The caller bounds the time.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
@@ -17,7 +18,7 @@ from leasehold.model.address import Endpoint
 from leasehold.notices.channel import DeliveryError
 from leasehold.notices.reach import Resolve, allowed_address
 
-__all__ = ["MAX_ANSWER_BYTES", "Reply", "post"]
+__all__ = ["MAX_ANSWER_BYTES", "Reply", "get", "post"]
 
 MAX_ANSWER_BYTES = 65_536
 _TRY_SECONDS = 10.0
@@ -29,6 +30,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where a connection may go, who says where names are, and whose certificates count."""
+
+    networks: Sequence[str]
+    resolve: Resolve
+    trust: ssl.SSLContext | None
 
 
 class _Pinned(httpcore.AnyIOBackend):
@@ -63,9 +73,29 @@ async def post(
     Raises:
         DeliveryError: the receiver may not be connected to, did not answer, or not in HTTP.
     """
-    address = await allowed_address(endpoint, networks, resolve)
+    return await _exchange("POST", endpoint, body, headers, _Way(networks, resolve, trust))
+
+
+async def get(
+    endpoint: Endpoint,
+    headers: Mapping[str, str],
+    *,
+    networks: Sequence[str],
+    resolve: Resolve,
+    trust: ssl.SSLContext | None = None,
+) -> Reply:
+    """Send a GET and return what came back, whatever its status.
+
+    Raises:
+        DeliveryError: as `post`.
+    """
+    return await _exchange("GET", endpoint, b"", headers, _Way(networks, resolve, trust))
+
+
+async def _exchange(method: str, endpoint: Endpoint, body: bytes, headers: Mapping[str, str], way: _Way) -> Reply:
+    address = await allowed_address(endpoint, way.networks, way.resolve)
     pool = httpcore.AsyncConnectionPool(
-        ssl_context=trust or ssl.create_default_context(),
+        ssl_context=way.trust or ssl.create_default_context(),
         http1=True,
         http2=False,
         network_backend=_Pinned(address),
@@ -73,7 +103,7 @@ async def post(
     bounds = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _TRY_SECONDS)}
     sent = list(headers.items())
     try:
-        async with pool, pool.stream("POST", str(endpoint), headers=sent, content=body, extensions=bounds) as response:
+        async with pool, pool.stream(method, str(endpoint), headers=sent, content=body, extensions=bounds) as response:
             return Reply(
                 status=response.status,
                 headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers},

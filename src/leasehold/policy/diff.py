@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
-from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, Policy, Rate, Route
+from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, Policy, PublicJwk, Rate, Route
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
@@ -50,6 +50,7 @@ def diff(old: Policy, new: Policy) -> list[Change]:
         *_defaults(old, new),
         *_notices(old, new),
         *_break_glass(old, new),
+        *_issuers(old, new),
     ]
     for action in old.actions.keys() | new.actions.keys():
         changes += [replace(change, action=action) for change in _action(old, new, action)]
@@ -181,6 +182,25 @@ def _break_glass(old: Policy, new: Policy) -> Iterator[Change]:
         minutes = (before.minutes if before else 0, after.minutes if after else 0)
         for change in _limit("break_glass.minutes", *minutes):
             yield replace(change, route=route)
+
+
+def _issuers(old: Policy, new: Policy) -> Iterator[Change]:
+    """Whoever may say who somebody is: one more, another audience, and keys that come from elsewhere all widen."""
+    for name in old.issuers.keys() | new.issuers.keys():
+        before, after = old.issuers.get(name), new.issuers.get(name)
+        yield from _presence("issuers", name, was=before is not None, is_now=after is not None, widens=before is None)
+        if before is None or after is None:
+            continue
+        subject = f"issuers.{name}"
+        yield from _value(f"{subject}.audience", before.audience, after.audience, widens=True)
+        yield from _value(f"{subject}.keys", before.keys, after.keys, widens=True)
+        listed = [tuple(map(_show_jwk, rule.listed)) for rule in (before, after)]
+        yield from _names(f"{subject}.keys.listed", *listed, added=True, removed=False)
+        yield from _names(f"{subject}.networks", before.networks, after.networks, added=True, removed=False)
+
+
+def _show_jwk(jwk: PublicJwk) -> str:
+    return ", ".join(f"{name} {value}" for name, value in jwk)
 
 
 # Actions.

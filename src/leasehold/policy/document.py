@@ -23,7 +23,9 @@ from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
 from leasehold.model.notice import ChannelKind, NoticeEvent
 
 __all__ = [
+    "DISCOVERY",
     "EVERYONE",
+    "LISTED",
     "POLICY_VERSION",
     "REQUESTER",
     "Acceptance",
@@ -35,10 +37,12 @@ __all__ = [
     "Freeze",
     "GlassRule",
     "Hours",
+    "IssuerRule",
     "NoticeRule",
     "Policy",
     "PolicyTest",
     "Power",
+    "PublicJwk",
     "Rate",
     "RolePowers",
     "Route",
@@ -50,6 +54,11 @@ EVERYONE = "*"
 """Stands alone in a list of agents, tenants or environments and means any."""
 REQUESTER = "requester"
 """Stands alone in `approvers` and means the person whose run it is."""
+DISCOVERY, LISTED = "discovery", "listed"
+"""Where an issuer's keys are, where that is no address: behind its own document, or in the policy itself."""
+
+PublicJwk: TypeAlias = tuple[tuple[str, str], ...]
+"""The members of a public key (RFC 7517), sorted by name."""
 
 
 class Power(StrEnum):
@@ -266,6 +275,25 @@ class NoticeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.tenants == (EVERYONE,) or (tenant != "" and tenant in self.tenants)
 
 
+class IssuerRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One issuer whose tokens count here, if they are for this audience. Its name is compared as it is written.
+
+    `keys` is `discovery`, the address of its key set, or `listed`: then they are `listed`. `networks` are the private
+    addresses that it may be at; public ones need no listing.
+    """
+
+    issuer: str
+    audience: str
+    keys: str = DISCOVERY
+    listed: tuple[PublicJwk, ...] = ()
+    networks: tuple[str, ...] = ()
+
+    @property
+    def listed_keys(self) -> list[dict[str, str]]:
+        """The listed keys as a key set has them."""
+        return [dict(members) for members in self.listed]
+
+
 class PolicyTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the author expects of a route: actions that pass, that wait for a person, that are refused."""
 
@@ -309,6 +337,7 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tests: tuple[PolicyTest, ...]
     break_glass: dict[str, GlassRule]
     accept: Acceptance = Acceptance.ONE
+    issuers: dict[str, IssuerRule] = {}
 
 
 prepare(_StoredPolicy)
@@ -330,6 +359,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tests: tuple[PolicyTest, ...] = ()
     accept: Acceptance = Acceptance.ONE
     break_glass: dict[str, GlassRule] = {}
+    issuers: dict[str, IssuerRule] = {}
 
     @cached_property
     def hash(self) -> str:

@@ -32,6 +32,7 @@ def excerpt(policy: Policy, routes: Collection[str], tenants: Collection[str]) -
         actions={name: rule for name, rule in policy.actions.items() if name in actions},
         notices={name: rule for name, rule in policy.notices.items() if any(map(rule.is_for, tenants))},
         break_glass={name: rule for name, rule in policy.break_glass.items() if name in kept},
+        issuers={},
         tests=tuple(test for test in policy.tests if test.route in kept),
     )
 

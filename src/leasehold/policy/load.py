@@ -14,6 +14,7 @@ from leasehold.policy.action_table import read_action
 from leasehold.policy.checks import find_problems
 from leasehold.policy.document import POLICY_VERSION, Acceptance, Policy, PolicyTest, Power, RolePowers
 from leasehold.policy.glass_table import read_glass
+from leasehold.policy.issuer_table import read_issuer
 from leasehold.policy.lines import KeyPath
 from leasehold.policy.notice_table import read_notice_rule
 from leasehold.policy.reader import Places, Source, Table, fault, parse_source, show_path, suggest
@@ -22,7 +23,7 @@ from leasehold.policy.route_table import read_audience, read_defaults, read_rout
 __all__ = ["Source", "load_policy"]
 
 _SETTINGS = ("version", "authority", "policy", "defaults")
-_NAMED = ("people", "roles", "actions", "routes", "notices", "break_glass")
+_NAMED = ("people", "roles", "actions", "routes", "notices", "break_glass", "issuers")
 
 
 def load_policy(sources: Sequence[Source]) -> Policy:
@@ -49,6 +50,7 @@ def load_policy(sources: Sequence[Source]) -> Policy:
         tests=tuple(_test(table) for table in top.array("tests")),
         accept=_acceptance(top.table("policy")),
         break_glass={name: read_glass(name, table) for name, table in top.table("break_glass").entries().items()},
+        issuers={name: read_issuer(name, table) for name, table in top.table("issuers").entries().items()},
     )
     problems = find_problems(policy)
     if problems:

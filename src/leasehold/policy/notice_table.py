@@ -6,12 +6,11 @@ Channels stand in the policy because it has to be accepted: whoever can edit fil
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import assert_never
 
-from leasehold.errors import InvalidError
-from leasehold.model.address import MAX_ADDRESS, check_mail_address, parse_endpoint
+from leasehold.model.address import check_mail_address, parse_endpoint
 from leasehold.model.notice import ChannelKind, NoticeEvent
+from leasehold.policy.address_keys import read_endpoint, read_networks
 from leasehold.policy.document import NoticeRule
 from leasehold.policy.reader import Table, show_path, suggest
 from leasehold.policy.route_table import read_audience
@@ -54,7 +53,7 @@ def read_notice_rule(name: str, table: Table) -> NoticeRule:
         user=table.text("user"),
         events=_events(table),
         tenants=read_audience(table, "tenants"),
-        networks=_networks(table),
+        networks=read_networks(table),
         console=_console(table),
     )
 
@@ -63,20 +62,7 @@ def _url(table: Table, kind: ChannelKind) -> str:
     if kind is ChannelKind.SLACK and "url" not in table.value:
         return SLACK_API
     table.need("url")
-    return _endpoint(table, "url", _SCHEMES[kind])
-
-
-def _endpoint(table: Table, key: str, schemes: tuple[str, ...]) -> str:
-    value = table.value[key]
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ADDRESS:
-        raise table.fault(f"{show_path((*table.keys, key))} must be an address in quotes", key)
-    text = table.checked((key,), lambda text: str(parse_endpoint(text, schemes)), value)
-    if text.startswith("http:") and "networks" not in table.value:
-        raise table.fault(
-            f"{show_path((*table.keys, key))}: http is only for a receiver on this machine, which networks has to list",
-            key,
-        )
-    return value
+    return read_endpoint(table, "url", _SCHEMES[kind])
 
 
 def _recipients(table: Table, kind: ChannelKind) -> tuple[str, ...]:
@@ -109,20 +95,6 @@ def _events(table: Table) -> tuple[NoticeEvent, ...]:
     if not words:
         raise table.fault(f"{show_path((*table.keys, 'events'))} names nothing", "events")
     return tuple(map(NoticeEvent, words))
-
-
-def _networks(table: Table) -> tuple[str, ...]:
-    return table.names("networks", _check_network)
-
-
-def _check_network(text: str) -> str:
-    try:
-        network = ip_network(text)
-    except ValueError:
-        network = None
-    if network is None or str(network) != text or network.prefixlen == 0:
-        raise InvalidError(f'{text!r} is no network of addresses; write one such as "10.2.0.0/16" or "127.0.0.0/8"')
-    return text
 
 
 def _console(table: Table) -> str:
