@@ -29,9 +29,10 @@ from leasehold.config import (
     read_sources,
     replace_private,
     state_directory,
+    unfinished_restore,
 )
 from leasehold.config import Anchor as AnchorFile
-from leasehold.errors import ConfigError, Denied
+from leasehold.errors import ConfigError, Denied, StoreError
 from leasehold.ledger.checkpoint import open_checkpoint
 from leasehold.model.decision import Reason
 from leasehold.notices.channels import Channels
@@ -39,7 +40,7 @@ from leasehold.policy.document import Policy
 from leasehold.policy.load import load_policy
 from leasehold.store.protocol import Anchor, Reader, Store, TreeHead
 from leasehold.store.sqlite import open_read_only, open_sqlite
-from leasehold.store.sqlite_copies import check_database
+from leasehold.store.sqlite_copies import back_up, check_database, overwrite_erased, put_in_place, remove_database
 from leasehold.system import RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEMORY",
     "CheckpointAnchor",
+    "back_up_state",
     "check_state",
     "find_postgres",
     "has_database",
@@ -57,6 +59,7 @@ __all__ = [
     "open_authority",
     "open_existing",
     "open_reader",
+    "overwrite_erased_cards",
     "read_policy",
     "restore_state",
 ]
@@ -333,28 +336,86 @@ def _identity(files: StateFiles, system: System) -> Identity:
 _RINGS = (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)
 
 
-def restore_state(state: Path | StateFiles, *, by: str, reason: str, system: System | None = None) -> int:
-    """Take a database that was put back from a backup into use: a new epoch voids every lease, request and run.
+def back_up_state(files: StateFiles, target: Path) -> None:
+    """Copy the database of a state, as it is at one moment, into a new SQLite file of mode 0600; keys are not in it.
 
-    Answers the new epoch. Nothing else opens a database that is behind its anchor.
+    Raises:
+        StoreError: there is no database, it is damaged, or `target` exists; then there is no new file.
+    """
+    place = find_postgres(files)
+    if place is None:
+        back_up(files.database, target)
+        return
+    from leasehold.store.postgres_backup import back_up_postgres
+
+    back_up_postgres(place, target)
+
+
+def overwrite_erased_cards(files: StateFiles) -> bool:
+    """Have the database let go of what erased cards held. False where somebody is still reading what was there."""
+    place = find_postgres(files)
+    if place is None:
+        return overwrite_erased(files.database)
+    from leasehold.store.postgres import vacuum_cards
+
+    vacuum_cards(place)
+    return True
+
+
+def restore_state(
+    state: Path | StateFiles, *, by: str, reason: str, source: Path | None = None, system: System | None = None
+) -> int:
+    """Take a backup into use: a new epoch voids every lease, request and run. Answers the new epoch.
+
+    `source` is a backup; without one it is the database that was already put in its place. What stood there is kept
+    aside: a SQLite file beside it, on PostgreSQL in a schema beside it. The backup becomes the state's database in one
+    step, with the new epoch in it, so that whoever is killed leaves the old database or the new one.
+
+    Nothing else opens a database that is behind its anchor.
 
     Raises:
         ConfigError: the keys or the anchor cannot be used.
-        StoreError: the database cannot be used.
+        StoreError: the database or the backup cannot be used, or the backup is of another authority.
     """
     clock = system or RealSystem()
     files = open_state(state) if isinstance(state, Path) else state
     identity = _identity(files, clock)
     anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
     kept = anchor.read()
-    store = _open_store(files, clock, identity, None)
-    try:
-        authority = Authority(Engine(store, clock, identity))
-        epoch = authority.desk.raise_epoch(by=by, reason=reason, at_least=kept.epoch + 1 if kept else 0)
-        anchor.replace_if_larger(authority.receipts.tree_head())
-    finally:
-        store.close()
+
+    def declare(store: Store) -> tuple[int, TreeHead]:
+        """Begin the new epoch in an open database, and close it."""
+        try:
+            if (found := store.queries.control().issuer) != identity.issuer:
+                raise StoreError(f"this database is of the authority {found}, the keys here are of {identity.issuer}")
+            authority = Authority(Engine(store, clock, identity))
+            epoch = authority.desk.raise_epoch(by=by, reason=reason, at_least=kept.epoch + 1 if kept else 0)
+            return epoch, authority.receipts.tree_head()
+        finally:
+            store.close()
+
+    if source is None:
+        epoch, head = declare(_open_store(files, clock, identity, None))
+    else:
+        with unfinished_restore(files) as prepared:
+            remove_database(prepared)
+            back_up(source, prepared)
+            epoch, head = declare(open_sqlite(prepared, clock=clock, issuer=identity.issuer))
+            _take_over(files, prepared, clock.now().seconds)
+            remove_database(prepared)
+    anchor.replace_if_larger(head)
     return epoch
+
+
+def _take_over(files: StateFiles, prepared: Path, seconds: int) -> None:
+    """Make a closed SQLite database the one of a state, wherever that is, and keep what stood there aside."""
+    place = find_postgres(files)
+    if place is None:
+        put_in_place(prepared, files.database, files.database.with_name(f"{files.database.name}.replaced-{seconds}"))
+        return
+    from leasehold.store.postgres_copy import copy_to_postgres
+
+    copy_to_postgres(prepared, place, lambda: None, aside=f"leasehold_replaced_{seconds}")
 
 
 def _activate_first(authority: Authority, policy: Policy) -> None:

@@ -48,6 +48,7 @@ __all__ = [
     "replace_private",
     "rotate_key_ring",
     "state_directory",
+    "unfinished_restore",
     "weak_modes",
     "write_secrets",
 ]
@@ -192,6 +193,18 @@ def read_database_url(files: StateFiles) -> str:
     if not is_database_url(text):
         raise ConfigError("does not hold a line that begins with postgresql://", path=str(files.database_url))
     return text
+
+
+@contextmanager
+def unfinished_restore(files: StateFiles) -> Iterator[Path]:
+    """Where a backup is made ready before it becomes the database; one process at a time.
+
+    Raises:
+        ConfigError: the lock cannot be had.
+    """
+    path = files.directory / "leasehold.db.unfinished-restore"
+    with _locked(path):
+        yield path
 
 
 def weak_modes(files: StateFiles) -> tuple[Path, ...]:

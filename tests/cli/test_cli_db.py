@@ -42,6 +42,25 @@ def test_a_restored_backup_revives_nothing(terminal: Terminal, tmp_path: Path) -
     terminal.run("lease", "renew", lease, code=5)
     assert [path.name for path in terminal.state.glob("*.replaced-*")] == ["leasehold.db.replaced-1778068800"]
     assert terminal.lease().startswith("lease_")
+    codes = [finding["code"] for finding in terminal.json("doctor")["findings"]]
+    assert "revocations-paused" in codes
+    since = terminal.json("db", "confirm-revocations", "--reason", "compared with the sources")["since"]
+    assert terminal.json("ledger", "query", "--limit", "1")[0]["detail"]["since"] == since
+    assert "revocations-paused" not in [finding["code"] for finding in terminal.json("doctor")["findings"]]
+    assert "no revocations are paused" in terminal.run("db", "confirm-revocations", "--reason", "x", code=3).stderr
+
+
+def test_a_backup_of_another_authority_is_not_taken(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Terminal(tmp_path / "other", seed=7)
+    for each in (terminal, other):
+        each.start()
+    backup = tmp_path / "backup.db"
+    digest = other.json("db", "backup", str(backup))["sha256"]
+    refused = terminal.run("db", "restore", str(backup), "--reason", "x", "--digest", digest, code=1)
+    assert "is of the authority urn:leasehold:" in refused.stderr
+    assert terminal.json("db", "migrate")["epoch"] == 1
+    assert list(terminal.state.glob("*.replaced-*")) == []
 
 
 @pytest.mark.case(96)

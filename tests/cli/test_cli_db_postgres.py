@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import stat
+from hashlib import sha256
+from pathlib import Path
+
 import pytest
 from terminal import Terminal
 
@@ -48,8 +52,6 @@ def test_a_database_is_named_by_its_url(terminal: Terminal, url: str, monkeypatc
 @pytest.mark.invariant("I8")
 def test_a_restored_server_is_declared_and_revives_nothing(served: Terminal) -> None:
     lease = served.lease()
-    assert "pg_dump" in served.run("db", "backup", "x.db", code=2).stderr
-    assert "without SOURCE" in served.run("db", "restore", "x.db", "--reason", "drill", code=2).stderr
     assert served.run("db", "restore", "--reason", "drill", typing="restore\ny\n").stdout == "epoch: 2\n"
     assert served.json("lease", "inspect", lease)["status"] == "stale_epoch"
 
@@ -64,6 +66,62 @@ def test_a_state_is_moved_to_a_server_and_goes_on_there(terminal: Terminal, url:
     assert terminal.json("lease", "inspect", lease)["status"] == "active"
     assert "on PostgreSQL already" in terminal.run("db", "copy", url, code=2).stderr
     assert not StateFiles(terminal.state).database.exists()
+
+
+@pytest.mark.case(62, 96)
+@pytest.mark.invariant("I8")
+def test_a_backup_of_a_server_is_restored_in_place_and_what_stood_there_is_kept(
+    served: Terminal, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    lease = served.lease()
+    backup = tmp_path / "backup.db"
+    made = served.json("db", "backup", str(backup))
+    assert made["sha256"] == sha256(backup.read_bytes()).hexdigest()
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert "exists" in served.run("db", "backup", str(backup), code=1).stderr
+    later = served.start()
+    with served.authority() as running:  # a process that nobody stopped
+        restore = ("db", "restore", str(backup), "--reason", "disk lost", "--digest", made["sha256"][:12])
+        assert served.json(*restore) == {"epoch": 2}
+        assert running.desk.lease_status(lease).status == "stale_epoch"
+        new = running.start(
+            agent="bot", route="support", tenant="acme", environment="prod", requested_by="user:ana", purpose="go on"
+        )
+    assert served.json("lease", "inspect", lease)["status"] == "stale_epoch"
+    listed = served.run("run", "list", "--all").stdout
+    assert (later in listed, new.run_id in listed) == (False, True)
+    name = served.json("db", "check")["database"].rpartition("/")[2]
+    kept = postgres_server.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'leasehold%'", name)
+    assert sorted(kept) == [("leasehold",), ("leasehold_replaced_1778068800",)]
+    assert served.run("db", "check").stdout == "the database is whole\n"
+    assert served.lease().startswith("lease_")
+
+
+def test_a_server_that_is_damaged_is_not_backed_up(
+    served: Terminal, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    served.start()
+    name = served.json("db", "check")["database"].rpartition("/")[2]
+    postgres_server.execute("UPDATE leasehold.ledger SET body = 'x' WHERE idx = 1", name)
+    refused = served.run("db", "backup", str(tmp_path / "backup.db"), code=1)
+    assert "no backup was made: ledger: entry 1 is missing or was altered" in refused.stderr
+    assert list(tmp_path.glob("*backup*")) == []
+    postgres_server.execute("DROP SCHEMA leasehold CASCADE", name)
+    assert "there is no database" in served.run("db", "backup", str(tmp_path / "backup.db"), code=1).stderr
+
+
+def test_a_backup_moves_a_state_between_both_kinds_of_database(
+    served: Terminal, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    lease = served.lease()
+    backup = tmp_path / "backup.db"
+    digest = served.json("db", "backup", str(backup))["sha256"]
+    root = served.json("db", "restore", str(backup), "--reason", "move", "--digest", digest)
+    assert root == {"epoch": 2}
+    (served.state / "database.url").unlink()
+    assert served.json("db", "restore", str(backup), "--reason", "move", "--digest", digest) == {"epoch": 3}
+    assert served.json("lease", "inspect", lease)["status"] == "stale_epoch"
+    assert StateFiles(served.state).database.exists()
 
 
 def test_doctor_compares_the_clocks(served: Terminal) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,9 +19,11 @@ from leasehold.decide.rows import StopRow
 from leasehold.errors import ConfigError, StoreError, UnavailableError
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import allow
+from leasehold.store import postgres_migrations
 from leasehold.store.lane import RefusedError
-from leasehold.store.postgres import check_postgres, read_postgres
+from leasehold.store.postgres import check_postgres, open_postgres, read_postgres
 from leasehold.store.postgres_connection import PostgresPlace, connect, execute
+from leasehold.store.postgres_migrations import MIGRATION_LOCK, lock
 from leasehold.store.postgres_reading import Readers
 from leasehold.store.protocol import TreeHead
 from leasehold.store.queries import LedgerQuery
@@ -102,6 +106,55 @@ def test_processes_that_make_the_database_at_once_all_get_it(empty: PostgresData
     with ThreadPoolExecutor(3) as pool:
         texts = list(pool.map(lambda process: process.communicate("")[0], made))
     assert sorted(int(word) for text in texts for word in text.split()) == list(range(1, 76))
+
+
+def test_opening_waits_as_long_as_another_process_migrates(empty: PostgresDatabase) -> None:
+    hasty = msgspec.structs.replace(empty.place, patience_seconds=0.1)
+    with (
+        closing(connect(empty.place)) as migrating,
+        closing(connect(empty.place)) as watching,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        execute(migrating, "BEGIN")
+        execute(migrating, lock(MIGRATION_LOCK))
+        opening = pool.submit(open_postgres, hasty, writer="late", issuer="issuer")
+        waiting = (  # for three times its patience
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+            " AND clock_timestamp() - state_change > interval '300 milliseconds'"
+        )
+        while execute(watching, waiting).fetchone() is None:
+            assert not opening.done()
+        execute(migrating, "ROLLBACK")
+        with closing(opening.result()) as store:
+            assert store.submit(spend()).result().value == 1
+
+
+def test_of_two_processes_that_upgrade_the_second_finds_it_done(
+    postgres_database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "second.sql").write_text("CREATE TABLE second (one integer)")
+    real = postgres_migrations.files
+    monkeypatch.setattr(postgres_migrations, "SCHEMAS", ("postgres_schema_1.sql", "second.sql"))
+    monkeypatch.setattr(postgres_migrations, "files", lambda _: _Both(real("leasehold.store"), tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        opened = [pool.submit(postgres_database.open, clock=FrozenSystem()) for _ in range(4)]
+        stores = [future.result() for future in opened]
+    assert [store.submit(spend()).result().value for store in stores] == [1, 2, 3, 4]
+    for store in stores:
+        store.close()
+    with closing(connect(postgres_database.place)) as connection:
+        assert execute(connection, "SELECT version FROM schema_version").fetchone() == (2,)
+
+
+class _Both:
+    """The schemas of the package, and one of a version to come."""
+
+    def __init__(self, package: Traversable, folder: Path) -> None:
+        self._package = package
+        self._folder = folder
+
+    def joinpath(self, name: str) -> Traversable:
+        return self._folder / name if name == "second.sql" else self._package / name
 
 
 @pytest.mark.requirement("L7")

@@ -22,7 +22,7 @@ from leasehold.decide.answer import Answered, AnswerRequest, request_need
 from leasehold.decide.approvals import people_who_may
 from leasehold.decide.chain import Chain
 from leasehold.decide.facts import Step
-from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, RaiseEpoch, RemovePerson
+from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, ConfirmRevocations, RaiseEpoch, RemovePerson
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.offboard import Offboard, Offboarded
 from leasehold.decide.powers import Empowered
@@ -94,11 +94,16 @@ class Desk:
         Raises:
             NotFoundError: it was erased.
         """
+        card = self.kept_card(request)
+        if card is None:
+            raise NotFoundError(f"the card of {request.request_id} was erased; nobody can approve unseen")
+        return card
+
+    def kept_card(self, request: Request) -> Card | None:
+        """The card of a request, or None if it was erased."""
         stored = self._engine.request(request.tenant, request.request_id)
         body = self._engine.store.queries.card(stored.tenant, stored.card_digest)
-        if body is None:
-            raise NotFoundError(f"the card of {request.request_id} is not kept any more; nobody can approve unseen")
-        return decode_card(body)
+        return None if body is None else decode_card(body)
 
     def footer(self, request: Request) -> Footer:
         """How it stands with a request's card now: who has approved, how many have to, who may.
@@ -441,6 +446,10 @@ class Desk:
     def raise_epoch(self, *, by: str, reason: str, at_least: int = 0) -> int:
         """Begin a new epoch: every lease, request and run from before is void."""
         return self._engine.ask(lambda _: RaiseEpoch(by=by, reason=reason, at_least=at_least))
+
+    def confirm_revocations(self, *, by: str, reason: str) -> int:
+        """Say that credentials may be revoked at their sources again, which a restore paused (`ConfirmRevocations`)."""
+        return self._engine.ask(lambda _: ConfirmRevocations(by=by, reason=reason))
 
     def _person_key(self, person: str) -> PublicKey:
         row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)

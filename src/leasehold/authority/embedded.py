@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from leasehold.authority.archive import Archive
 from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
@@ -28,8 +29,8 @@ __all__ = ["Authority"]
 class Authority:
     """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
 
-    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `sign_ins`, `sweep` and `outbox` have the
-    rest. `channels` are those by which people are told.
+    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `archive`, `sign_ins`, `sweep` and `outbox`
+    have the rest. `channels` are those by which people are told.
     """
 
     def __init__(self, engine: Engine, channels: Channels | None = None) -> None:
@@ -40,6 +41,7 @@ class Authority:
         self.proposals = Proposals(engine)
         self.desk = Desk(engine, self.runs)
         self.receipts = Receipts(engine)
+        self.archive = Archive(engine)
         failed = FailedSignIns()
         self.sign_ins = SignIns(engine, failed)
         self.break_glass = BreakGlass(engine, self.runs, self._forgeries, self._waiters)

@@ -18,7 +18,7 @@ from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, we
 from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
-from leasehold.decide.rows import ControlRow, DeliveryRow, GlassRow, ProposalRow, StopRow
+from leasehold.decide.rows import ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
 from leasehold.errors import ConfigError, InvalidError
 from leasehold.ledger.load import Load
 from leasehold.model import canonical
@@ -51,6 +51,7 @@ __all__ = [
     "check_policy",
     "check_policy_file",
     "check_proposals",
+    "check_revocations",
 ]
 
 _TOLERATED_MS = 2000
@@ -213,6 +214,18 @@ def check_clocks(database: Instant | None, now: Instant) -> Iterator[Finding]:
             what=f"the clocks of this machine and of the database are {apart / 1000:.1f} s apart",
             why="the database's counts; countdowns, and tokens that say when they begin, seem wrong here",
             remedy="have both machines set by the same time server",
+        )
+
+
+def check_revocations(row: CursorRow | None) -> Iterator[Finding]:
+    """Revocations at credential sources that a restore paused."""
+    if row is not None and row.is_parked:
+        yield Finding(
+            code="revocations-paused",
+            severity=Severity.WARNING,
+            what=f"credentials are not revoked at their sources since the restore (ledger entry {row.position})",
+            why="what a backup knows of them is old: a source may have given the same name to somebody else since",
+            remedy="compare with the sources, then: leasehold db confirm-revocations --reason …",
         )
 
 

@@ -1,4 +1,4 @@
-"""`leasehold db`: check, back up, restore and move the database, and confirm a clock that was set back."""
+"""`leasehold db`: check, back up, restore, move and archive the database, and confirm what only people can know."""
 
 from __future__ import annotations
 
@@ -7,24 +7,36 @@ from pathlib import Path
 
 import click
 
-from leasehold.assemble import check_state, find_postgres, move_to_postgres, open_reader, restore_state
+from leasehold.assemble import (
+    back_up_state,
+    check_state,
+    find_postgres,
+    move_to_postgres,
+    open_reader,
+    overwrite_erased_cards,
+    restore_state,
+)
+from leasehold.authority import Authority
+from leasehold.authority.archive import FinishedRun, archive_digest
 from leasehold.cli.asking import confirm
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles
-from leasehold.errors import ConfigError
+from leasehold.errors import ConfigError, InvalidError
 from leasehold.ledger.tree import Frontier
 from leasehold.model.plain import escape
-from leasehold.store.sqlite_copies import back_up, check_database
+from leasehold.model.times import parse_time, show_time
+from leasehold.store.sqlite_copies import check_database
 
 __all__ = ["db"]
 
 _CHUNK = 1_048_576
+_TIMES = "today, yesterday, 90d, 2026-05-06 or 2026-05-06T12:00:00Z; days are UTC."
 
 
 @click.group()
 def db() -> None:
-    """Check, back up, restore and move the database."""
+    """Check, back up, restore, move and archive the database."""
 
 
 @db.command("check")
@@ -42,11 +54,12 @@ def check(session: Session) -> None:
 @with_session
 @click.argument("target", type=click.Path(path_type=Path))
 def backup(session: Session, target: Path) -> None:
-    """Copy the database, as it is at one moment, to a new file. Keys are not in it; keep them elsewhere."""
-    files = session.files()
-    if find_postgres(files) is not None:
-        raise ConfigError(f"{_name(files)} is backed up with PostgreSQL's own means, such as pg_dump or base backups")
-    back_up(files.database, target)
+    """Copy the database, as it is at one moment, to a new SQLite file, while it is in use.
+
+    One of PostgreSQL is copied into such a file as well, read in one transaction and read back. Keys are not in it;
+    keep them elsewhere.
+    """
+    back_up_state(session.files(), target)
     digest = _digest(target)
     session.give_fields({"backup": str(target), "sha256": digest}, [("backup", str(target)), ("sha256", digest)])
 
@@ -59,27 +72,40 @@ def backup(session: Session, target: Path) -> None:
 def restore(session: Session, source: Path | None, reason: str, digest: str | None) -> None:
     """Take a backup into use: a new epoch begins, and every lease, request and run from before is void.
 
-    Stop every process that has this state open first. The database that stands there is moved aside. Without SOURCE,
-    the file that was already put in its place is taken.
+    Stop every process that has this state open first. The database that stands there is moved aside, on PostgreSQL
+    into a schema beside its own. Without SOURCE, the database is taken that was already put in its place, by hand or
+    with PostgreSQL's own means. Credentials are not revoked at their sources until: leasehold db confirm-revocations
     """
     files = session.files()
     place = find_postgres(files)
-    if place is not None and source is not None:
-        raise ConfigError(f"{place} is restored with PostgreSQL's own means first; then say this without SOURCE")
     found = source or files.database
-    if problems := check_state(files) if place is not None else check_database(found):
-        raise ConfigError(f"is damaged and was not taken: {problems[0]}", path=str(place or found))
+    is_server = source is None and place is not None
+    if problems := check_state(files) if is_server else check_database(found):
+        raise ConfigError(f"is damaged and was not taken: {problems[0]}", path=str(place if is_server else found))
     confirm(
         session,
-        f"Take {place or found} into use, and void everything from before?",
-        digest=_ledger_digest(files) if place is not None else _digest(found),
+        f"Take {place if is_server else found} into use, and void everything from before?",
+        digest=_ledger_digest(files) if is_server else _digest(found),
         given=digest,
         words=["restore"],
     )
-    if source is not None:
-        _put_in_place(source, files, session.around.system.now().seconds)
-    epoch = restore_state(files, by=session.around.account, reason=reason, system=session.around.system)
+    system = session.around.system
+    epoch = restore_state(files, by=session.around.account, reason=reason, source=source, system=system)
     session.give({"epoch": epoch}, [f"epoch: {epoch}"])
+    session.say("revocations at credential sources are paused until: leasehold db confirm-revocations")
+
+
+@db.command("confirm-revocations")
+@with_session
+@click.option("--reason", required=True, help="Words for the record.")
+def confirm_revocations(session: Session, reason: str) -> None:
+    """Say that credentials may be revoked at their sources again, after a restore.
+
+    What a backup knows of them is old: a source may have given the same name to somebody else since. Compare first.
+    """
+    with session.authority() as authority:
+        since = authority.desk.confirm_revocations(by=session.around.account, reason=reason)
+    session.give({"since": since}, [f"revocations go on from ledger entry {since}"])
 
 
 @db.command("copy")
@@ -122,19 +148,65 @@ def confirm_clock(session: Session) -> None:
     session.give({"epoch": epoch}, [f"epoch: {epoch}"])
 
 
-def _put_in_place(source: Path, files: StateFiles, seconds: int) -> None:
-    """Move what stands there aside, its log with it, and copy the backup to its place. The index is made anew."""
-    aside = files.database.with_name(f"{files.database.name}.replaced-{seconds}")
-    try:
-        for suffix in ("", "-wal", "-shm"):
-            standing = files.database.with_name(files.database.name + suffix)
-            if standing.exists():
-                standing.rename(aside.with_name(aside.name + suffix))
-        for suffix in ("", "-wal", "-shm"):
-            files.database.with_name(f"{files.database.name}-index{suffix}").unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot be moved aside: {error.strerror}", path=str(files.database)) from None
-    back_up(source, files.database)
+@db.command("archivable")
+@with_session
+@click.option("--before", required=True, metavar="TIME", help=_TIMES)
+def archivable(session: Session, before: str) -> None:
+    """List the runs that finished before a time and whose cards are still kept, and the digest that archive wants."""
+    with session.authority() as authority:
+        runs = _finished(session, authority, before)
+    cells = [(run.tenant, run.run_id, show_time(run.finished_at.seconds), str(len(run.cards))) for run in runs]
+    if session.as_json:
+        session.give({"digest": archive_digest(runs), "runs": [_run_value(run) for run in runs]}, ())
+    else:
+        session.give_table([], ("tenant", "run", "finished", "cards"), cells)
+        session.say(f"digest: {archive_digest(runs)}")
+
+
+@db.command("archive")
+@with_session
+@click.option("--before", required=True, metavar="TIME", help=_TIMES)
+@click.option("--reason", required=True, help="Words for the record.")
+@click.option("--digest", metavar="HEX", help="At least 8 digits of the digest that archivable prints.")
+def archive(session: Session, before: str, reason: str, digest: str | None) -> None:
+    """Erase the cards of runs that finished before a time, for good.
+
+    What people were shown goes. What they answered, every ledger entry and every checkpoint stays, so that receipts
+    and the ledger verify as before, and say that the card was erased. Backups that were made before still hold them.
+    """
+    with session.authority() as authority:
+        runs = _finished(session, authority, before)
+        count = sum(len(run.cards) for run in runs)
+        if runs:
+            confirm(
+                session,
+                f"Erase {count} cards of {len({run.run_id for run in runs})} runs for good?",
+                digest=archive_digest(runs),
+                given=digest,
+                words=["erase"],
+            )
+        erased = sum(len(authority.archive.erase(run, by=session.around.account, reason=reason)) for run in runs)
+    session.give({"erased": erased, "kept": count - erased}, [f"cards erased: {erased}"])
+    if not overwrite_erased_cards(session.files()):
+        session.say("another process still reads what was there; say this again later, so that the file is rid of it")
+
+
+def _finished(session: Session, authority: Authority, before: str) -> list[FinishedRun]:
+    """Runs that finished before a moment, which must have come.
+
+    Raises:
+        InvalidError: it is none, or not yet.
+    """
+    now = session.around.system.now()
+    moment = parse_time(before, now)
+    if moment > now:
+        raise InvalidError(f"{before} is yet to come; only what is over can be archived")
+    return list(authority.archive.finished_before(moment))
+
+
+def _run_value(run: FinishedRun) -> dict[str, object]:
+    cards = [{"request": card.request, "card_digest": card.digest} for card in run.cards]
+    return {"tenant": run.tenant, "run": run.run_id, "finished": show_time(run.finished_at.seconds), "cards": cards}
 
 
 def _name(files: StateFiles) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -29,12 +30,14 @@ from leasehold.cli.checkup import (
     check_policy,
     check_policy_file,
     check_proposals,
+    check_revocations,
 )
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
+from leasehold.decide.govern import revocations_need
 from leasehold.decide.lifecycles import DeliveryState, PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DeliveryRow, GlassRow, ProposalRow, StopRow
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.ledger.load import Load
 from leasehold.model.canonical import decode
@@ -84,6 +87,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_anchor(read_anchor(files.anchor), found.control)
                 yield from check_clock(found.control, found.clock or now)
                 yield from check_clocks(found.clock, now)
+                yield from check_revocations(found.revocations)
                 yield from check_breakers(found.stops)
                 yield from check_load(found.load)
                 yield from check_glasses(found.glasses, now)
@@ -108,7 +112,7 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 @dataclass(frozen=True)
 class _Found:
     """What a database says: its log's row and clock, who has a key, what was stopped, skipped and proposed, what
-    people were asked, the policy in force, and which notices did not arrive of late."""
+    people were asked, the policy in force, which notices did not arrive of late, whether revocations are paused."""
 
     control: ControlRow
     clock: Instant | None
@@ -119,6 +123,7 @@ class _Found:
     load: Load
     policy: Policy | None
     given_up: tuple[DeliveryRow, ...]
+    revocations: CursorRow | None
 
 
 def _look(files: StateFiles, now: Instant) -> _Found:
@@ -141,6 +146,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
             proposals=queries.proposals(),
             load=read_load(queries, since=since, until=now),
             policy=None if body is None else Policy.from_json(decode(body)),
+            revocations=cast("CursorRow | None", queries.rows([revocations_need()])[0]),
             given_up=tuple(row for row in notices if row.state == DeliveryState.GIVEN_UP and row.due_ms >= since),
         )
     finally:

@@ -94,7 +94,8 @@ def _amounts(amounts: Iterable[AmountTold]) -> str:
 
 def _asked(asked: AskedTold) -> str:
     answers = "".join(f"; {_answer(answer)}" for answer in asked.answers)
-    return f"{asked.kind} {', '.join(_grants(asked.allow))}: {asked.state}{answers} ({asked.reason})"
+    card = f"; card erased {asked.card_erased}" if asked.card_erased else ""
+    return f"{asked.kind} {', '.join(_grants(asked.allow))}: {asked.state}{answers} ({asked.reason}){card}"
 
 
 def _answer(answer: AnswerTold) -> str:

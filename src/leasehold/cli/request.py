@@ -108,11 +108,13 @@ def inspect(session: Session, request_id: str) -> None:
     """Show a request's card, exactly as approvals name it, and its answers."""
     with session.authority() as authority:
         asked = authority.find_request(request_id)
-        row, card = authority.desk.request_row(asked), authority.desk.card(asked)
+        row, card = authority.desk.request_row(asked), authority.desk.kept_card(asked)
         footer = authority.desk.footer(asked)
     now, answers = session.around.system.now(), answers_of(row)
-    value = {**_value(asked, row, now), "card": card_json(card), "footer": footer, "answers": list(answers)}
-    lines = _render(session, card, footer).splitlines()
+    shown = None if card is None else card_json(card)
+    value = {**_value(asked, row, now), "card": shown, "footer": footer, "answers": list(answers)}
+    erased = f"card erased; its digest was {asked.card_digest}"
+    lines = [erased] if card is None else _render(session, card, footer).splitlines()
     lines += [f"state: {_state(row, now)}", *map(_answer_line, answers)]
     session.give(value, lines)
 
@@ -214,7 +216,8 @@ def _listed(authority: Authority, run_id: str | None) -> Sequence[Request]:
 
 
 def _headline(authority: Authority, asked: Request) -> str:
-    return authority.desk.card(asked).headline
+    card = authority.desk.kept_card(asked)
+    return "(card erased)" if card is None else card.headline
 
 
 def _show_card(session: Session, authority: Authority, asked: Request) -> Card:

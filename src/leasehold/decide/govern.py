@@ -14,14 +14,32 @@ from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.notices import begin_noticing, cursor_need
 from leasehold.decide.proposals import POLICY_MOVED
-from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow, Row
+from leasehold.decide.rows import AUTHORITY_WIDE, CursorRow, DocumentRow, PersonRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Reason, allow, deny
 from leasehold.model.instant import Instant
 from leasehold.policy.document import Acceptance, Policy
 from leasehold.policy.widening import widened_keys
 
-__all__ = ["AcceptPolicy", "AddPerson", "ConfirmClock", "CountForgeries", "RaiseEpoch", "RemovePerson"]
+__all__ = [
+    "REVOCATIONS",
+    "AcceptPolicy",
+    "AddPerson",
+    "ConfirmClock",
+    "ConfirmRevocations",
+    "CountForgeries",
+    "RaiseEpoch",
+    "RemovePerson",
+    "revocations_need",
+]
+
+REVOCATIONS = "source-revocations"
+"""The cursor of whoever revokes credentials at their sources. While it is parked, nothing is revoked there."""
+
+
+def revocations_need() -> Ref:
+    """The row that says whether credentials may be revoked at their sources, and from which entry on."""
+    return Ref(CursorRow, (AUTHORITY_WIDE, REVOCATIONS))
 
 
 class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +185,11 @@ class ConfirmClock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin a new epoch after a restore: leases, requests and runs from before are void (invariant I8)."""
+    """Begin a new epoch after a restore: leases, requests and runs from before are void (invariant I8).
+
+    What a restored database believes of credentials at their sources is old, and a source may have given the same name
+    to somebody else since. So revocations there are paused until an operator confirms (threat case 62).
+    """
 
     by: str
     reason: str
@@ -182,7 +204,39 @@ class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
         epoch = max(facts.control.epoch + 1, self.at_least)
         entry = Entry(kind=EntryKind.EPOCH_RAISED, person=self.by, detail={"epoch": epoch, "reason": self.reason})
-        return StepAnswer(allow(), epoch), Changes(rows=(replace(facts.control, epoch=epoch),), entries=(entry,))
+        pause = CursorRow(
+            tenant=AUTHORITY_WIDE,
+            name=REVOCATIONS,
+            position=facts.next_index,
+            policy=facts.control.policy,
+            is_parked=1,
+        )
+        return StepAnswer(allow(), epoch), Changes(rows=(replace(facts.control, epoch=epoch), pause), entries=(entry,))
+
+
+class ConfirmRevocations(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator says that what a restored database would revoke at sources was looked at. Answers from which entry
+    on revocations are done again: that of the restore, since all before it is of another time."""
+
+    by: str
+    reason: str
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [revocations_need()]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        row = facts.get(CursorRow, AUTHORITY_WIDE, REVOCATIONS)
+        if row is None or not row.is_parked:
+            return StepAnswer(deny(Reason.NOT_FOUND, "no revocations are paused")), Changes()
+        entry = Entry(
+            kind=EntryKind.REVOCATIONS_CONFIRMED,
+            person=self.by,
+            detail={"since": row.position, "reason": self.reason},
+        )
+        return StepAnswer(allow(), row.position), Changes(rows=(replace(row, is_parked=0),), entries=(entry,))
 
 
 class CountForgeries(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,11 +72,11 @@ class DocumentRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class CardRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A card exactly as it was shown, by digest; the one document that may be erased."""
+    """A card exactly as it was shown, by digest; the one document that may be erased. Its body is empty then."""
 
     TABLE: ClassVar[str] = "cards"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "digest")
-    IMMUTABLE: ClassVar[bool] = True
+    IMMUTABLE: ClassVar[bool] = False
 
     tenant: str
     digest: str

@@ -63,6 +63,8 @@ class EntryKind(StrEnum):
     LIFTED = "stop.lifted"
     CLOCK_CONFIRMED = "clock.confirmed"
     EPOCH_RAISED = "epoch.raised"
+    REVOCATIONS_CONFIRMED = "revocations.confirmed"
+    CARD_ERASED = "card.erased"
     NOTICE_FAILED = "notice.failed"
 
 

@@ -92,6 +92,7 @@ class AskedTold(_Member, frozen=True):
     reason: str
     request: str
     state: str
+    card_erased: str = ""
 
 
 class GrantedTold(_Member, frozen=True):

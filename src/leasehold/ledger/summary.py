@@ -156,7 +156,9 @@ def _ended(story: _Story) -> dict[str, object]:
 
 
 def _asked(made: Entry, story: _Story) -> dict[str, object]:
+    erased = [entry for entry in story.of_kind(EntryKind.CARD_ERASED) if entry.request == made.request]
     return {
+        **({"cardErased": shown_time(erased[0].time_ms)} if erased else {}),
         "allow": grants_to_json(detail.grants(made, "allow")),
         "answers": [_answer(entry) for entry in _answers(story, made.request)],
         "at": shown_time(made.time_ms),

@@ -41,6 +41,13 @@ R = TypeVar("R", bound=Row)
 _MOST_DOCUMENTS = 8192
 _MAX_INTEGER = 2**63 - 1
 _OF_TENANTS = "tenant IN ?"
+_KEPT_CARDS = (
+    "tenant = ? AND request_id > ?"
+    " AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = requests.tenant AND runs.run_id = requests.run_id"
+    " AND runs.state = 'finished')"
+    " AND EXISTS (SELECT 1 FROM cards WHERE cards.tenant = requests.tenant AND cards.digest = requests.card_digest"
+    " AND length(cards.body) > 0)"
+)
 
 
 class Tables(Protocol):
@@ -183,6 +190,10 @@ class DatabaseQueries:
     def leases_of_request(self, tenant: str, request_id: str) -> tuple[LeaseRow, ...]:
         """Leases drawn from a request. See `Queries.leases_of_request`."""
         return self._list(LeaseRow, "tenant = ? AND request_id = ?", (tenant, request_id), "ORDER BY recorded DESC")
+
+    def kept_cards(self, tenant: str, *, after: str = "", limit: int = MAX_LISTED) -> tuple[RequestRow, ...]:
+        """Cards that may be erased. See `Queries.kept_cards`."""
+        return self._list(RequestRow, _KEPT_CARDS, (tenant, after), "ORDER BY request_id", limit)
 
     def accounts(self, tenant: str, account: str) -> tuple[AccountRow, ...]:
         """The accounts of a run or request. See `Queries.accounts`."""

@@ -25,6 +25,7 @@ APPLICATION_ID = 0x4C656173
 SCHEMAS = ("sqlite_schema_1.sql",)
 """What leads from each version to the next, the first from nothing to version 1. Never edited once released."""
 
+_MIGRATION_MS = 3_600_000
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 
@@ -99,8 +100,11 @@ def upgrade(connection: apsw.Connection, place: Place) -> None:
         StoreError: the database is of a newer version.
     """
     if check_version(connection, place) < len(SCHEMAS):
+        busy_milliseconds = connection.pragma("busy_timeout")
+        connection.set_busy_timeout(_MIGRATION_MS)  # whoever comes second waits for as long as the first one takes
         with transaction(connection):
             _apply(connection, check_version(connection, place))
+        connection.set_busy_timeout(int(busy_milliseconds))
 
 
 def _apply(connection: apsw.Connection, version: int) -> None:

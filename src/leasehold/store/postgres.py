@@ -18,7 +18,15 @@ from leasehold.store.opened import Database, OpenReader, OpenStore
 from leasehold.store.postgres_batch import NOW, PostgresBackend
 from leasehold.store.postgres_changes import NotificationWatch
 from leasehold.store.postgres_check import check_state, problems
-from leasehold.store.postgres_connection import Connection, PostgresPlace, at_one_moment, connect, execute, translated
+from leasehold.store.postgres_connection import (
+    Connection,
+    PostgresPlace,
+    at_one_moment,
+    connect,
+    execute,
+    patient,
+    translated,
+)
 from leasehold.store.postgres_index import EntryIndex
 from leasehold.store.postgres_migrations import check_version, create, is_made, upgrade
 from leasehold.store.postgres_queries import PostgresTables
@@ -31,6 +39,7 @@ __all__ = [
     "has_tables",
     "open_postgres",
     "read_postgres",
+    "vacuum_cards",
 ]
 
 _DAY_MS = 86_400_000
@@ -174,13 +183,23 @@ def has_tables(place: PostgresPlace) -> bool:
         connection.close()
 
 
+def vacuum_cards(place: PostgresPlace) -> None:
+    """Have the server let go of what erased cards held, but for what an open transaction may still read."""
+    connection = connect(patient(place))
+    try:
+        with translated(place):
+            execute(connection, "VACUUM cards")
+    finally:
+        connection.close()
+
+
 def check_postgres(place: PostgresPlace) -> tuple[str, ...]:
     """Read all of a database, its ledger included, and say what is wrong with it; empty if nothing is.
 
     Raises:
         StoreError: it cannot be opened at all.
     """
-    connection = connect(place, read_only=True)
+    connection = connect(patient(place), read_only=True)
     try:
         with translated(place):
             _find(connection, place)

@@ -28,6 +28,7 @@ __all__ = [
     "execute",
     "in_our_words",
     "is_lost",
+    "patient",
     "transaction",
     "translated",
 ]
@@ -86,6 +87,11 @@ class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True):
         host = self.parameters.get("host") or self.parameters.get("hostaddr") or "localhost"
         port = self.parameters.get("port")
         return f"postgresql://{host}{f':{port}' if port else ''}/{self.parameters.get('dbname', '')}"
+
+
+def patient(place: PostgresPlace) -> PostgresPlace:
+    """The same database for work on all of it, during which one statement may take long."""
+    return msgspec.structs.replace(place, patience_seconds=60.0, statement_seconds=86_400.0)
 
 
 def connect(place: PostgresPlace, *, read_only: bool = False) -> Connection:

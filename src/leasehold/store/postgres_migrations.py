@@ -6,6 +6,8 @@ any number of processes may start at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 from leasehold.decide.rows import ControlRow
@@ -14,7 +16,19 @@ from leasehold.store.columns import SHAPES
 from leasehold.store.postgres_connection import SCHEMA, Connection, PostgresPlace, execute, transaction
 from leasehold.store.postgres_rows import json_rows, upsert
 
-__all__ = ["APPLICATION", "INDEX_LOCK", "LANE_LOCK", "SCHEMAS", "check_version", "create", "is_made", "lock", "upgrade"]
+__all__ = [
+    "APPLICATION",
+    "INDEX_LOCK",
+    "LANE_LOCK",
+    "MIGRATION_LOCK",
+    "SCHEMAS",
+    "check_version",
+    "create",
+    "is_made",
+    "lock",
+    "make_tables",
+    "upgrade",
+]
 
 APPLICATION = "leasehold"
 
@@ -60,15 +74,18 @@ def create(connection: Connection, place: PostgresPlace, control: ControlRow) ->
     """
     if is_made(connection, place):
         return
-    with transaction(connection):
-        execute(connection, lock(MIGRATION_LOCK))
-        if is_made(connection, place):  # another process was faster
-            return
-        if execute(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is None:
-            execute(connection, f"CREATE SCHEMA {SCHEMA}")
-        _apply(connection, 0)
-        execute(connection, "INSERT INTO schema_version VALUES (1, %s, %s)", (APPLICATION, len(SCHEMAS)))
-        execute(connection, upsert(SHAPES[ControlRow]), (json_rows((control,)),))
+    with _migrating(connection):
+        if not is_made(connection, place):  # another process may have been faster
+            make_tables(connection, control)
+
+
+def make_tables(connection: Connection, control: ControlRow) -> None:
+    """Make the schema, every table and the log's row, inside a transaction that holds the lock of migrations."""
+    if execute(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is None:
+        execute(connection, f"CREATE SCHEMA {SCHEMA}")
+    _apply(connection, 0)
+    execute(connection, "INSERT INTO schema_version VALUES (1, %s, %s)", (APPLICATION, len(SCHEMAS)))
+    execute(connection, upsert(SHAPES[ControlRow]), (json_rows((control,)),))
 
 
 def check_version(connection: Connection, place: PostgresPlace) -> int:
@@ -94,11 +111,23 @@ def upgrade(connection: Connection, place: PostgresPlace) -> None:
         StoreError: the database is of a newer version.
     """
     if check_version(connection, place) < len(SCHEMAS):
-        with transaction(connection):
-            execute(connection, lock(MIGRATION_LOCK))
+        with _migrating(connection):
             execute(connection, lock(LANE_LOCK))
             _apply(connection, check_version(connection, place))
             execute(connection, "UPDATE schema_version SET version = %s", (len(SCHEMAS),))
+
+
+@contextmanager
+def _migrating(connection: Connection) -> Iterator[None]:
+    """A transaction that holds the lock of migrations. Whoever comes second waits for as long as the first one takes.
+
+    The time that the server lets a session idle in a transaction stays: a machine that dies meanwhile lets go.
+    """
+    with transaction(connection):
+        for limit in ("lock_timeout", "statement_timeout"):
+            execute(connection, f"SET LOCAL {limit} = 0")
+        execute(connection, lock(MIGRATION_LOCK))
+        yield
 
 
 def _apply(connection: Connection, version: int) -> None:

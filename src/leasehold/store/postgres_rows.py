@@ -24,6 +24,7 @@ __all__ = [
     "select_all",
     "select_by_index",
     "select_by_key",
+    "select_each",
     "storable",
     "storable_keys",
     "upsert",
@@ -56,6 +57,11 @@ def select_all(shape: Shape, where: str, rest: str = "") -> str:
     """A query for one JSON array of all rows that meet `where`; `rest` is an order and limit."""
     rows = f"SELECT {_json_row(shape)} AS row FROM {shape.table} WHERE {where} {rest}"  # noqa: S608 - own names
     return f"SELECT {_all('found.row')} FROM ({rows}) AS found"  # noqa: S608 - own names
+
+
+def select_each(shape: Shape) -> str:
+    """A query for every row of a table, each as the text of a JSON array."""
+    return f"SELECT CAST({_json_row(shape)} AS text) FROM {shape.table}"  # noqa: S608 - own names
 
 
 def select_by_key(shape: Shape) -> str:

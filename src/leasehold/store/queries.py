@@ -142,6 +142,10 @@ class Queries(Nodes, Protocol):
         """Leases drawn from a request, the newest first."""
         ...
 
+    def kept_cards(self, tenant: str, *, after: str = "", limit: int = MAX_LISTED) -> tuple[RequestRow, ...]:
+        """Requests of finished runs whose cards were not erased, by id, those after this one."""
+        ...
+
     def accounts(self, tenant: str, account: str) -> tuple[AccountRow, ...]:
         """What one run or request may spend and has spent, by unit."""
         ...

@@ -98,6 +98,7 @@ def _set_up(connection: apsw.Connection, place: Place, *, read_only: bool) -> No
     if read_only:
         connection.pragma("query_only", 1)
         return
+    connection.pragma("secure_delete", 1)  # a card that was erased is to be gone from the file, too
     journal = connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
     connection.pragma("fullfsync", 1)  # macOS: reach the disk, not only the drive's memory

@@ -22,6 +22,7 @@ from leasehold.decide.rows import (
     GlassRow,
     PersonRow,
     ProposalRow,
+    RequestRow,
     Row,
     StopRow,
 )
@@ -121,9 +122,32 @@ def test_documents_are_answered_by_tenant_and_id(store: Store) -> None:
 
 def test_erased_card_is_answered_as_none(store: Store) -> None:
     store.submit(
-        write(CardRow(tenant=TENANT, digest="a", body=b"card"), CardRow(tenant=TENANT, digest="b", body=b""))
+        write(CardRow(tenant=TENANT, digest="a", body=b"card"), CardRow(tenant=TENANT, digest="b", body=b"other"))
     ).result()
+    store.submit(write(CardRow(tenant=TENANT, digest="b", body=b""))).result()
     assert [store.queries.card(TENANT, digest) for digest in "abc"] == [b"card", None, None]
+
+
+@pytest.mark.invariant("I10")
+def test_cards_that_may_be_erased_are_those_of_finished_runs_that_are_still_kept(store: Store) -> None:
+    def asked(number: int, run_id: str, tenant: str = TENANT) -> tuple[RequestRow, CardRow]:
+        name = f"req_{number}"
+        row = msgspec.structs.replace(
+            request(), tenant=tenant, request_id=name, run_id=run_id, card_digest=name, state="used"
+        )
+        return row, CardRow(tenant=tenant, digest=name, body=b"card")
+
+    over = [
+        msgspec.structs.replace(run(), tenant=tenant, run_id="run_o", state="finished") for tenant in (TENANT, OTHER)
+    ]
+    rows = [asked(1, "run_o"), asked(2, "run_o"), asked(3, "run_1"), asked(4, "run_o"), asked(5, "run_o", OTHER)]
+    store.submit(write(run(), *over, *(row for pair in rows for row in pair))).result()
+    store.submit(write(CardRow(tenant=TENANT, digest="req_2", body=b""))).result()
+    queries = store.queries
+    assert [row.request_id for row in queries.kept_cards(TENANT)] == ["req_1", "req_4"]
+    assert [row.request_id for row in queries.kept_cards(TENANT, limit=1)] == ["req_1"]
+    assert [row.request_id for row in queries.kept_cards(TENANT, after="req_1")] == ["req_4"]
+    assert [row.request_id for row in queries.kept_cards(OTHER)] == ["req_5"]
 
 
 # by tenant
