@@ -1,12 +1,13 @@
-"""A server that speaks the two methods of Slack's web API that Leasehold uses, in Slack's documented shapes.
+"""A server that speaks the methods of Slack's web API that Leasehold uses, in Slack's documented shapes.
 
 It checks what Slack checks: the token, that the blocks are valid (by Slack's own library), that an updated message is
-there. Source: https://docs.slack.dev/reference/methods/chat.postMessage and chat.update.
+there. Source: https://docs.slack.dev/reference/methods/chat.postMessage, chat.update and chat.postEphemeral.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ class Slack:
 
     receiver: Receiver
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    whispers: list[tuple[str, str]] = field(default_factory=list)
+    whispered: threading.Event = field(default_factory=threading.Event)
     errors: list[str] = field(default_factory=list)
     rate_limited: int = 0
     token: str = TOKEN
@@ -32,6 +35,17 @@ class Slack:
     def texts(self) -> list[str]:
         """Everything that a person can read of each message, oldest first."""
         return [json.dumps(message["blocks"]) for _, message in sorted(self.messages.items())]
+
+    def buttons(self) -> list[dict[str, Any]]:
+        """The buttons that can be pressed, in every message."""
+        blocks = [block for message in self.messages.values() for block in message["blocks"]]
+        return [element for block in blocks if block["type"] == "actions" for element in block["elements"]]
+
+    def whisper(self) -> str:
+        """The next thing that somebody alone was told."""
+        assert self.whispered.wait(10)
+        self.whispered.clear()
+        return self.whispers[-1][1]
 
     def titles(self) -> list[str]:
         return [message["blocks"][0]["text"]["text"] for _, message in sorted(self.messages.items())]
@@ -63,6 +77,10 @@ def _answer(slack: Slack, got: Got) -> dict[str, object]:
     body = got.json
     if not body.get("channel"):
         return {"ok": False, "error": "channel_not_found"}
+    if got.path == "/chat.postEphemeral":
+        slack.whispers.append((body["user"], body["text"]))
+        slack.whispered.set()
+        return {"ok": True, "message_ts": "1778068800.999999"}
     for block in Block.parse_all(body["blocks"]):
         block.validate_json()
     if any(len(_text(block)) > 3000 for block in body["blocks"]) or len(body["blocks"]) > 50:

@@ -116,7 +116,7 @@ CASES: dict[int, Case] = {
     86: Case("a card's claims from anyone but the operator: only registered facts are shown"),
     87: Case("hundreds of requests from one run: a cap"),
     88: Case("people out of reach: denied, and late answers start nothing"),
-    89: Case("a `yes` in a chat: only a signed answer counts"),
+    89: Case("a `yes` in a chat: only a button of ours that the chat signed for, on a whole card, counts"),
     # crashes, storage, audit
     90: Case("kill -9 at any point: the invariants hold after the restart"),
     91: Case("power cuts: no answered commit is lost"),

@@ -179,6 +179,22 @@ def test_policy_is_shown_as_far_as_it_concerns_one(stage: Stage) -> None:
     assert routes(LIZ) == {"desk", "staging"}
 
 
+def test_of_a_channels_reviewers_those_are_shown_who_concern_one(stage: Stage) -> None:
+    stage.start()
+    stage.start(tenant="globex")
+    channel = """
+[notices.chat]
+kind = "slack"
+channel = "C1"
+events = ["request.waiting"]
+tenants = ["acme"]
+reviewers = { "T024BE7LH/U0BEN" = "user:ben", "T024BE7LH/U0ZOE" = "user:zoe" }
+"""
+    stage.accept(TWO_DESKS + channel)
+    assert desk_of(stage, KIM).policy().document.notices["chat"].reviewers == {"T024BE7LH/U0BEN": BEN}
+    assert desk_of(stage, LIZ).policy().document.notices == {}
+
+
 def test_powers_are_those_of_the_roles(stage: Stage) -> None:
     held = {held.power: held.tenants for held in desk_of(stage, LIZ).powers()}
     assert held == dict.fromkeys(set(Power) - {Power.POLICY}, ("globex",))

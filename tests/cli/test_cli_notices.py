@@ -98,6 +98,25 @@ def test_a_token_or_password_is_asked_for_and_not_shown(told: Terminal) -> None:
     assert "are for webhooks" in told.run("notices", "secret", "mail", "--add", code=2).stderr
 
 
+def test_a_signing_secret_stands_beside_the_token_and_answers_wait_for_it(told: Terminal) -> None:
+    reviewers = '[notices.chat]\nreviewers = { "T024BE7LH/U0BEN" = "user:ben" }'
+    told.policy.write_text(told.policy.read_text().replace("[notices.chat]", reviewers))
+    assert "--signing is for Slack" in told.run("notices", "secret", "hook", "--signing", code=2).stderr
+    told.run("notices", "secret", "chat", typing="xoxb-canary\n")
+    assert "do not count before: leasehold notices secret chat --signing" in told.run("notices", "list").stderr
+    codes = {entry["code"] for entry in told.json("doctor")["findings"]}
+    assert "channel-without-signing-secret" in codes
+    result = told.run("notices", "secret", "chat", "--signing", typing="canary\n")
+    assert "canary" not in result.output
+    path = told.state / "notices" / "chat.json"
+    assert json.loads(path.read_text()) == {"token": "xoxb-canary", "signing_secret": "canary"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    told.run("notices", "secret", "chat", typing="xoxb-other\n")
+    assert json.loads(path.read_text()) == {"token": "xoxb-other", "signing_secret": "canary"}
+    assert "whose secret is here" in told.run("notices", "list").stderr
+    assert "channel-without-signing-secret" not in {entry["code"] for entry in told.json("doctor")["findings"]}
+
+
 def test_the_list_shows_what_became_of_each_notice_and_whether_secrets_are_there(
     told: Terminal, receiver: Receiver
 ) -> None:

@@ -243,7 +243,7 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.TOO_MANY_PENDING: _asked_too_much,
     Reason.BUDGET: _spent,
 }
-BY_A_PERSON = {Reason.EDITED, Reason.NOT_IN_BATCH}
+BY_A_PERSON = {Reason.EDITED, Reason.NOT_IN_BATCH, Reason.NOT_IN_CHAT}
 ASKED_AGAIN: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.STATE_MOVED: _moved,
     Reason.TERMS_CHANGED: _said_otherwise,

@@ -422,7 +422,7 @@ def test_passkey_counts_on_pages_of_this_server_alone(stage: Stage) -> None:
     [
         (
             approvals,
-            "is_vouched",
+            "is_answer_vouched",
             lambda stage: test_answer_counts_no_more_once_what_vouched_for_it_is_gone(stage, "removed"),
         ),
         (voices, "refuse_session", test_session_that_is_over_says_nothing),
@@ -436,7 +436,7 @@ def test_passkey_counts_on_pages_of_this_server_alone(stage: Stage) -> None:
 def test_guard_that_is_taken_away_is_missed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, place: object, guard: str, test: object
 ) -> None:
-    monkeypatch.setattr(place, guard, lambda *_: True if guard == "is_vouched" else None)
+    monkeypatch.setattr(place, guard, lambda *_: True if guard == "is_answer_vouched" else None)
     with pytest.raises(AssertionError):
         test(stage)  # type: ignore[operator]
 

@@ -346,7 +346,7 @@ MUTANTS = (
     Mutant("entitlement is not asked at the use", _not_entitled_any_more, (CALL_APPROVAL,), ("I4",)),
     Mutant(
         "a removed key still speaks",
-        lambda patch: patch.setattr(approvals, "is_vouched", lambda *_: True),
+        lambda patch: patch.setattr(approvals, "is_answer_vouched", lambda *_: True),
         (CALL_APPROVAL,),
         ("I4",),
     ),

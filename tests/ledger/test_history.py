@@ -252,6 +252,7 @@ def test_one_person_approving_twice_is_a_violation() -> None:
 
 NO_KEY = {"key": None, "public_key": None, "signature": None}
 SIGNED_IN = {**NO_KEY, "proof": "session", "sign_in": "signin_1", "method": "password"}
+IN_A_CHAT = {**NO_KEY, "proof": "chat", "channel": "desk", "speaker": "T024BE7LH/U0BEN", "delivery": "sha256:aa"}
 WITH_PASSKEY = {
     "proof": "passkey",
     "sign_in": "signin_1",
@@ -275,6 +276,10 @@ WITH_PASSKEY = {
         (WITH_PASSKEY | {"signature": None}, False),
         (WITH_PASSKEY | {"method": "password"}, False),
         ({"proof": "session", "sign_in": "signin_1", "method": "password", "key": None}, False),
+        (IN_A_CHAT, True),
+        (IN_A_CHAT | {"delivery": None}, False),
+        (IN_A_CHAT | {"signature": "aa"}, False),
+        (SIGNED_IN | {"speaker": "T024BE7LH/U0BEN"}, False),
         ({"proof": "word of mouth"}, False),
     ],
 )

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from leasehold.model.notice import Fact, Notice
-from leasehold.notices.slack import MAX_TEXT, blocks
+from leasehold.model.notice import ChannelKind, Fact, Notice
+from leasehold.notices.channel import DeliveryError
+from leasehold.notices.channels import Channels
+from leasehold.notices.slack_message import MAX_TEXT, blocks
 from notice_desk import CONSOLE, NoticeStage
 from slack_server import TOKEN, Slack, slack_server
 from stage import BEN, CLOSE, ERASE, EVA
@@ -236,6 +238,11 @@ def test_an_update_that_fails_is_repeated_until_the_copy_is_true(told: NoticeSta
     told.pass_time(5)
     told.tell()
     assert slack.titles() == ["Approved"]
+
+
+def test_nobody_is_told_something_alone_over_a_channel_that_cannot(told: NoticeStage) -> None:
+    with pytest.raises(DeliveryError, match="nobody can be told something alone over webhook"):
+        Channels(told.given).whispering(ChannelKind.WEBHOOK)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"ok": "yes"}', b'{"ok": true, "ok": false}'])

@@ -37,6 +37,9 @@ console = "https://desk.example.com/x/"
 """
 
 
+REVIEWED = CHAT + 'reviewers = { "T024BE7LH/U061F7AUR" = "user:ben" }\n'
+
+
 def load(text: str) -> Policy:
     return load_policy([Source("leasehold.toml", EXAMPLE + text)])
 
@@ -49,6 +52,14 @@ def test_channels_are_read_and_stored_with_the_policy() -> None:
     assert (chat.url, chat.to, chat.console) == ("https://slack.com/api/", ("C024BE91L",), "https://desk.example.com/x")
     assert Policy.from_json(policy.to_json()) == policy
     assert policy.hash != load("").hash
+
+
+def test_who_may_answer_in_a_chat_is_an_explicit_table() -> None:
+    policy = load(REVIEWED)
+    assert policy.reviewer("chat", "T024BE7LH/U061F7AUR") == "user:ben"
+    assert policy.reviewer("chat", "T024BE7LH/U0OTHER") == policy.reviewer("hook", "T024BE7LH/U061F7AUR") == ""
+    assert Policy.from_json(policy.to_json()) == policy
+    assert load(CHAT).notices["chat"].reviewers == {}
 
 
 @pytest.mark.parametrize("event", NoticeEvent)
@@ -92,6 +103,22 @@ def test_whom_a_channel_is_for() -> None:
         (MAIL, "smtps://", "https://", "write smtps:// or smtp://"),
         (CHAT, 'channel = "C024BE91L"\n', "", 'needs "channel"'),
         (CHAT, "C024BE91L", "#general", "is not a name"),
+        (REVIEWED, '{ "T024BE7LH/U061F7AUR" = "user:ben" }', "{}", "names nobody; leave it out"),
+        (REVIEWED, '{ "T024BE7LH/U061F7AUR" = "user:ben" }', '["U061F7AUR"]', "must be a table"),
+        (REVIEWED, "T024BE7LH/U061F7AUR", "U061F7AUR", "no user of Slack; write the ids"),
+        (REVIEWED, "T024BE7LH/U061F7AUR", "ben@example.com", "no user of Slack"),
+        (REVIEWED, "T024BE7LH/U061F7AUR", "T024BE7LH/u061f7aur", "no user of Slack"),
+        (REVIEWED, '"user:ben"', "3", "a name in quotes"),
+        (REVIEWED, '"user:ben"', '"user ben"', "is not a name"),
+        (HOOK, 'tenants = ["*"]', 'tenants = ["*"]\nreviewers = { "T024BE7LH/U061F7AUR" = "user:ben" }', "unknown key"),
+        (
+            REVIEWED + REVIEWED.replace("notices.chat", "notices.other"),
+            'other]\nkind = "slack"\nchannel = "C024BE91L"\nevents = ["request.waiting"]\ntenants = ["acme"]\n'
+            'console = "https://desk.example.com/x/"\nreviewers = { "T024BE7LH/U061F7AUR" = "user:ben" }',
+            'other]\nkind = "slack"\nchannel = "C024BE91L"\nevents = ["request.waiting"]\ntenants = ["acme"]\n'
+            'reviewers = { "T024BE7LH/U061F7AUR" = "user:eva" }',
+            "one user of a chat is one person",
+        ),
     ],
 )
 def test_a_channel_that_is_written_wrong_is_refused_with_its_line(text: str, old: str, new: str, message: str) -> None:
@@ -117,6 +144,11 @@ def test_a_channel_that_is_written_wrong_is_refused_with_its_line(text: str, old
         (CHAT, CHAT.replace("C024BE91L", "C1"), True),
         (CHAT, CHAT.replace("desk.example.com", "evil.example"), True),
         (MAIL, MAIL.replace("ops@", "me@"), True),
+        ("", REVIEWED, True),
+        (CHAT, REVIEWED, True),
+        (REVIEWED, REVIEWED.replace("user:ben", "user:eva"), True),
+        (REVIEWED, REVIEWED.replace("U061F7AUR", "U0OTHER"), True),
+        (REVIEWED, CHAT, False),
     ],
 )
 def test_a_channel_that_falls_silent_or_leads_elsewhere_widens(old: str, new: str, *, widens: bool) -> None:

@@ -14,12 +14,11 @@ import msgspec
 from leasehold.authority.batches import Item, ItemResult, answer_items, refuse_in_batch
 from leasehold.authority.edits import edit_call, edit_lease
 from leasehold.authority.engine import Engine
-from leasehold.authority.looking import look_at_approvals, look_at_chain
+from leasehold.authority.looking import look_at_chain, look_at_footer
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import SignedIn, passkey_proof
 from leasehold.authority.standing import Standing, standing_stops
-from leasehold.decide.answer import Answered, AnswerRequest, request_need
-from leasehold.decide.approvals import people_who_may
+from leasehold.decide.answer import Answered, AnswerRequest
 from leasehold.decide.chain import Chain
 from leasehold.decide.facts import Step
 from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, ConfirmRevocations, RaiseEpoch, RemovePerson
@@ -37,7 +36,7 @@ from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import check_id
 from leasehold.model.proof import KeyProof
-from leasehold.model.request import Answer, Request, RequestState, Verdict
+from leasehold.model.request import Answer, Request, Verdict
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy, Power
 from leasehold.store.queries import LedgerQuery
@@ -111,26 +110,7 @@ class Desk:
         Raises:
             NotFoundError: there is no such request.
         """
-        stored = self._engine.request(request.tenant, request.request_id)
-        run = self._engine.run(stored.tenant, stored.run_id)
-        row = self._engine.request_row(stored.tenant, stored.request_id)
-        policy = self._engine.active_policy()
-        need = request_need(policy, run, stored)
-        is_late = row.state == RequestState.PENDING and self._engine.system.now().reached(row.answer_by)
-        return Footer(
-            state=RequestState.EXPIRED if is_late else RequestState(row.state),
-            answer_by=row.answer_by,
-            card_digest=row.card_digest,
-            quorum=need.quorum,
-            approved_by=look_at_approvals(self._engine, policy, row, run, stored),
-            may_approve=people_who_may(
-                policy,
-                route=run.route,
-                requested_by=run.requested_by,
-                effect=need.effect,
-                editors=stored.editors,
-            ),
-        )
+        return look_at_footer(self._engine, self._engine.request_row(request.tenant, request.request_id))
 
     def answer(self, request: Request, verdict: Verdict, signatory: Signatory, *, reason: str = "") -> Answered:
         """Sign and record one person's answer to a request's card.

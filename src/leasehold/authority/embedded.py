@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from leasehold.authority.archive import Archive
+from leasehold.authority.chat import ChatReview
 from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
@@ -29,8 +30,8 @@ __all__ = ["Authority"]
 class Authority:
     """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
 
-    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `archive`, `sign_ins`, `sweep` and `outbox`
-    have the rest. `channels` are those by which people are told.
+    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `archive`, `sign_ins`, `sweep`, `outbox` and
+    `chat` have the rest. `channels` are those by which people are told.
     """
 
     def __init__(self, engine: Engine, channels: Channels | None = None) -> None:
@@ -46,7 +47,9 @@ class Authority:
         self.sign_ins = SignIns(engine, failed)
         self.break_glass = BreakGlass(engine, self.runs, self._forgeries, self._waiters)
         self.sweep = Sweep(engine, self.runs, self._forgeries, failed)
-        self.outbox = Outbox(engine, channels or Channels(NoSecrets()))
+        channels = channels or Channels(NoSecrets())
+        self.outbox = Outbox(engine, channels)
+        self.chat = ChatReview(engine, channels)
 
     def person_desk(self, session: SignedIn, *, origin: str = "") -> PersonDesk:
         """The desk of a person who is signed in, on pages of `origin`: what they may do and see, and nothing else."""

@@ -11,20 +11,21 @@ from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine
 from leasehold.decide.answer import request_need
-from leasehold.decide.approvals import approver_needs, approvers_of
+from leasehold.decide.approvals import approver_needs, approvers_of, people_who_may
 from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
 from leasehold.decide.rows import CallRow, RequestRow, Row, StopRow
 from leasehold.model.call import Admission, CallState
+from leasehold.model.card import Footer
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
-from leasehold.model.request import Request
+from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
 from leasehold.model.scope import StopKind
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import implied
 
-__all__ = ["find_end", "look_at_approvals", "look_at_chain"]
+__all__ = ["find_end", "look_at_approvals", "look_at_chain", "look_at_footer"]
 
 
 def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
@@ -94,3 +95,21 @@ def look_at_approvals(engine: Engine, policy: Policy, row: RequestRow, run: Run,
         facts.load(ref, found)
     effect = request_need(policy, run, request).effect
     return approvers_of(facts, policy, row, route=run.route, requested_by=run.requested_by, effect=effect)
+
+
+def look_at_footer(engine: Engine, row: RequestRow) -> Footer:
+    """How it stands with a request's card now: who has approved, how many have to, who may."""
+    request, run = engine.request(row.tenant, row.request_id), engine.run(row.tenant, row.run_id)
+    policy = engine.active_policy()
+    need = request_need(policy, run, request)
+    is_late = row.state == RequestState.PENDING and engine.system.now().reached(row.answer_by)
+    return Footer(
+        state=RequestState.EXPIRED if is_late else RequestState(row.state),
+        answer_by=row.answer_by,
+        card_digest=row.card_digest,
+        quorum=need.quorum,
+        approved_by=look_at_approvals(engine, policy, row, run, request),
+        may_approve=people_who_may(
+            policy, route=run.route, requested_by=run.requested_by, effect=need.effect, editors=request.editors
+        ),
+    )

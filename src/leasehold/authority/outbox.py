@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from leasehold.authority.chat import chat_card
 from leasehold.authority.engine import Engine
 from leasehold.authority.noticing import LedgerReader
 from leasehold.decide.facts import Step
@@ -286,14 +287,16 @@ class _Post:
         request = self._engine.row(RequestRow, row.tenant, rest) if about == "request" else None
         account = self._engine.row(AccountRow, row.tenant, *rest.split(" ")) if about == "budget" else None
         body = queries.card(row.tenant, request.card_digest) if request is not None else None
+        card = None if body is None else _CARD.decode(body)
         matter = Matter(
             event=NoticeEvent(row.event),
             notice_id=row.delivery_id,
             subject=row.subject,
             entry=decode_entry(queries.ledger(row.entry, row.entry + 1)[0].body),
-            card=None if body is None else _CARD.decode(body),
+            card=card,
             row=request,
             account=account,
+            chat=chat_card(self._engine, rule, request, card) if request is not None and card is not None else None,
         )
         return compose(matter, console=rule.console, now=self._engine.system.now())
 

@@ -2,7 +2,9 @@
 
 Called by `receipt verify` and `ledger verify`, for answers to requests and for words on policies that widen. A key's or
 passkey's public half stands in the entry; that it belongs to the person is the authority's word, in the entry that
-added it. What was said in a session has no signature.
+added it. What was said in a session has no signature. Of what was said in a chat only the authority could check the
+signature, under a secret; what can be checked is that it claims no more, that it was fresh, and that one user spoke for
+one person under one policy.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from leasehold.decide.chat import HEARD_SECONDS
 from leasehold.errors import InvalidError, VerificationError
 from leasehold.ledger import detail
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.ids import RequestId
+from leasehold.model.proof import ChatProof
 from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.request import Verdict
 from leasehold.token.keys import PublicKey
@@ -26,17 +30,19 @@ __all__ = ["AnswersProven", "check_answers"]
 
 
 class AnswersProven(msgspec.Struct, frozen=True, kw_only=True):
-    """How many answers counted by what vouched for them: signed with a key, with a passkey, or not signed."""
+    """How many answers counted by what vouched for them: signed with a key, a passkey, or not for others."""
 
     key: int = 0
     passkey: int = 0
     session: int = 0
+    chat: int = 0
 
     def describe(self) -> str:
         """The counts in words."""
+        heard = f", {self.chat} in a chat" if self.chat else ""
         return (
             f"{self.key} signed with a key, {self.passkey} with a passkey, each verified; "
-            f"{self.session} given by people who were signed in, which nobody can verify"
+            f"{self.session} given by people who were signed in{heard}, which nobody can verify"
         )
 
 
@@ -47,7 +53,8 @@ def check_answers(entries: Iterable[Entry]) -> AnswersProven:
         VerificationError: one is not that of the key or passkey in its entry, over exactly this answer, or the ledger
             gave what signed to somebody else; `index` names the entry.
     """
-    counts = {"key": 0, "passkey": 0, "session": 0}
+    counts = {"key": 0, "passkey": 0, "session": 0, "chat": 0}
+    speakers: dict[tuple[str, str], str] = {}
     owners: dict[str, str] = {}
     for entry in entries:
         if entry.kind in (EntryKind.PERSON_ADDED, EntryKind.SIGN_IN_ADDED) and detail.text(entry, "public_key"):
@@ -55,7 +62,7 @@ def check_answers(entries: Iterable[Entry]) -> AnswersProven:
         if entry.kind not in _CHECKS or entry.decision == "deny":
             continue
         proof = detail.text(entry, "proof")
-        if proof not in counts:
+        if proof not in _CHECKS[entry.kind]:
             raise VerificationError(f"the answer of {entry.person} has no known proof", index=entry.index)
         try:
             _CHECKS[entry.kind][proof](entry)
@@ -63,6 +70,8 @@ def check_answers(entries: Iterable[Entry]) -> AnswersProven:
             raise VerificationError(f"the answer of {entry.person}: {error}", index=entry.index) from None
         if owners.get(detail.text(entry, "public_key"), entry.person) != entry.person:
             raise VerificationError(f"what signed as {entry.person} is of somebody else", index=entry.index)
+        if proof == "chat" and speakers.setdefault(_speaker(entry), entry.person) != entry.person:
+            raise VerificationError(f"the user who spoke for {entry.person} spoke for somebody else", index=entry.index)
         counts[proof] += 1
     return AnswersProven(**counts)
 
@@ -100,6 +109,24 @@ def _check_session(entry: Entry) -> None:
         raise VerificationError("what was said in a session is not signed")
 
 
+def _check_chat(entry: Entry) -> None:
+    if detail.text(entry, "signature") or detail.text(entry, "public_key"):
+        raise VerificationError("what was said in a chat is signed for nobody else")
+    proof = ChatProof(
+        channel=detail.text(entry, "channel"),
+        speaker=detail.text(entry, "speaker"),
+        signed_at=detail.number(entry, "signed_at"),
+        delivery=detail.text(entry, "delivery"),
+    )
+    if abs(detail.number(entry, "answered_at") - proof.signed_at) > HEARD_SECONDS:
+        raise VerificationError(f"it was heard more than {HEARD_SECONDS} s before or after it was said")
+
+
+def _speaker(entry: Entry) -> tuple[str, str]:
+    """A user of a chat under one policy: policies may map them anew."""
+    return entry.policy, detail.text(entry, "speaker")
+
+
 def _policy_statement(entry: Entry) -> PolicyStatement:
     return PolicyStatement(
         proposal_id=detail.text(entry, "proposal"),
@@ -132,7 +159,12 @@ def _check_assertion(entry: Entry, challenge: bytes) -> None:
 
 _ON_POLICIES = {"key": _check_policy_key, "passkey": _check_policy_passkey, "session": _check_session}
 _CHECKS = {
-    EntryKind.REQUEST_ANSWERED: {"key": _check_key, "passkey": _check_passkey, "session": _check_session},
+    EntryKind.REQUEST_ANSWERED: {
+        "key": _check_key,
+        "passkey": _check_passkey,
+        "session": _check_session,
+        "chat": _check_chat,
+    },
     EntryKind.POLICY_PROPOSED: _ON_POLICIES,
     EntryKind.POLICY_ANSWERED: _ON_POLICIES,
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from leasehold.authority.chat import SIGNING_SECRET
 from leasehold.cli.policy import lax_words
 from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, weak_modes
 from leasehold.decide.breaker import BY_RULE
@@ -290,6 +291,14 @@ def check_notices(policy: Policy, files: StateFiles, given_up: Sequence[Delivery
                 what=f"the channel {name} has no secret here",
                 why="nothing can be sent over it, and nobody hears what it is for",
                 remedy=f"leasehold notices secret {name}, then leasehold notices test {name}",
+            )
+        if rule.reviewers and not read_secrets(files.channel_secrets(name)).get(SIGNING_SECRET):
+            yield Finding(
+                code="channel-without-signing-secret",
+                severity=Severity.WARNING,
+                what=f"the channel {name} has reviewers and no signing secret here",
+                why="its messages have buttons, and whoever presses one is not heard",
+                remedy=f"leasehold notices secret {name} --signing",
             )
     for channel, count in sorted(Counter(row.channel for row in given_up).items()):
         yield Finding(

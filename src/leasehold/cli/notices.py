@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import click
 
+from leasehold.authority.chat import SIGNING_SECRET
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import read_secrets, write_secrets
@@ -96,22 +97,22 @@ def retry(session: Session, ids: Sequence[str]) -> None:
 @click.argument("channel")
 @click.option("--add", is_flag=True, help="Keep the webhook keys that are there, so that receivers can change over.")
 @click.option("--symmetric", is_flag=True, help="For a webhook: a shared key (v1) for receivers that know no v1a.")
-def secret(session: Session, channel: str, *, add: bool, symmetric: bool) -> None:
+@click.option("--signing", is_flag=True, help="For Slack: the app's signing secret, by which answers from there count.")
+def secret(session: Session, channel: str, *, add: bool, symmetric: bool, signing: bool) -> None:
     """Set the secret of a CHANNEL: a private file in the state directory, never in the policy.
 
-    For a webhook a signing key is made, and what its receiver needs to verify is printed. A Slack bot's token or a mail
-    password is asked for, or read from stdin.
+    For a webhook a signing key is made, and what its receiver needs to verify is printed. A Slack bot's token or
+    signing secret or a mail password is asked for, or read from stdin.
     """
     with session.authority() as authority:
         rule = _rule(authority.engine.active_policy(), channel)
     path = session.files().channel_secrets(channel)
+    if signing and rule.kind is not ChannelKind.SLACK:
+        raise InvalidError("--signing is for Slack")
     if rule.kind is not ChannelKind.WEBHOOK:
         if add or symmetric:
             raise InvalidError("--add and --symmetric are for webhooks")
-        name = rule.secret_name or "password"
-        given = str(click.prompt(f"The {name} of {channel}", hide_input=True, err=True)).strip()
-        write_secrets(path, {name: given})
-        session.give({"channel": channel, "file": str(path)}, [f"file: {path}"])
+        _take_secret(session, rule, SIGNING_SECRET if signing else rule.secret_name or "password")
         return
     from leasehold.notices.webhook import verifying_key
 
@@ -121,6 +122,14 @@ def secret(session: Session, channel: str, *, add: bool, symmetric: bool) -> Non
     public = verifying_key(key)
     session.give({"channel": channel, "file": str(path), "verify_with": public}, [public])
     session.say(f"give this to the receiver; the signing key is in {path}")
+
+
+def _take_secret(session: Session, rule: NoticeRule, name: str) -> None:
+    """Ask for one secret of a channel, and keep its others."""
+    path = session.files().channel_secrets(rule.name)
+    given = str(click.prompt(f"The {name.replace('_', ' ')} of {rule.name}", hide_input=True, err=True)).strip()
+    write_secrets(path, {**read_secrets(path), name: given})
+    session.give({"channel": rule.name, "file": str(path)}, [f"file: {path}"])
 
 
 def _make_key(seed: bytes, *, symmetric: bool) -> str:
@@ -156,10 +165,14 @@ def _secret_words(session: Session, rule: NoticeRule) -> str:
     if not rule.secret_name:
         return "which needs no secret"
     try:
-        has = bool(read_secrets(session.files().channel_secrets(rule.name)).get(rule.secret_name))
+        known = read_secrets(session.files().channel_secrets(rule.name))
     except LeaseholdError as error:
         return f"whose secret cannot be used: {error}"
-    return "whose secret is here" if has else f"without its secret: leasehold notices secret {rule.name}"
+    if not known.get(rule.secret_name):
+        return f"without its secret: leasehold notices secret {rule.name}"
+    if rule.reviewers and not known.get(SIGNING_SECRET):
+        return f"whose answers do not count before: leasehold notices secret {rule.name} --signing"
+    return "whose secret is here"
 
 
 def _place(rule: NoticeRule) -> str:

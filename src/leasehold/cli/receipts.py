@@ -104,6 +104,7 @@ def _answer(answer: AnswerTold) -> str:
         for mark, holds in (
             (f"signed in by {answer.method}, not signed", answer.proof == "session"),
             ("signed with a passkey", answer.proof == "passkey"),
+            (f"in the chat of {answer.channel} by {answer.speaker}, not signed", answer.proof == "chat"),
             ("same account", answer.same_account),
             ("own request", answer.own_request),
         )

@@ -25,7 +25,7 @@ from leasehold.model.card import Card, Footer, card_json
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
-from leasehold.model.proof import PasskeyProof, SessionProof
+from leasehold.model.proof import ChatProof, PasskeyProof, SessionProof
 from leasehold.model.request import Answer, Request, RequestState, Verdict
 from leasehold.model.times import parse_time, show_countdown, show_time
 
@@ -286,4 +286,5 @@ def _answer_line(answer: Answer) -> str:
     account = ", same account" if answer.same_account else ""
     proof = f", signed in by {answer.proof.method}" if isinstance(answer.proof, SessionProof) else ""
     proof = ", signed with a passkey" if isinstance(answer.proof, PasskeyProof) else proof
+    proof = f", in the chat of {answer.proof.channel}" if isinstance(answer.proof, ChatProof) else proof
     return escape(f"{answer.verdict} by {answer.person} at {show_time(answer.answered_at)}{proof}{account}{words}")

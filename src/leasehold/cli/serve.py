@@ -39,6 +39,8 @@ def serve(session: Session, host: str, port: int, public_url: str | None, proxie
         serving = Serving(authority, host, port, public_url, trusted)
         if not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
             session.say("nobody can sign in yet; run: leasehold person password PERSON")
+        if authority.chat.is_open():
+            session.say(f"interactivity address of the Slack app: {serving.chat_url}")
         session.give({"url": serving.site.origin}, [serving.site.origin])
         serving.run()
 

@@ -8,6 +8,7 @@ from leasehold.authority import Authority
 from leasehold.console.pages import console_pages
 from leasehold.http.app import create_app
 from leasehold.http.events import Streams
+from leasehold.http.gates import SLACK_PATH
 from leasehold.http.server import Wiring, fitting_limits, listen, run_server
 from leasehold.http.site import Site
 
@@ -25,6 +26,7 @@ class Serving:
         public = Site.public(public_url) if public_url is not None else None
         self._listener = listen(host, port)
         self.site = public or Site.loopback(int(self._listener.getsockname()[1]))
+        self.chat_url = f"{self.site.origin}{SLACK_PATH}"
 
     def run(self) -> None:
         """Serve until a signal says to stop."""

@@ -1,7 +1,7 @@
 """A person answers a request, or the requester takes it back. Submitted by the Desk and Runs faces.
 
 A signature over request id, card digest, verdict and time was verified before the step; here the key that verified it
-must still be the person's, or the session in which they answered still open.
+must still be the person's, the session in which they answered still open, the user of a chat still theirs.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import (
+    ChatVoice,
     KeyVoice,
     Voice,
     counted,
-    is_of_session,
-    is_vouched,
+    is_answer_vouched,
+    is_of_voice,
     refuse_count,
     refuse_voice,
     sign_in_of,
@@ -66,7 +67,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     answer: Answer
     card_digest: str
-    voice: Voice
+    voice: Voice | ChatVoice
 
     @property
     def policy(self) -> str:
@@ -150,8 +151,10 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
         person = facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
         if refusal is not None:
             return refusal
-        is_own = self.voice.person == self.answer.person and is_vouched(person, self.answer.proof)
-        if is_own and is_of_session(facts, self.voice, self.answer.proof):
+        is_own = self.voice.person == self.answer.person and is_answer_vouched(
+            self.policy_document, person, self.answer.proof
+        )
+        if is_own and is_of_voice(facts, self.voice, self.answer.proof):
             return None
         return deny(Reason.BAD_SIGNATURE, f"what vouches for this answer is not of {self.answer.person}")
 

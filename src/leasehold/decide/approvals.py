@@ -13,10 +13,10 @@ import msgspec
 from leasehold.decide.bond import bond_of
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
-from leasehold.decide.voices import is_vouched
+from leasehold.decide.voices import is_answer_vouched
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
-from leasehold.model.proof import PasskeyProof, SessionProof
+from leasehold.model.proof import ChatProof, PasskeyProof, SessionProof
 from leasehold.model.request import Answer, Verdict
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.evaluate import ApprovalNeed, is_entitled
@@ -91,7 +91,15 @@ def refuse_person(
 
 
 def refuse_proof(policy: Policy, answer: Answer, effect: Effect) -> Decision | None:
-    """Why an approval of this effect is not proven well enough, by the live policy. A no needs only the voice."""
+    """Why an answer about this effect is not proven well enough, by the live policy. A no needs only the voice, but
+    what is destructive has no buttons in a chat, so no answer of any kind comes from there."""
+    if effect is Effect.DESTRUCTIVE and isinstance(answer.proof, ChatProof):
+        return deny(
+            Reason.NOT_IN_CHAT,
+            "what is destructive is not answered in a chat",
+            check="effect != destructive",
+            enough="the same answer in the console or at a terminal",
+        )
     if answer.verdict is not Verdict.APPROVE or effect is not Effect.DESTRUCTIVE:
         return None
     if policy.defaults.destructive_by_passkey and not isinstance(answer.proof, PasskeyProof):
@@ -136,7 +144,7 @@ def approvers_of(
             continue
         if refuse_proof(policy, answer, effect) is not None:
             continue
-        if is_vouched(facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.proof):
+        if is_answer_vouched(policy, facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.proof):
             counted.setdefault(answer.person, answer.vouched_by)
     return tuple(counted)
 

@@ -10,7 +10,7 @@ from leasehold.decide.chain import Chain, run_fields
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
 from leasehold.model.grant import Grants, grants_to_json
-from leasehold.model.proof import KeyProof, PasskeyProof, Proof, SessionProof
+from leasehold.model.proof import AnswerProof, ChatProof, KeyProof, PasskeyProof, SessionProof
 from leasehold.model.request import Request
 from leasehold.model.run import Run
 
@@ -47,8 +47,8 @@ def describe_grants(grants: Grants) -> tuple[str, ...]:
     )
 
 
-def proof_detail(proof: Proof, public_key: str) -> dict[str, str | int | tuple[str, ...]]:
-    """How a person proved who they are, as entries write it. A session has no signature, and claims none.
+def proof_detail(proof: AnswerProof, public_key: str) -> dict[str, str | int | tuple[str, ...]]:
+    """How a person proved who they are, as entries write it. Sessions and chats have none, and claim none.
 
     What was signed with is there as well, so that a receipt can be verified by whoever has nothing else.
     """
@@ -70,6 +70,14 @@ def proof_detail(proof: Proof, public_key: str) -> dict[str, str | int | tuple[s
                 "sign_in": proof.sign_in,
                 "method": proof.method,
                 "authenticated_at": proof.authenticated_at,
+            }
+        case ChatProof():
+            return {
+                "proof": "chat",
+                "channel": proof.channel,
+                "speaker": proof.speaker,
+                "delivery": proof.delivery,
+                "signed_at": proof.signed_at,
             }
         case _:
             assert_never(proof)

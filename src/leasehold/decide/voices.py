@@ -1,7 +1,7 @@
-"""Who speaks in a step, and whether they still may: a person with their key, or one who is signed in.
+"""Who speaks in a step, and whether they still may: a person with their key, one who is signed in, a chat's user.
 
 Asked by every step that a person submits. What vouched for them must stand at that very moment: a removed key, an
-ended session, a changed password say nothing any more (invariant I4).
+ended session, a changed password, a user whom the policy does not name any more say nothing (invariant I4).
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ from leasehold.decide.lifecycles import PersonState, SessionState
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
-from leasehold.model.proof import KeyProof, Proof, SessionProof, SignIn, vouched_by
+from leasehold.model.proof import AnswerProof, ChatProof, KeyProof, Proof, SessionProof, SignIn, vouched_by
+from leasehold.policy.document import Policy
 from leasehold.token.keys import raw_thumbprint
 
 __all__ = [
     "IDLE_SECONDS",
+    "ChatVoice",
     "KeyVoice",
     "SessionVoice",
     "Voice",
     "counted",
     "encode_sign_ins",
+    "is_answer_vouched",
     "is_of_session",
+    "is_of_voice",
     "is_vouched",
     "refuse_count",
     "refuse_session",
@@ -60,6 +64,12 @@ class SessionVoice(msgspec.Struct, frozen=True, kw_only=True):
 Voice: TypeAlias = KeyVoice | SessionVoice
 
 
+class ChatVoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A person as a chat's user: only ever good for an answer, whose proof says which user, heard by which channel."""
+
+    person: str
+
+
 def sign_ins_of(row: PersonRow) -> tuple[SignIn, ...]:
     """By what a person can sign in, oldest first."""
     return _DECODER.decode(row.sign_ins)
@@ -71,12 +81,27 @@ def encode_sign_ins(sign_ins: tuple[SignIn, ...]) -> bytes:
 
 
 def is_vouched(row: PersonRow | None, proof: Proof) -> bool:
-    """Whether what vouched for an answer is still that person's."""
+    """Whether what vouched for a word is still that person's."""
     if row is None or row.state != PersonState.ACTIVE:
         return False
     if isinstance(proof, KeyProof):
         return row.public_key != b"" and raw_thumbprint(row.public_key) == proof.key_id
     return vouched_by(proof) in {known.sign_in for known in sign_ins_of(row)}
+
+
+def is_answer_vouched(policy: Policy, row: PersonRow | None, proof: AnswerProof) -> bool:
+    """The same of an answer: of a user of a chat the live policy says whose they are."""
+    if not isinstance(proof, ChatProof):
+        return is_vouched(row, proof)
+    is_known = row is not None and row.state == PersonState.ACTIVE
+    return row is not None and is_known and policy.reviewer(proof.channel, proof.speaker) == row.person
+
+
+def is_of_voice(facts: Facts, voice: Voice | ChatVoice, proof: AnswerProof) -> bool:
+    """Whether an answer's proof is one that such a voice gives: a chat's of a chat, any other as `is_of_session`."""
+    if isinstance(voice, ChatVoice) or isinstance(proof, ChatProof):
+        return isinstance(voice, ChatVoice) and isinstance(proof, ChatProof)
+    return is_of_session(facts, voice, proof)
 
 
 def is_of_session(facts: Facts, voice: Voice, proof: Proof) -> bool:
@@ -115,17 +140,19 @@ def counted(row: PersonRow, known: SignIn, count: int) -> PersonRow:
     return replace(row, sign_ins=encode_sign_ins(renewed))
 
 
-def voice_needs(voice: Voice) -> list[Need]:
+def voice_needs(voice: Voice | ChatVoice) -> list[Need]:
     """The facts that `refuse_voice` asks for."""
     person = Ref(PersonRow, (AUTHORITY_WIDE, voice.person))
-    if isinstance(voice, KeyVoice):
+    if not isinstance(voice, SessionVoice):
         return [person]
     return [person, Ref(SessionRow, (AUTHORITY_WIDE, voice.session))]
 
 
-def refuse_voice(facts: Facts, voice: Voice, now: Instant) -> Decision | None:
+def refuse_voice(facts: Facts, voice: Voice | ChatVoice, now: Instant) -> Decision | None:
     """Why this voice is not that of the person whom it names."""
     person = facts.get(PersonRow, AUTHORITY_WIDE, voice.person)
+    if isinstance(voice, ChatVoice):
+        return _refuse_unknown(person, voice.person)
     if isinstance(voice, SessionVoice):
         session = facts.get(SessionRow, AUTHORITY_WIDE, voice.session)
         is_own = session is not None and session.person == voice.person
@@ -137,6 +164,18 @@ def refuse_voice(facts: Facts, voice: Voice, now: Instant) -> Decision | None:
         f"{voice.person} has no such key here",
         check="a person's own key",
         enough="a key added with: leasehold person add",
+    )
+
+
+def _refuse_unknown(row: PersonRow | None, person: str) -> Decision | None:
+    """Why somebody whom a chat's user is said to be cannot answer: only people who are known here can be removed."""
+    if row is not None and row.state == PersonState.ACTIVE:
+        return None
+    return deny(
+        Reason.NOT_ENTITLED,
+        f"{person} is not known here",
+        check="a person with a key or a sign-in",
+        enough=f"leasehold person add {person}, or: leasehold person password {person}",
     )
 
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
 from leasehold.http.account import AccountPage, account_routes, plain_account_page
+from leasehold.http.chat import chat_routes
 from leasehold.http.events import Streams
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
@@ -59,6 +60,7 @@ def create_app(
     app = Starlette(
         routes=[
             *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
+            *chat_routes(authority),
             *pages.public,
             Mount("/", app=inside),
         ],

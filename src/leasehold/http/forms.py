@@ -16,7 +16,7 @@ from starlette.requests import Request
 from leasehold.http.problems import ProblemError
 from leasehold.token import base64url
 
-__all__ = ["TOKEN_FIELD", "FormTokens", "about_card", "check_token", "read_form", "read_lists"]
+__all__ = ["TOKEN_FIELD", "FormTokens", "about_card", "check_token", "read_body", "read_form", "read_lists"]
 
 TOKEN_FIELD = "token"  # noqa: S105 - the field's name
 MAX_FIELDS = 200
@@ -84,11 +84,7 @@ async def read_lists(request: Request) -> dict[str, tuple[str, ...]]:
     types = request.headers.getlist("content-type")
     if len(types) != 1 or types[0].replace(" ", "").lower() not in _TYPES:
         raise ProblemError(415, "Not a form", "Only plain forms are taken here. Nothing was done.")
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            body = await request.body()
-    except TimeoutError:
-        raise ProblemError(408, "Too slow", "The form did not arrive in time. Nothing was done.") from None
+    body = await read_body(request)
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -103,6 +99,19 @@ async def read_lists(request: Request) -> dict[str, tuple[str, ...]]:
     for name, value in pairs:
         found[name] = (*found.get(name, ()), value)
     return found
+
+
+async def read_body(request: Request) -> bytes:
+    """The raw body, once it is there whole; the size was limited before.
+
+    Raises:
+        ProblemError: 408; it did not arrive in time.
+    """
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await request.body()
+    except TimeoutError:
+        raise ProblemError(408, "Too slow", "The form did not arrive in time. Nothing was done.") from None
 
 
 def _malformed(words: str) -> ProblemError:

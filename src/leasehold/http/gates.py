@@ -14,11 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from leasehold.http.problems import Problem, ProblemPage
 from leasehold.http.site import Site
 
-__all__ = ["MAX_BODY_BYTES", "SAFE_METHODS", "Gates"]
+__all__ = ["MAX_BODY_BYTES", "SAFE_METHODS", "SLACK_PATH", "Gates"]
 
 MAX_BODY_BYTES = 65_536
+SLACK_PATH = "/slack/answers"
+"""Where Slack tells what people pressed. It is no browser and says nothing of where it comes from: it signs."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+_OF_BROWSERS = ("origin", "sec-fetch-site", "cookie")
 _NO_HOST = Problem(status=400, title="Bad request", words="The request names no host, or more than one.")
 _OTHER_HOST = Problem(
     status=421,
@@ -58,6 +61,8 @@ class Gates:
         if not self._site.is_host(hosts[0]):
             return _OTHER_HOST
         if scope["method"] in SAFE_METHODS or self._is_own_page(headers, hosts[0]):
+            return None
+        if scope["path"] == SLACK_PATH and not any(name in headers for name in _OF_BROWSERS):
             return None
         return _FOREIGN
 

@@ -7,7 +7,8 @@ run.finished       denials (all refused calls, those without an entry included)
 request.made       kind, reason; allow; budget; for a call: lease_request
 request.answered   verdict, words, same_account; own_request where the requester confirms their own; proof: `key` (with
                    key, public_key, signature), `passkey` (with sign_in, public_key and the three parts of a WebAuthn
-                   assertion) or `session` (with sign_in, method; authenticated_at in Unix seconds)
+                   assertion), `session` (with sign_in, method; authenticated_at in Unix seconds) or `chat` (with
+                   channel, speaker, delivery; signed_at in Unix seconds)
 lease.issued       allow, deny; expires_at; reason; approval (mode now in force) and quorum
 call.admitted      reserved; approval and quorum; implies, ending; idempotent, tool_authority, parent_call, call_id
 call.settled       touched, files, contacted, overrun; result_digest, error, no_effect; late evidence has the same
@@ -46,8 +47,8 @@ def text(entry: Entry, name: str) -> str:
 
 
 def vouched_by(entry: Entry) -> str:
-    """What vouched for the person of an answer: a key's thumbprint or a sign-in's id."""
-    return text(entry, "key") or text(entry, "sign_in")
+    """What vouched for the person of an answer: a key's thumbprint, a sign-in's id, a user of a chat."""
+    return text(entry, "key") or text(entry, "sign_in") or text(entry, "speaker")
 
 
 def number(entry: Entry, name: str) -> int:

@@ -91,7 +91,7 @@ def answers_for_others(entry: Entry, past: Past) -> Iterator[str]:
 
 
 def says_how_it_was_given(entry: Entry, past: Past) -> Iterator[str]:  # noqa: ARG001 - every rule takes both
-    """An answer carries a key's signature, or names the sign-in of a session and claims no signature."""
+    """An answer carries the signature of a key or passkey, or names its session or chat and claims no signature."""
     if entry.decision == "deny":
         return
     proof = detail.text(entry, "proof") or "key"
@@ -104,6 +104,7 @@ _PROOFS = {
     "key": {"key", "signature", "public_key"},
     "passkey": {"sign_in", "public_key", "authenticator_data", "client_data", "signature"},
     "session": {"sign_in", "method"},
+    "chat": {"channel", "speaker", "delivery"},
 }
 _PARTS_OF_PROOFS = sorted({name for names in _PROOFS.values() for name in names})
 

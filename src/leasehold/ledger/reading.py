@@ -81,6 +81,8 @@ class AnswerTold(_Member, frozen=True):
     same_account: bool
     own_request: bool
     words: str
+    channel: str = ""
+    speaker: str = ""
 
 
 class AskedTold(_Member, frozen=True):

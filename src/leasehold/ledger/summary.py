@@ -189,13 +189,16 @@ def _answers(story: _Story, request: str) -> list[Entry]:
 
 
 def _answer(entry: Entry) -> dict[str, object]:
+    proof = detail.text(entry, "proof") or "key"
+    heard = {name: detail.text(entry, name) for name in ("channel", "speaker")} if proof == "chat" else {}
     return {
+        **heard,
         "at": shown_time(entry.time_ms),
         "key": detail.text(entry, "key"),
         "ownRequest": bool(detail.text(entry, "own_request")),
         "method": detail.text(entry, "method"),
         "person": entry.person,
-        "proof": detail.text(entry, "proof") or "key",
+        "proof": proof,
         "sameAccount": detail.text(entry, "same_account") == "yes",
         "signIn": detail.text(entry, "sign_in"),
         "verdict": detail.text(entry, "verdict"),
@@ -314,5 +317,6 @@ def _asserted_by(story: _Story, entries: Sequence[Entry]) -> dict[str, object]:
 _WORD_OF_PROOF = {
     "key": "the person, by the signature in the entry",
     "passkey": "the person, by what their passkey signed in the entry",
+    "chat": "a chat that told the authority under its channel's secret, where nothing was signed for anybody else",
     "session": "the authority, where the person was signed in and nothing was signed",
 }

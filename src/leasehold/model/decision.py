@@ -75,6 +75,7 @@ class Reason(StrEnum):
     TOO_MANY_PENDING = "too_many_pending"
     EDITED = "edited"
     NOT_IN_BATCH = "not_in_batch"
+    NOT_IN_CHAT = "not_in_chat"
     # money and repeats of refusals
     BUDGET = "budget"
     # the guard's own

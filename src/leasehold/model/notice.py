@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["ChannelKind", "Fact", "Notice", "NoticeEvent"]
+__all__ = ["ChannelKind", "ChatCard", "Fact", "Notice", "NoticeEvent"]
 
 
 class ChannelKind(StrEnum):
@@ -45,13 +45,22 @@ class Fact(msgspec.Struct, frozen=True):
     text: str
 
 
+class ChatCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole card that may be answered where it is posted. `text` is escaped; the rest is what its buttons name."""
+
+    channel: str
+    request: str
+    digest: str
+    text: str
+
+
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One message to people, before any channel has put it into its own form. Every text is escaped.
 
     `event` is a `NoticeEvent` or `test`. `title` is in Leasehold's own words, `headline` the card's, which may name
     arguments; `quotes` are words of agents and stand last. `link` leads to the console, empty where none is configured;
-    `command` does the same at a terminal. `is_over` says that nobody has to do anything any more. Times are Unix
-    seconds.
+    `command` does the same at a terminal. `is_over` says that nobody has to do anything any more. `card` is there only
+    where people may answer on the spot; it takes the place of headline and facts. Times are Unix seconds.
     """
 
     notice_id: str
@@ -70,3 +79,4 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     state: str = ""
     is_over: bool = False
+    card: ChatCard | None = None

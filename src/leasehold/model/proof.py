@@ -1,23 +1,50 @@
 """How a person proved who they are when they answered. Stands in every answer, in the ledger and in the receipt.
 
 A signature, of a key or of a passkey, is a person's own word, which anybody can verify later. A session is the
-authority's word that the person was signed in here: it counts for answers, but nothing may show it as a signature.
+authority's word that the person was signed in here; what a chat told is its operator's word to the authority, and the
+authority's word that it was told. They count for answers, but nothing may show them as a signature.
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import msgspec
 
 from leasehold.errors import InvalidError
 from leasehold.model.ids import check_id
 
-__all__ = ["KeyProof", "PasskeyProof", "Proof", "SessionProof", "SignIn", "SignInMethod", "vouched_by"]
+__all__ = [
+    "AnswerProof",
+    "ChatProof",
+    "KeyProof",
+    "PasskeyProof",
+    "Proof",
+    "SessionProof",
+    "SignIn",
+    "SignInMethod",
+    "check_speaker",
+    "vouched_by",
+]
 
 MAX_CREDENTIAL = 1400
 """The longest credential id of WebAuthn, 1023 bytes, as base64url."""
+
+_SPEAKER = re.compile(r"[TE][A-Z0-9]{2,20}/[UW][A-Z0-9]{2,20}")
+_DELIVERY = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def check_speaker(text: str) -> str:
+    """Return the name of a user of a chat if it has the right form: Slack's ids of workspace and user.
+
+    Raises:
+        InvalidError: it has not.
+    """
+    if not _SPEAKER.fullmatch(text):
+        raise InvalidError(f'{text!r} is no user of Slack; write the ids of workspace and user: "T024BE7LH/U061F7AUR"')
+    return text
 
 
 class SignInMethod(StrEnum):
@@ -90,9 +117,37 @@ class PasskeyProof(msgspec.Struct, frozen=True, kw_only=True, tag="passkey", tag
         check_id(self.sign_in, "signin")
 
 
+class ChatProof(msgspec.Struct, frozen=True, kw_only=True, tag="chat", tag_field="proof"):
+    """Slack said, under the signing secret of a notice channel, that one of its users pressed a button there.
+
+    `speaker` is that user, whom the policy maps to the person; `signed_at` Slack's time stamp (Unix seconds),
+    `delivery` the digest of exactly what Slack signed. Nobody without the secret can verify it.
+    """
+
+    channel: str
+    speaker: str
+    signed_at: int
+    delivery: str
+
+    def __post_init__(self) -> None:
+        check_speaker(self.speaker)
+        if not _DELIVERY.fullmatch(self.delivery):
+            raise InvalidError("a delivery is named by its digest")
+
+
 Proof: TypeAlias = KeyProof | SessionProof | PasskeyProof
+AnswerProof: TypeAlias = Proof | ChatProof
+"""What a chat says is good for answers to requests, and for nothing else that a person says."""
 
 
-def vouched_by(proof: Proof) -> str:
-    """What vouched for the person: a key's thumbprint or a sign-in's id. Each belongs to one person."""
-    return proof.key_id if isinstance(proof, KeyProof) else proof.sign_in
+def vouched_by(proof: AnswerProof) -> str:
+    """What vouched for the person: a key's thumbprint, a sign-in's id, a user of a chat. Each is of one person."""
+    match proof:
+        case KeyProof():
+            return proof.key_id
+        case SessionProof() | PasskeyProof():
+            return proof.sign_in
+        case ChatProof():
+            return proof.speaker
+        case _:
+            assert_never(proof)

@@ -9,7 +9,7 @@ import msgspec
 from leasehold.errors import InvalidError
 from leasehold.model.grant import Grant
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
-from leasehold.model.proof import Proof, vouched_by
+from leasehold.model.proof import AnswerProof, vouched_by
 from leasehold.model.text import check_unicode
 
 __all__ = ["Answer", "Request", "RequestKind", "RequestState", "Verdict"]
@@ -49,13 +49,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     verdict: Verdict
     answered_at: int
-    proof: Proof
+    proof: AnswerProof
     reason: str = ""
     same_account: bool = False
 
     @property
     def vouched_by(self) -> str:
-        """What vouched for the person: a key's thumbprint or a sign-in's id."""
+        """What vouched for the person: a key's thumbprint, a sign-in's id, a user of a chat."""
         return vouched_by(self.proof)
 
 

@@ -7,13 +7,13 @@ is: faults are Leasehold's own words, because they stand in the ledger (threat c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from leasehold.errors import LeaseholdError
 from leasehold.model.notice import Notice
 from leasehold.policy.document import NoticeRule
 
-__all__ = ["Channel", "DeliveryError", "Secrets"]
+__all__ = ["Channel", "DeliveryError", "Secrets", "Whispering"]
 
 
 class DeliveryError(LeaseholdError):
@@ -38,6 +38,19 @@ class Secrets(Protocol):
 
         Raises:
             ConfigError: they are there and cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class Whispering(Protocol):
+    """A channel that can say something to one of its users alone."""
+
+    async def whisper(self, rule: NoticeRule, place: str, user: str, text: str) -> None:
+        """Say it to a user, at the place where they are.
+
+        Raises:
+            DeliveryError: it did not arrive.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from leasehold.model.notice import ChannelKind
-from leasehold.notices.channel import Channel, DeliveryError, Secrets
+from leasehold.notices.channel import Channel, DeliveryError, Secrets, Whispering
 
 __all__ = ["Channels", "NoSecrets"]
 
@@ -37,6 +37,25 @@ class Channels:
             except ImportError:
                 raise DeliveryError("channels need more than the core; install leasehold[notices]") from None
         return self._made[kind]
+
+    def whispering(self, kind: ChannelKind) -> Whispering:
+        """The channel of a kind by which one user alone can be told something.
+
+        Raises:
+            DeliveryError: what it needs is not installed, or there is no such way.
+        """
+        channel = self.of(kind)
+        if not isinstance(channel, Whispering):
+            raise DeliveryError(f"nobody can be told something alone over {kind}", may_repeat=False)
+        return channel
+
+    def secret(self, channel: str, name: str) -> str:
+        """One secret of a channel; empty if it has none.
+
+        Raises:
+            ConfigError: they are there and cannot be used.
+        """
+        return self._secrets.read(channel).get(name, "")
 
     def _make(self, kind: ChannelKind) -> Channel:
         match kind:

@@ -19,7 +19,7 @@ from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.budget import format_amount
 from leasehold.model.card import Card
 from leasehold.model.instant import Instant
-from leasehold.model.notice import Fact, Notice, NoticeEvent
+from leasehold.model.notice import ChatCard, Fact, Notice, NoticeEvent
 from leasehold.model.plain import escape
 from leasehold.model.request import RequestState, Verdict
 from leasehold.model.times import show_time
@@ -33,7 +33,8 @@ _HOST_DOT = re.compile(r"(?<=[\w-])\.(?=[A-Za-z]{2,})")
 class Matter(msgspec.Struct, frozen=True, kw_only=True):
     """What a notice is made from: the event, its entry, and what is known of it now.
 
-    `card` and `row` are of the request that it is about, `account` of the budget. A card may have been erased.
+    `card` and `row` are of the request that it is about, `account` of the budget. A card may have been erased. `chat`
+    is the card as it may be answered in the channel, if it may.
     """
 
     event: NoticeEvent
@@ -43,6 +44,7 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True):
     card: Card | None = None
     row: RequestRow | None = None
     account: AccountRow | None = None
+    chat: ChatCard | None = None
 
 
 def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
@@ -143,7 +145,7 @@ def _of_request(matter: Matter, row: RequestRow, console: str, now: Instant) -> 
         return None
     title = "Revoked" if row.revoked else _TITLES[RequestState.EXPIRED if is_late else state]
     is_open = state is RequestState.PENDING and not is_late and not row.revoked
-    card = matter.card
+    card, chat = matter.card, matter.chat if is_open else None
     return Notice(
         notice_id=matter.notice_id,
         event=matter.event,
@@ -153,13 +155,14 @@ def _of_request(matter: Matter, row: RequestRow, console: str, now: Instant) -> 
         title=title,
         headline=escape(card.headline).replace("://", ":[//]") if card else "",
         facts=_shown(_request_facts(row, card, is_open=is_open)),
-        quotes=_quoted(_request_quotes(row, card, is_open=is_open)),
+        quotes=_quoted(_request_quotes(row, card, is_open=is_open and chat is None)),
         link=f"{console}/requests/{row.request_id}" if console else "",
         command=f"leasehold request inspect {row.request_id}",
         run=row.run_id,
         request=row.request_id,
         state="revoked" if row.revoked else str(RequestState.EXPIRED if is_late else state),
         is_over=not is_open,
+        card=chat,
     )
 
 

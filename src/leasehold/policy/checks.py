@@ -43,6 +43,7 @@ def find_problems(policy: Policy) -> list[Problem]:
         *(problem for rule in policy.break_glass.values() for problem in _of_glass(policy, rule)),
         *_of_roles(policy),
         *_of_acceptance(policy),
+        *_of_reviewers(policy),
         *_of_budget(policy, ("defaults",), policy.defaults.budget),
     ]
 
@@ -341,6 +342,18 @@ def _of_acceptance(policy: Policy) -> Iterator[Problem]:
             f"two people have to agree to what widens this policy, and {len(entitled)} could: give two people a role "
             f'with can = ["{Power.POLICY}"] and tenants = ["{EVERYONE}"]',
         )
+
+
+def _of_reviewers(policy: Policy) -> Iterator[Problem]:
+    """One user of a chat is one person, wherever they answer; else they could be two of a quorum."""
+    known: dict[str, str] = {}
+    for name, rule in policy.notices.items():
+        for speaker, person in rule.reviewers.items():
+            if known.setdefault(speaker, person) != person:
+                yield Problem(
+                    ("notices", name, "reviewers", speaker),
+                    f"{speaker} is {known[speaker]} in another channel; one user of a chat is one person",
+                )
 
 
 def _of_test(policy: Policy, index: int) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
-from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, Policy, PublicJwk, Rate, Route
+from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, NoticeRule, Policy, PublicJwk, Rate, Route
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
@@ -128,6 +128,8 @@ def _notices(old: Policy, new: Policy) -> Iterator[Change]:
     for name in old.notices.keys() | new.notices.keys():
         before, after = old.notices.get(name), new.notices.get(name)
         yield from _presence("notices", name, was=before is not None, is_now=after is not None, widens=after is None)
+        reviewers = [_reviewers(before), _reviewers(after)]
+        yield from _names(f"notices.{name}.reviewers", *reviewers, added=True, removed=False)
         if before is None or after is None:
             continue
         subject = f"notices.{name}"
@@ -135,6 +137,11 @@ def _notices(old: Policy, new: Policy) -> Iterator[Change]:
         for field in ("kind", "url", "to", "sender", "user", "tenants", "networks", "console"):
             shown = (_listed(getattr(before, field)), _listed(getattr(after, field)))
             yield from _value(f"{subject}.{field}", *shown, widens=True)
+
+
+def _reviewers(rule: NoticeRule | None) -> list[str]:
+    """Each way by which somebody can answer in a chat."""
+    return [f"{speaker} = {person}" for speaker, person in rule.reviewers.items()] if rule is not None else []
 
 
 def _listed(value: str | tuple[str, ...]) -> str:

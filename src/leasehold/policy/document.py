@@ -243,7 +243,8 @@ class NoticeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `url` is the receiver, Slack's interface, or the mail server; `to` the Slack channel or the mail addresses; `sender`
     and `user` are mail's. `networks` are the private addresses that it may be at; public ones need no listing.
-    `console` is the base of links.
+    `console` is the base of links. `reviewers` maps users of the chat to the people who may answer there; without any,
+    nobody answers there.
     """
 
     name: str
@@ -256,6 +257,7 @@ class NoticeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tenants: tuple[str, ...]
     networks: tuple[str, ...] = ()
     console: str = ""
+    reviewers: dict[str, str] = {}
 
     @property
     def secret_name(self) -> str:
@@ -388,6 +390,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The breaker of a route, if there is such a route and it declares one."""
         found = self.routes.get(route)
         return None if found is None else found.breaker
+
+    def reviewer(self, channel: str, speaker: str) -> str:
+        """The person whom a user of a notice channel's chat is there; empty if they are nobody."""
+        rule = self.notices.get(channel)
+        return rule.reviewers.get(speaker, "") if rule is not None else ""
 
     def to_json(self) -> JsonObject:
         """The whole document as a JSON value, tests included: what `from_json` reads back equal."""

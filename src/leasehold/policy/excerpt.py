@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from leasehold.policy.document import EVERYONE, Policy, RolePowers, Route
+from leasehold.policy.document import EVERYONE, NoticeRule, Policy, RolePowers, Route
 from leasehold.policy.evaluate import implied
 
 __all__ = ["excerpt"]
@@ -22,19 +22,27 @@ def excerpt(policy: Policy, routes: Collection[str], tenants: Collection[str]) -
     named = {*roles, *(role for route in kept.values() for role in route.approvers)}
     for name in kept.keys() & policy.break_glass.keys():
         named |= {*policy.break_glass[name].openers, *policy.break_glass[name].confirmers}
-    people = {person: tuple(role for role in held if role in named) for person, held in policy.people.items()}
+    held_by = {person: tuple(role for role in held if role in named) for person, held in policy.people.items()}
+    people = {person: held for person, held in held_by.items() if held}
     actions = {name for route in kept.values() for name in _actions(policy, route)}
     return replace(
         policy,
         routes=kept,
         roles=roles,
-        people={person: held for person, held in people.items() if held},
+        people=people,
         actions={name: rule for name, rule in policy.actions.items() if name in actions},
-        notices={name: rule for name, rule in policy.notices.items() if any(map(rule.is_for, tenants))},
+        notices={
+            name: _reviewed_by(rule, people) for name, rule in policy.notices.items() if any(map(rule.is_for, tenants))
+        },
         break_glass={name: rule for name, rule in policy.break_glass.items() if name in kept},
         issuers={},
         tests=tuple(test for test in policy.tests if test.route in kept),
     )
+
+
+def _reviewed_by(rule: NoticeRule, people: Collection[str]) -> NoticeRule:
+    """A channel without those reviewers who concern nobody here."""
+    return replace(rule, reviewers={speaker: name for speaker, name in rule.reviewers.items() if name in people})
 
 
 def _reaches(role: RolePowers, tenants: Collection[str]) -> bool:

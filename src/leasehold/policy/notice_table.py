@@ -10,6 +10,7 @@ from typing import assert_never
 
 from leasehold.model.address import check_mail_address, parse_endpoint
 from leasehold.model.notice import ChannelKind, NoticeEvent
+from leasehold.model.proof import check_speaker
 from leasehold.policy.address_keys import read_endpoint, read_networks
 from leasehold.policy.document import NoticeRule
 from leasehold.policy.reader import Table, show_path, suggest
@@ -22,7 +23,7 @@ SLACK_API = "https://slack.com/api/"
 _COMMON = ("kind", "events", "tenants", "networks", "console")
 _OF_KIND = {
     ChannelKind.WEBHOOK: ("url",),
-    ChannelKind.SLACK: ("url", "channel"),
+    ChannelKind.SLACK: ("url", "channel", "reviewers"),
     ChannelKind.EMAIL: ("url", "to", "from", "user"),
 }
 _SCHEMES = {
@@ -55,6 +56,7 @@ def read_notice_rule(name: str, table: Table) -> NoticeRule:
         tenants=read_audience(table, "tenants"),
         networks=read_networks(table),
         console=_console(table),
+        reviewers=_reviewers(table),
     )
 
 
@@ -95,6 +97,18 @@ def _events(table: Table) -> tuple[NoticeEvent, ...]:
     if not words:
         raise table.fault(f"{show_path((*table.keys, 'events'))} names nothing", "events")
     return tuple(map(NoticeEvent, words))
+
+
+def _reviewers(table: Table) -> dict[str, str]:
+    """Who may answer in the chat, by their ids there: an explicit table, because names and addresses can be changed."""
+    if "reviewers" not in table.value:
+        return {}
+    people = table.table("reviewers")
+    if not people.value:
+        raise table.fault(f"{show_path(people.keys)} names nobody; leave it out, and nobody answers there", "reviewers")
+    for speaker in people.value:
+        people.checked((speaker,), check_speaker, speaker)
+    return {speaker: people.name(speaker) for speaker in sorted(people.value)}
 
 
 def _console(table: Table) -> str:
