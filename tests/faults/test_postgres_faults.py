@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
@@ -232,7 +234,133 @@ def test_waiters_are_woken_again_after_their_session_was_ended(
             assert woken.wait(WAIT_SECONDS)
 
 
+# a server that says nothing
+
+
+def stopped_session(server: PostgresServer, name: str) -> int:
+    """Stop the process of the server that serves the lane, as a machine that is swapped out or a dead gateway would."""
+    ((pid,),) = server.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'leasehold' AND query LIKE '%COMMIT%'"
+        f" AND datname = '{name}'"
+    )
+    os.kill(int(str(pid)), signal.SIGSTOP)
+    return int(str(pid))
+
+
+@pytest.fixture
+def hasty(place: PostgresPlace) -> Iterator[OpenStore]:
+    """A store that gives up on a silent server soon."""
+    impatient = msgspec.structs.replace(place, patience_seconds=0.3, statement_seconds=0.3)
+    with closing(open_at(impatient)) as opened:
+        yield opened
+    assert check_postgres(place) == ()
+
+
+@pytest.mark.case(90, 92)
+def test_server_that_stops_answering_between_batches_is_cut_off_and_asked_anew(
+    hasty: OpenStore, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    assert hasty.submit(spend()).result().value == 1
+    pid = stopped_session(postgres_server, postgres_name)
+    try:
+        assert hasty.submit(spend()).result(WAIT_SECONDS).value == 2
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert totals(hasty) == [1, 2]
+
+
+@pytest.mark.case(67, 90, 92)
+@pytest.mark.invariant("I8")
+def test_server_that_stops_answering_inside_a_batch_refuses_until_it_goes_on(
+    hasty: OpenStore, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    assert hasty.submit(spend()).result().value == 1
+    stopped: list[int] = []
+    inner = spend()
+
+    def script(facts: Facts, now: Instant) -> tuple[StepAnswer[object], Changes]:
+        if not stopped:
+            ((pid,),) = postgres_server.execute(
+                "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_type = "
+                f"'client backend' AND datname = '{postgres_name}'"
+            )
+            stopped.append(int(str(pid)))
+            os.kill(stopped[0], signal.SIGSTOP)
+        return inner.decide(facts, now)
+
+    try:
+        with pytest.raises(UnavailableError, match="another process holds the log's lock"):
+            hasty.submit(ScriptedStep(inner.keys(), script)).result(WAIT_SECONDS)
+        assert hasty.queries.control().size == 1  # reading goes on
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    value = None
+    while value is None:
+        with suppress(UnavailableError):
+            value = hasty.submit(spend()).result(WAIT_SECONDS).value
+    assert value == 2
+    assert totals(hasty) == [1, 2]
+
+
+def test_reader_that_is_not_answered_asks_over_another_connection(
+    hasty: OpenStore, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    assert hasty.submit(spend()).result().value == 1
+    assert hasty.queries.control().size == 1
+    found = postgres_server.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'leasehold' AND query NOT LIKE '%COMMIT%'"
+        f" AND query NOT LIKE 'LISTEN%' AND datname = '{postgres_name}'"
+    )
+    assert found
+    for (pid,) in found:
+        os.kill(int(str(pid)), signal.SIGSTOP)
+    try:
+        assert hasty.queries.control().size == 1
+    finally:
+        for (pid,) in found:
+            os.kill(int(str(pid)), signal.SIGCONT)
+
+
 # what the server refuses
+
+
+@pytest.mark.case(92)
+def test_statement_that_takes_the_server_too_long_is_given_up_and_undone(
+    place: PostgresPlace, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    impatient = msgspec.structs.replace(place, statement_seconds=0.2)
+    with closing(open_at(impatient)) as store:
+        postgres_server.execute(
+            """
+            CREATE FUNCTION leasehold.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN LOOP END LOOP; END $$;
+            CREATE TRIGGER dawdle BEFORE INSERT ON leasehold.accounts EXECUTE FUNCTION leasehold.dawdle();
+            """,
+            postgres_name,
+        )
+        with pytest.raises(UnavailableError, match="the server is slow; nothing was executed") as caught:
+            store.submit(spend()).result(WAIT_SECONDS)
+        assert not caught.value.maybe_persisted
+        postgres_server.execute("DROP TRIGGER dawdle ON leasehold.accounts", postgres_name)
+        assert store.submit(spend()).result().value == 1
+    assert check_postgres(place) == ()
+
+
+@pytest.mark.case(92)
+def test_server_that_takes_no_more_connections_refuses_and_recovers(
+    store: OpenStore, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    assert store.submit(spend()).result().value == 1
+    postgres_server.execute(f"ALTER DATABASE {postgres_name} ALLOW_CONNECTIONS false")
+    try:
+        disconnect(postgres_server, postgres_name)
+        with pytest.raises(UnavailableError, match="cannot be reached; nothing was executed"):
+            store.submit(spend()).result()
+        with pytest.raises(UnavailableError, match="cannot be reached; nothing was executed"):
+            store.queries.control()
+    finally:
+        postgres_server.execute(f"ALTER DATABASE {postgres_name} ALLOW_CONNECTIONS true")
+    assert store.submit(spend()).result().value == 2
 
 
 def fail(server: PostgresServer, name: str, code: str, times: int) -> None:

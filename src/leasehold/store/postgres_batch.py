@@ -35,6 +35,7 @@ from leasehold.store.postgres_connection import (
     translated,
 )
 from leasehold.store.postgres_migrations import LANE_LOCK, lock
+from leasehold.store.postgres_patrol import Patrol
 from leasehold.store.postgres_rows import (
     insert_into,
     json_rows,
@@ -76,6 +77,7 @@ class PostgresBackend:
 
     def __init__(self, place: PostgresPlace, writer: str, clock: Clock | None) -> None:
         self._place = place
+        self._patrol = Patrol(place.silent_seconds)
         self._writer = writer
         self._clock = clock
         self._connection: Connection | None = None
@@ -100,12 +102,21 @@ class PostgresBackend:
         """Forget this process among those that write, and let the connection go."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(psycopg.Error):  # then it is forgotten by whoever opens the database after a day
+            # If that fails, it is forgotten by whoever opens the database after a day.
+            with suppress(psycopg.Error), self._patrol.watching(connection):
                 execute(connection, "DELETE FROM writers WHERE writer = %s", (self._writer,))
             connection.close()
+        self._patrol.close()
 
     def _run(self, steps: Sequence[Step[object]]) -> list[StepAnswer[object] | Exception]:
         connection = self._connected()
+        with self._patrol.watching(connection):
+            batch, writing = self._decide(connection, steps)
+        self._commit(connection, writing)
+        return batch.answers
+
+    def _decide(self, connection: Connection, steps: Sequence[Step[object]]) -> tuple[Batch, Writing | None]:
+        """Everything up to the commit; undone if it fails."""
         try:
             with translated(self._place):
                 execute(connection, _BEGIN)
@@ -119,8 +130,7 @@ class PostgresBackend:
         except BaseException:
             self._roll_back(connection)
             raise
-        self._commit(connection, writing)
-        return batch.answers
+        return batch, writing
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -182,7 +192,8 @@ class PostgresBackend:
         """Commit, and find out what became of it where no answer came."""
         self._warnings.clear()
         try:
-            status = execute(connection, "COMMIT").statusmessage
+            with self._patrol.watching(connection):
+                status = execute(connection, "COMMIT").statusmessage
         except psycopg.Error as error:
             connection.close()
             if writing is None:
@@ -228,7 +239,7 @@ class PostgresBackend:
         try:
             connection = self._connected()
             try:
-                with translated(self._place):
+                with self._patrol.watching(connection), translated(self._place):
                     execute(connection, _BEGIN)
                     row = execute(connection, "SELECT batch FROM writers WHERE writer = %s", (self._writer,)).fetchone()
             finally:

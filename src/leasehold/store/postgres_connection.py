@@ -58,6 +58,11 @@ class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True):
     patience_seconds: float = 5.0
     statement_seconds: float = 30.0
 
+    @property
+    def silent_seconds(self) -> float:
+        """How long a server may say nothing while it is asked: longer than it may wait for a lock and then work."""
+        return self.patience_seconds + self.statement_seconds
+
     @classmethod
     def parse(cls, url: str, *, may_hold_password: bool = False) -> PostgresPlace:
         """Read a connection URL, `postgresql://[user@]host[:port]/database[?parameter=value…]`, or libpq's other form.

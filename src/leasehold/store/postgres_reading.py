@@ -18,6 +18,7 @@ from leasehold.ledger.tree import Place as NodePlace
 from leasehold.store.columns import SHAPES
 from leasehold.store.heads import control_in
 from leasehold.store.postgres_connection import AgainError, Connection, PostgresPlace, connect, execute, translated
+from leasehold.store.postgres_patrol import Patrol
 from leasehold.store.postgres_rows import select_all
 from leasehold.store.queries import LedgerLine
 
@@ -41,6 +42,7 @@ class Readers:
 
     def __init__(self, place: PostgresPlace, *, limit: int) -> None:
         self.place = place
+        self._patrol = Patrol(place.silent_seconds)
         self._free = Condition()  # guards the three below
         self._idle: list[Connection] = []
         self._left = limit
@@ -65,11 +67,12 @@ class Readers:
             self._is_closed = True
             self._free.notify_all()
         self._drop_idle()
+        self._patrol.close()
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._lent() as connection:
             try:
-                with translated(self.place):
+                with self._patrol.watching(connection), translated(self.place):
                     return work(connection)
             except ValueError as error:
                 raise StoreError(f"{self.place}: a row is damaged; run: leasehold db check: {error}") from error
