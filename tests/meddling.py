@@ -11,6 +11,7 @@ import apsw
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.errors import StoreError
 from leasehold.model.decision import Decision
+from leasehold.model.instant import Instant
 from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import Changes, Store
 from leasehold.store.queries import Queries
@@ -57,6 +58,9 @@ class MeddledStore:
     @property
     def changes(self) -> Changes:
         return self._inner.changes
+
+    def clock(self) -> Instant | None:
+        return self._inner.clock()
 
     def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
         return self._meddle(step, self._inner.submit)

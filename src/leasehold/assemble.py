@@ -38,8 +38,9 @@ from leasehold.model.decision import Reason
 from leasehold.notices.channels import Channels
 from leasehold.policy.document import Policy
 from leasehold.policy.load import load_policy
+from leasehold.store.observed import ObservedAnchor, ObservedStore, Watcher
 from leasehold.store.protocol import Anchor, Reader, Store, TreeHead
-from leasehold.store.sqlite import open_read_only, open_sqlite
+from leasehold.store.sqlite import SqliteSettings, open_read_only, open_sqlite
 from leasehold.store.sqlite_copies import back_up, check_database, overwrite_erased, put_in_place, remove_database
 from leasehold.system import RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
@@ -129,13 +130,14 @@ def open_authority(
     state: Path | str | None = None,
     system: System | None = None,
     sweep: bool = True,
+    watcher: Watcher | None = None,
 ) -> Authority:
     """Open the embedded authority of a policy file or folder.
 
     `state` is a directory, `":memory:"` for a fresh state that dies with the process, a `postgresql://` URL for a
     database that other processes share (keys and anchor stay in the user's state directory), or None for the user's
     state directory. `sweep` runs the housekeeping, and tells people what the policy wants them told, in background
-    threads.
+    threads. `watcher` counts what the store does.
 
     Raises:
         ConfigError: the policy, a key file or the state directory cannot be used.
@@ -143,7 +145,10 @@ def open_authority(
     """
     policy = read_policy(Path(policy_path))
     clock = system or RealSystem()
-    authority = _assemble_memory(clock) if state == MEMORY else _assemble_files(_find_state(state, policy), clock)
+    if state == MEMORY:
+        authority = _assemble_memory(clock, watcher)
+    else:
+        authority = _assemble_files(_find_state(state, policy), clock, watcher)
     try:
         _activate_first(authority, policy)
     except BaseException:
@@ -177,7 +182,7 @@ def _find_state(state: Path | str | None, policy: Policy) -> StateFiles:
     return open_state(directory, url)
 
 
-def _assemble_memory(system: System) -> Authority:
+def _assemble_memory(system: System, watcher: Watcher | None) -> Authority:
     def ring(document_type: DocumentType) -> KeyRing:
         return KeyRing(document_type, (_fresh_key(system),))
 
@@ -190,25 +195,41 @@ def _assemble_memory(system: System) -> Authority:
         checkpoints=checkpoints,
         digest_key=system.random_bytes(32),
     )
-    store = open_sqlite(MEMORY, clock=system, issuer=issuer)
-    return Authority(Engine(store, system, identity))
+    store: Store = open_sqlite(MEMORY, clock=system, issuer=issuer, settings=SqliteSettings(watcher=watcher))
+    return Authority(Engine(_watched(store, watcher), system, identity))
 
 
-def _assemble_files(files: StateFiles, system: System) -> Authority:
+def _assemble_files(files: StateFiles, system: System, watcher: Watcher | None = None) -> Authority:
     identity = _identity(files, system)
-    store = _open_store(files, system, identity, CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints))
-    return Authority(Engine(store, system, identity), Channels(ChannelSecrets(files)))
+    anchor: Anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
+    if watcher is not None:
+        anchor = ObservedAnchor(anchor, watcher)
+    store = _open_store(files, system, identity, anchor, watcher)
+    return Authority(Engine(_watched(store, watcher), system, identity), Channels(ChannelSecrets(files)))
 
 
-def _open_store(files: StateFiles, system: System, identity: Identity, anchor: Anchor | None) -> Store:
+def _watched(store: Store, watcher: Watcher | None) -> Store:
+    return store if watcher is None else ObservedStore(store, watcher)
+
+
+def _open_store(
+    files: StateFiles, system: System, identity: Identity, anchor: Anchor | None, watcher: Watcher | None = None
+) -> Store:
     """The store of a state. On PostgreSQL the server's clock counts, unless the system is one of tests."""
     place = find_postgres(files)
     if place is None:
-        return open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor)
-    from leasehold.store.postgres import open_postgres
+        settings = SqliteSettings(watcher=watcher)
+        return open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor, settings=settings)
+    from leasehold.store.postgres import PostgresSettings, open_postgres
 
-    clock = None if isinstance(system, RealSystem) else system
-    return open_postgres(place, writer=system.new_id("writer"), issuer=identity.issuer, clock=clock, anchor=anchor)
+    return open_postgres(
+        place,
+        writer=system.new_id("writer"),
+        issuer=identity.issuer,
+        clock=None if isinstance(system, RealSystem) else system,
+        anchor=anchor,
+        settings=PostgresSettings(watcher=watcher),
+    )
 
 
 def find_postgres(files: StateFiles) -> PostgresPlace | None:

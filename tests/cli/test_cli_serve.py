@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -185,3 +186,69 @@ def test_answer_of_somebody_signed_in_is_shown_as_one(terminal: Terminal) -> Non
     shown = terminal.run("receipt", "inspect", str(terminal.folder / "receipt.json")).stdout
     assert "signed in by password, not signed" in shown
     assert "nothing was signed" in shown
+
+
+def lines_until_stopped(process: subprocess.Popen[str]) -> list[str]:
+    """Stop the server; what it wrote on stderr, line by line."""
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return errors.splitlines()
+
+
+def answer(url: str, path: str) -> tuple[int, str]:
+    """What is answered at a path of the server at a URL."""
+    host, _, port = url.removeprefix("http://").partition("/")[0].rpartition(":")
+    with closing(http.client.HTTPConnection(host, int(port), timeout=20)) as connection:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+
+
+def test_server_tells_its_health_writes_json_lines_and_shows_figures_at_their_own_address(tmp_path: Path) -> None:
+    Terminal(tmp_path)
+    process = serve(tmp_path, "--port", "0", "--log", "json", "--metrics", "127.0.0.1:0", "--json")
+    assert process.stdout is not None
+    try:
+        said = json.loads(process.stdout.readline() + process.stdout.readline() + process.stdout.readline() + "}")
+        url, metrics = said["url"], said["metrics"]
+        assert answer(url, "/healthz") == (200, "ok\n")
+        assert answer(url, "/readyz") == (200, "ok\n")
+        assert answer(url, "/sign-in?next=/secret")[0] == 200
+        assert answer(url, "/metrics")[0] == 303
+        status, shown = answer(metrics, "/metrics")
+        assert status == 200
+        assert "leasehold_ledger_entries 1.0" in shown
+        assert 'leasehold_http_requests_total{method="GET",route="/sign-in",status="200"} 1.0' in shown
+        assert "leasehold_checkpoint_entries" in shown
+        assert answer(metrics, "/sign-in")[0] == 404
+        lines = lines_until_stopped(process)
+    finally:
+        process.kill()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    requests = [line for line in told if line["logger"] == "leasehold.requests"]
+    assert [(line["route"], line["status"]) for line in requests] == [("/sign-in", 200), ("unmatched", 303)]
+    assert "secret" not in "".join(lines)
+
+
+@pytest.mark.parametrize("address", ["9470", "127.0.0.1", ":9470", "127.0.0.1:99999", "127.0.0.1:http"])
+def test_address_of_figures_is_a_host_and_a_port(terminal: Terminal, address: str) -> None:
+    assert "127.0.0.1:9470" in terminal.run("serve", "--port", "0", "--metrics", address, code=2).stderr
+
+
+def test_address_of_figures_that_is_taken_names_its_option(terminal: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert "--metrics" in terminal.run("serve", "--port", "0", "--metrics", address, code=2).stderr
+
+
+def test_figures_for_other_machines_are_said_to_be_readable_by_them(tmp_path: Path) -> None:
+    Terminal(tmp_path)
+    process = serve(tmp_path, "--port", "0", "--metrics", "0.0.0.0:0")
+    assert process.stdout is not None
+    try:
+        assert answer(process.stdout.readline().strip(), "/healthz")[0] == 200
+        lines = lines_until_stopped(process)
+    finally:
+        process.kill()
+    assert any("whoever reaches http://0.0.0.0:" in line for line in lines)

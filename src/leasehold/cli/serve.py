@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
 
 import click
 
 from leasehold.cli.extra import server_extra
 from leasehold.cli.session import Session, with_session
+from leasehold.config import read_key_ring
 from leasehold.errors import ConfigError
+from leasehold.token.keys import DocumentType
 
 __all__ = ["serve"]
 
 _LOOPBACK = ("127.0.0.1", "::1")
+_LAST_PORT = 65_535
 
 
 @click.command("serve")
@@ -21,28 +25,63 @@ _LOOPBACK = ("127.0.0.1", "::1")
 @click.option("--port", default=8470, show_default=True, type=click.IntRange(0, 65_535), help="The port; 0 takes any.")
 @click.option("--public-url", help="https://… under which a proxy that ends TLS passes requests on.")
 @click.option("--proxy", "proxies", multiple=True, help="An address of that proxy, if not of this machine.")
-def serve(session: Session, host: str, port: int, public_url: str | None, proxies: tuple[str, ...]) -> None:
+@click.option("--metrics", metavar="HOST:PORT", help="Show figures to Prometheus at a listener of their own.")
+@click.option("--log", "log_format", default="text", show_default=True, type=click.Choice(["text", "json"]))
+def serve(
+    session: Session,
+    host: str,
+    port: int,
+    public_url: str | None,
+    proxies: tuple[str, ...],
+    metrics: str | None,
+    log_format: str,
+) -> None:
     """Let people decide in a browser, until SIGTERM or Ctrl-C.
 
     Only this machine is served, unless a proxy in front ends TLS: then say with --public-url under which address. Give
     people a password first: leasehold person password PERSON.
     """
     with server_extra():
-        from leasehold.cli.serving import Serving
+        from leasehold.cli.serving import Instruments, Listening, Serving
+        from leasehold.http.logs import LogFormat
+        from leasehold.http.metrics import Metrics
     if public_url is None and not _is_loopback(host):
         raise ConfigError(
             f"{host} is not only this machine, and passwords must not travel in the clear; put a proxy with TLS in "
             "front and name its address: --public-url https://lease.example.com"
         )
-    with session.authority(sweep=True) as authority:
-        trusted = (*_LOOPBACK, *proxies) if public_url is not None else ()
-        serving = Serving(authority, host, port, public_url, trusted)
+    figures = Metrics(session.around.system) if metrics is not None else None
+    listening = Listening(
+        host=host,
+        port=port,
+        public_url=public_url,
+        proxies=(*_LOOPBACK, *proxies) if public_url is not None else (),
+        metrics=_address(metrics) if metrics is not None else None,
+    )
+    instruments = Instruments(figures, LogFormat(log_format))
+    with session.authority(sweep=True, watcher=figures.store if figures is not None else None) as authority:
+        serving = Serving(authority, listening, instruments, partial(_read_keys, session))
+        if listening.metrics is not None and not _is_loopback(listening.metrics[0]):
+            session.say(f"whoever reaches {serving.metrics_url} can read it; it names no tenants, people or ids")
         if not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
             session.say("nobody can sign in yet; run: leasehold person password PERSON")
         if authority.chat.is_open():
             session.say(f"interactivity address of the Slack app: {serving.chat_url}")
-        session.give({"url": serving.site.origin}, [serving.site.origin])
+        session.give({"url": serving.site.origin, "metrics": serving.metrics_url}, [serving.site.origin])
         serving.run()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ConfigError(f"{text!r} is no address to listen at; one looks like 127.0.0.1:9470 or [::1]:9470")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _read_keys(session: Session) -> None:
+    files = session.files()
+    for document_type in (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT):
+        read_key_ring(files.key_ring(document_type), document_type)
 
 
 def _is_loopback(host: str) -> bool:

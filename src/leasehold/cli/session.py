@@ -19,6 +19,7 @@ from leasehold.config import POLICY_NAME, StateFiles, is_database_url, open_stat
 from leasehold.errors import ConfigError
 from leasehold.model.plain import escape
 from leasehold.model.text import check_identifier
+from leasehold.store.observed import Watcher
 from leasehold.token.keys import DocumentType
 
 __all__ = ["Session", "with_session"]
@@ -62,15 +63,18 @@ class Session:
         return open_state(directory, self.url)
 
     @contextmanager
-    def authority(self, *, sweep: bool = False) -> Iterator[Authority]:
+    def authority(self, *, sweep: bool = False, watcher: Watcher | None = None) -> Iterator[Authority]:
         """The open authority of this policy and state; with `sweep` it does its housekeeping in the background.
+
+        `watcher` counts what its store does.
 
         Raises:
             ConfigError: the policy, a key file or the state directory cannot be used.
             StoreError: the database cannot be used.
         """
         state = self.url or self.directory()
-        with open_authority(self.policy_path, state=state, system=self.around.system, sweep=sweep) as authority:
+        system = self.around.system
+        with open_authority(self.policy_path, state=state, system=system, sweep=sweep, watcher=watcher) as authority:
             yield authority
 
     @contextmanager

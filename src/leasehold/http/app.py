@@ -16,6 +16,7 @@ from leasehold.authority import Authority
 from leasehold.http.account import AccountPage, account_routes, plain_account_page
 from leasehold.http.chat import chat_routes
 from leasehold.http.events import Streams
+from leasehold.http.exchanges import templates_of
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
 from leasehold.http.passwords import Passwords
@@ -57,16 +58,17 @@ def create_app(
     """
     own = account_routes(authority, pages.account, site)
     inside = SignedInOnly(Router([*own, *pages.routes], redirect_slashes=False), authority, site)
+    outside = [
+        *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
+        *chat_routes(authority),
+        *pages.public,
+    ]
     app = Starlette(
-        routes=[
-            *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
-            *chat_routes(authority),
-            *pages.public,
-            Mount("/", app=inside),
-        ],
+        routes=[*outside, Mount("/", app=inside)],
         exception_handlers=exception_handlers(pages.problem),
     )
     app.state.site = site
+    app.state.templates = templates_of([*outside, *own, *pages.routes])
     app.state.streams = streams or Streams(authority)
     return protect(app, site=site, page=pages.problem, system=authority.engine.system)
 

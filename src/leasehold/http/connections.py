@@ -11,8 +11,8 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-__all__ = ["Connection", "Ending", "Limits", "Peer", "sweep"]
+__all__ = ["Connection", "Ending", "Limits", "Others", "Peer", "sweep"]
 
 _PEER_FORMAT = "3i"
 _HTTP_1 = ("1.0", "1.1")
@@ -66,6 +66,14 @@ class Peer:
     group_id: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """What answers in place of the server's application: on unix sockets, and on ports of their own."""
+
+    local: ASGIApp | None = None
+    by_port: Mapping[int, ASGIApp] = field(default_factory=dict)
+
+
 class _RefusedError(Exception):
     """This request is not read any further. Raised inside the parser, which stops there."""
 
@@ -81,12 +89,12 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         limits: Limits,
-        local: ASGIApp | None,
+        others: Others,
         ended: Callable[[Ending], None],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._local = local
+        self._others = others
         self._ended = ended
         self._bytes = 0
         self._is_head_read = False
@@ -102,9 +110,11 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._wait_for(Ending.SLOW_HEAD)
         connected: socket.socket = transport.get_extra_info("socket")
-        if connected.family == socket.AF_UNIX and self._local is not None:
-            self.app = self._local
+        if connected.family == socket.AF_UNIX:
+            self.app = self._others.local or self.app
             self.app_state = {**self.app_state, "peer": _peer(connected)}
+        elif self.server is not None:
+            self.app = self._others.by_port.get(self.server[1] or 0, self.app)
         self.address = self.client[0] if self.client is not None else "local"
         if len(self.connections) > self._limits.connections:
             crowd = [each for each in self.connections if isinstance(each, Connection)]

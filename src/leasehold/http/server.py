@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from leasehold.errors import ConfigError
-from leasehold.http.connections import Connection, Ending, Limits, sweep
+from leasehold.http.connections import Connection, Ending, Limits, Others, sweep
 
 __all__ = ["Server", "Wiring", "fitting_limits", "listen", "run_server"]
 
@@ -32,8 +32,8 @@ _OTHER_FILES = 128
 """Files that the store and its readers may have open, with some to spare."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound and takes connections.
+def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
+    """A socket that is bound and takes connections; `option` is what its address came from.
 
     Raises:
         ConfigError: the address is not one of this machine, or taken.
@@ -44,7 +44,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise ConfigError(
-            f"cannot listen at {host} port {port}: {why}; name another with --port (0 takes any), or stop what is there"
+            f"cannot listen at {host} port {port}: {why}; name another with {option} (0 takes any), "
+            "or stop what is there"
         ) from None
 
 
@@ -69,13 +70,14 @@ class Wiring:
     """How an application meets the network.
 
     Of requests from `proxies` the address is the one that `X-Forwarded-For` names last that is none of them. `local` is
-    what answers on unix sockets. `stopping` is called when the server begins to stop, to end what would not end by
-    itself; `ended` is told why the server ended a connection.
+    what answers on unix sockets, `by_port` on ports of their own. `stopping` is called when the server begins to stop,
+    to end what would not end by itself; `ended` is told why the server ended a connection.
     """
 
     stopping: Callable[[], None] = _nothing
     proxies: Sequence[str] = ()
     local: ASGIApp | None = None
+    by_port: Mapping[int, ASGIApp] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     ended: Callable[[Ending], None] = _tell_nobody
 
@@ -106,7 +108,8 @@ class Server(uvicorn.Server):
 
 
 def _config(app: ASGIApp, wiring: Wiring) -> uvicorn.Config:
-    connection = partial(Connection, limits=wiring.limits, local=wiring.local, ended=wiring.ended)
+    others = Others(local=wiring.local, by_port=wiring.by_port)
+    connection = partial(Connection, limits=wiring.limits, others=others, ended=wiring.ended)
     return uvicorn.Config(
         app,
         loop="uvloop",

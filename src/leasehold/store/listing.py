@@ -32,7 +32,7 @@ from leasehold.decide.rows import (
 from leasehold.ledger.tree import Nodes, Place
 from leasehold.model.call import CallState
 from leasehold.model.instant import Instant
-from leasehold.store.queries import MAX_LISTED, Due, LedgerLine, LedgerQuery
+from leasehold.store.queries import MAX_LISTED, Due, LedgerLine, LedgerQuery, Tally
 
 __all__ = ["DatabaseQueries", "Entries", "Lines", "Tables"]
 
@@ -72,6 +72,10 @@ class Tables(Protocol):
 
         A `?` stands for the next value of `bound`; in `IN ?` and `NOT IN ?` that is a list of texts.
         """
+        ...
+
+    def counted(self, row_type: type[Row], where: str) -> int:
+        """How many rows meet a condition that a partial index is made for."""
         ...
 
 
@@ -257,6 +261,17 @@ class DatabaseQueries:
             calls=self._due(CallRow, "state = 'admitted'", "finish_by", now),
             runs=self._due(RunRow, "state = 'open'", "expires_at", now),
             proposals=self._due(ProposalRow, "state = 'pending'", "answer_by", now),
+        )
+
+    def tally(self) -> Tally:
+        """How many have not ended. See `Queries.tally`."""
+        counted = self._tables.counted
+        return Tally(
+            open_runs=counted(RunRow, "state = 'open'"),
+            pending_requests=counted(RequestRow, "state = 'pending'"),
+            active_leases=counted(LeaseRow, "state = 'active'"),
+            open_calls=counted(CallRow, f"state = '{CallState.ADMITTED}'"),
+            waiting_notices=counted(DeliveryRow, "state = 'waiting'"),
         )
 
     def ledger(self, begin: int, end: int) -> tuple[LedgerLine, ...]:

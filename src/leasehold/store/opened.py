@@ -50,12 +50,16 @@ class Index(Entries, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """What one database brings: how it is written, read and watched; `release` lets its connections go at the end."""
+    """What one database brings: how it is written, read and watched, and its own clock, if it has one.
+
+    `release` lets its connections go at the end.
+    """
 
     backend: Backend
     queries: DatabaseQueries
     index: Index
     changes: Watch
+    clock: Callable[[], Instant | None]
     release: Callable[[], None]
 
 
@@ -84,6 +88,10 @@ class OpenStore:
     def fault(self) -> LeaseholdError | None:
         """Why the head could not be kept outside, or the index not be brought up to date, when that was last tried."""
         return self._background.fault
+
+    def clock(self) -> Instant | None:
+        """The time by the database's own clock. See `Store.clock`."""
+        return self._database.clock()
 
     def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
         """Hand a step to the lane. See `Store.submit`."""

@@ -6,6 +6,8 @@ where it says, and that it is not behind what its anchor remembers. If it fails,
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from leasehold.errors import StoreError
@@ -14,6 +16,7 @@ from leasehold.store.batches import fresh_control
 from leasehold.store.heads import check_outside, gone
 from leasehold.store.lane import LARGEST_BATCH
 from leasehold.store.listing import DatabaseQueries
+from leasehold.store.observed import LaneWatcher, watched
 from leasehold.store.opened import Database, OpenReader, OpenStore
 from leasehold.store.postgres_batch import NOW, PostgresBackend
 from leasehold.store.postgres_changes import NotificationWatch
@@ -51,13 +54,14 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `readers` is how many connections may read at once, `largest_batch` how many steps the lane decides together,
     `anchor_seconds` how long after a commit the head is kept outside, `retry_seconds` how long after a lost connection
-    the notifications of other processes are asked for again.
+    the notifications of other processes are asked for again. `watcher` is told of the lane's batches.
     """
 
     readers: int = 8
     largest_batch: int = LARGEST_BATCH
     anchor_seconds: float = 1.0
     retry_seconds: float = 0.5
+    watcher: LaneWatcher | None = None
 
 
 _DEFAULTS = PostgresSettings()
@@ -103,18 +107,19 @@ def open_postgres(
 def _database(place: PostgresPlace, writer: str, clock: Clock | None, settings: PostgresSettings) -> Database:
     readers = Readers(place, limit=settings.readers)
     index = EntryIndex(place, readers)
-    backend = PostgresBackend(place, writer, clock)
+    inner = PostgresBackend(place, writer, clock)
 
     def release() -> None:
         readers.close()
-        backend.close()
+        inner.close()
 
     tables = PostgresTables(readers)
     return Database(
-        backend=backend,
+        backend=watched(inner, settings.watcher),
         queries=DatabaseQueries(tables, tables, index),
         index=index,
         changes=NotificationWatch(place, writer, pause_seconds=settings.retry_seconds),
+        clock=partial(_clock, readers) if clock is None else lambda: None,
         release=release,
     )
 
@@ -158,15 +163,16 @@ def read_postgres(place: PostgresPlace, settings: PostgresSettings = _DEFAULTS) 
     readers = Readers(place, limit=settings.readers)
     index = EntryIndex(place, readers)
 
-    def clock() -> Instant:
-        return Instant(int(readers.read(lambda lent: asked(lent, f"SELECT CAST({NOW} AS text)"))))
-
     def release() -> None:
         index.close()
         readers.close()
 
     tables = PostgresTables(readers)
-    return OpenReader(DatabaseQueries(tables, tables, index), clock, release)
+    return OpenReader(DatabaseQueries(tables, tables, index), partial(_clock, readers), release)
+
+
+def _clock(readers: Readers) -> Instant:
+    return Instant(int(readers.read(lambda lent: asked(lent, f"SELECT CAST({NOW} AS text)"))))
 
 
 def has_tables(place: PostgresPlace) -> bool:

@@ -13,7 +13,7 @@ from leasehold.ledger.tree import Place
 from leasehold.store.columns import SHAPES, decoded
 from leasehold.store.postgres_connection import Connection, execute
 from leasehold.store.postgres_reading import LedgerNodes, Readers, asked, read_control, read_lines, read_some
-from leasehold.store.postgres_rows import select_all, select_by_key, storable, storable_keys
+from leasehold.store.postgres_rows import count, select_all, select_by_key, storable, storable_keys
 from leasehold.store.queries import LedgerLine
 
 __all__ = ["PostgresTables"]
@@ -70,6 +70,11 @@ class PostgresTables:
         return self._readers.read(
             lambda connection: tuple(cast("list[R]", decoded(shape, asked(connection, sql, bound))))
         )
+
+    def counted(self, row_type: type[Row], where: str) -> int:
+        """How many rows meet `where`."""
+        sql = f"SELECT CAST(({count(SHAPES[row_type], where)}) AS text)"
+        return self._readers.read(lambda connection: int(asked(connection, sql)))
 
     def ledger(self, begin: int, end: int) -> list[LedgerLine]:
         """Entries of a range."""

@@ -64,6 +64,11 @@ def select_each(shape: Shape) -> str:
     return f"SELECT CAST({_json_row(shape)} AS text) FROM {shape.table}"  # noqa: S608 - own names
 
 
+def count(shape: Shape, where: str) -> str:
+    """A query for how many rows meet `where`."""
+    return f"SELECT count(*) FROM {shape.table} WHERE {where}"  # noqa: S608 - own names
+
+
 def select_by_key(shape: Shape) -> str:
     """A query for one JSON array of the rows whose keys a JSON array names, each key once."""
     same = " AND ".join(f'{shape.table}."{column}" = named.value ->> {place}' for place, column in enumerate(shape.key))

@@ -106,6 +106,14 @@ class Store(Protocol):
         """How to wait for a commit without polling."""
         ...
 
+    def clock(self) -> Instant | None:
+        """The time that the database's own clock shows, or None where it goes by its users'.
+
+        Raises:
+            StoreError: it cannot be asked.
+        """
+        ...
+
     def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
         """Decide the step in the lane and commit what it wants written, together with its neighbours.
 

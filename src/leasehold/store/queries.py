@@ -30,7 +30,7 @@ from leasehold.ledger.tree import Nodes
 from leasehold.model.grant import Scalar
 from leasehold.model.instant import Instant
 
-__all__ = ["MAX_LISTED", "Due", "LedgerLine", "LedgerQuery", "Queries"]
+__all__ = ["MAX_LISTED", "Due", "LedgerLine", "LedgerQuery", "Queries", "Tally"]
 
 MAX_LISTED = 1000
 """The most rows that a listing with a `limit`, one sweep, or one search answers; other listings are complete."""
@@ -78,6 +78,16 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[CallRow, ...]
     runs: tuple[RunRow, ...]
     proposals: tuple[ProposalRow, ...]
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what has not ended there is, over all tenants."""
+
+    open_runs: int
+    pending_requests: int
+    active_leases: int
+    open_calls: int
+    waiting_notices: int
 
 
 class Queries(Nodes, Protocol):
@@ -190,6 +200,10 @@ class Queries(Nodes, Protocol):
 
     def due(self, now: Instant) -> Due:
         """What stands over past its time."""
+        ...
+
+    def tally(self) -> Tally:
+        """How many of each have not ended; for metrics, which name nobody."""
         ...
 
     def ledger(self, begin: int, end: int) -> tuple[LedgerLine, ...]:

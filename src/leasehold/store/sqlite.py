@@ -20,6 +20,7 @@ from leasehold.store.heads import check_outside, gone
 from leasehold.store.lane import LARGEST_BATCH
 from leasehold.store.listing import DatabaseQueries
 from leasehold.store.migrations import check_header, check_version, create, upgrade
+from leasehold.store.observed import LaneWatcher, watched
 from leasehold.store.opened import Database, OpenReader, OpenStore
 from leasehold.store.protocol import Anchor, Clock, TreeHead
 from leasehold.store.sqlite_batch import SqliteBackend
@@ -38,7 +39,7 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
     `busy_seconds` is how long the lane waits for another process's lock, `largest_batch` how many steps it decides
     together, `anchor_seconds` how long after a commit the head is kept outside, `watch_seconds` how often other
     processes' commits are looked for while somebody waits. `vfs` is SQLite's file layer, empty for the system's own;
-    tests inject faults there.
+    tests inject faults there. `watcher` is told of the lane's batches.
     """
 
     busy_seconds: float = 5.0
@@ -46,6 +47,7 @@ class SqliteSettings(msgspec.Struct, frozen=True, kw_only=True):
     anchor_seconds: float = 1.0
     watch_seconds: float = 0.02
     vfs: str = ""
+    watcher: LaneWatcher | None = None
 
 
 _DEFAULTS = SqliteSettings()
@@ -98,10 +100,11 @@ def _database(connection: apsw.Connection, place: Place, clock: Clock, settings:
 
     tables = SqliteTables(readers)
     return Database(
-        backend=SqliteBackend(connection, place, clock),
+        backend=watched(SqliteBackend(connection, place, clock), settings.watcher),
         queries=DatabaseQueries(tables, tables, index),
         index=index,
         changes=CommitWatch(version.read if place.is_file else None, pause_seconds=settings.watch_seconds),
+        clock=lambda: None,
         release=release,
     )
 

@@ -13,7 +13,7 @@ from leasehold.ledger.tree import Place
 from leasehold.store.columns import SHAPES, decoded, keys_json
 from leasehold.store.queries import LedgerLine
 from leasehold.store.sqlite_reading import LedgerNodes, Readers, read_control, read_lines, read_some
-from leasehold.store.sqlite_rows import select_all, select_by_key
+from leasehold.store.sqlite_rows import count, select_all, select_by_key
 
 __all__ = ["SqliteTables"]
 
@@ -61,6 +61,11 @@ class SqliteTables:
         values = tuple(_encoder.encode(value).decode() if isinstance(value, list) else value for value in bound)
         with self._readers.borrow() as connection:
             return tuple(cast("list[R]", decoded(shape, connection.execute(sql, values).get)))
+
+    def counted(self, row_type: type[Row], where: str) -> int:
+        """How many rows meet `where`."""
+        with self._readers.borrow() as connection:
+            return int(connection.execute(count(SHAPES[row_type], where)).get)
 
     def ledger(self, begin: int, end: int) -> list[LedgerLine]:
         """Entries of a range."""

@@ -19,6 +19,7 @@ from leasehold.store.columns import SHAPES, Shape, quoted
 
 __all__ = [
     "INDEX_FILTERS",
+    "count",
     "insert",
     "select_all",
     "select_by_index",
@@ -50,6 +51,11 @@ def select_all(shape: Shape, where: str, rest: str = "") -> str:
         return f"SELECT json_group_array({_json_row(shape)}) FROM {shape.table} WHERE {where}"  # noqa: S608 - own names
     rows = f"SELECT {_json_row(shape)} AS row FROM {shape.table} WHERE {where} {rest}"  # noqa: S608 - own names
     return f"SELECT json_group_array(json(row)) FROM ({rows})"  # noqa: S608 - own names
+
+
+def count(shape: Shape, where: str) -> str:
+    """A query for how many rows meet `where`."""
+    return f"SELECT count(*) FROM {shape.table} WHERE {where}"  # noqa: S608 - own names
 
 
 def select_by_key(shape: Shape) -> str:

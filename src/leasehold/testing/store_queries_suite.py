@@ -34,7 +34,7 @@ from leasehold.model.decision import allow
 from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState
 from leasehold.store.protocol import Store
-from leasehold.store.queries import MAX_LISTED, LedgerQuery
+from leasehold.store.queries import MAX_LISTED, LedgerQuery, Tally
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import (
     TENANT,
@@ -233,6 +233,22 @@ def test_listings_are_complete_however_long(store: Store) -> None:
     calls = [call(f"adm_{number:05}") for number in range(MAX_LISTED + 200)]
     store.submit(write(*calls)).result()
     assert list(store.queries.open_calls([TENANT])) == calls
+
+
+def test_what_has_not_ended_is_counted_over_all_tenants(store: Store) -> None:
+    assert store.queries.tally() == Tally(
+        open_runs=0, pending_requests=0, active_leases=0, open_calls=0, waiting_notices=0
+    )
+    mine = (run(), request(), lease(), call(), delivery())
+    theirs = tuple(msgspec.structs.replace(row, tenant=OTHER) for row in mine)
+    over = (
+        *(run("run_2", state="finished"), request("req_2", state=RequestState.DENIED)),
+        *(lease("lease_2", state="expired"), call("adm_2", state="done")),
+    )
+    store.submit(write(*mine, *theirs, *over)).result()
+    assert store.queries.tally() == Tally(
+        open_runs=2, pending_requests=2, active_leases=2, open_calls=2, waiting_notices=2
+    )
 
 
 def test_held_are_those_that_are_held_each_by_itself_and_are_not_over(store: Store) -> None:

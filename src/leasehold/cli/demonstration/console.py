@@ -55,8 +55,8 @@ def open_console(workplace: Workplace, system: System) -> None:
         ConfigError: the server is not installed.
     """
     with server_extra():
-        from leasehold.cli.serving import Serving
+        from leasehold.cli.serving import Listening, Serving
     with open_authority(workplace.policy, state=workplace.state, system=system) as authority:
-        serving = Serving(authority, "127.0.0.1", 0, None)
+        serving = Serving(authority, Listening())
         click.echo(f"serving {serving.site.origin} until Ctrl-C")
         serving.run()
