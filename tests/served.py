@@ -23,6 +23,7 @@ from leasehold.http.site import Site
 def served(make: Callable[[Site], ASGIApp]) -> Iterator[int]:
     """Serve an application until the block ends; answers its port."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `leasehold.http.server.listen` does
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         make(Site.loopback(port)), log_level="critical", lifespan="on", loop="uvloop", http="httptools"

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leasehold.http.events import MOST_STREAMS
+from leasehold.http.server import listen
 from leasehold.http.sessions import COOKIE
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
@@ -221,3 +222,10 @@ def test_streams_of_one_session_are_bounded_and_given_back(house: House) -> None
 def test_stream_needs_somebody_who_is_signed_in(house: House) -> None:
     with listening(house, house.browser()) as page:
         assert page.status == 303
+
+
+def test_pieces_of_an_answer_do_not_wait_for_each_other() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as caller:
+        connection, _ = listener.accept()
+        with connection, caller:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -40,13 +40,16 @@ def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise ConfigError(
             f"cannot listen at {host} port {port}: {why}; name another with {option} (0 takes any), "
             "or stop what is there"
         ) from None
+    # Connections inherit it. Without, the second piece of an answer waits until the first is acknowledged: 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def fitting_limits(limits: Limits = Limits()) -> Limits:  # noqa: B008 - frozen
