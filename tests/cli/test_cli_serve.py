@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlencode
 
 import pytest
@@ -22,12 +26,13 @@ from leasehold.model.request import Verdict
 PASSWORD = "correct horse battery"
 
 
-def serve(folder: Path, *words: str) -> subprocess.Popen[str]:
+def serve(folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
     """The real program, in a process of its own."""
     environ = {
         **os.environ,
         "LEASEHOLD_POLICY": str(folder / "leasehold.toml"),
         "LEASEHOLD_STATE": str(folder / "state"),
+        **more,
     }
     command = [sys.executable, "-m", "leasehold", "serve", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
@@ -252,3 +257,50 @@ def test_figures_for_other_machines_are_said_to_be_readable_by_them(tmp_path: Pa
     finally:
         process.kill()
     assert any("whoever reaches http://0.0.0.0:" in line for line in lines)
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """A tracing backend that keeps what it is sent."""
+
+    got: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        self.got.append((self.path, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
+        """Say nothing."""
+
+
+def test_spans_are_sent_where_the_environment_says_and_the_last_ones_before_the_end(tmp_path: Path) -> None:
+    Terminal(tmp_path)
+    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as backend:
+        thread = threading.Thread(target=backend.serve_forever)
+        thread.start()
+        endpoint = f"http://127.0.0.1:{backend.server_port}"
+        process = serve(tmp_path, "--port", "0", "--traces", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+        assert process.stdout is not None
+        try:
+            assert answer(process.stdout.readline().strip(), "/sign-in?next=/secret")[0] == 200
+            lines_until_stopped(process)
+        finally:
+            process.kill()
+            backend.shutdown()
+            thread.join()
+    assert {path for path, _ in Collector.got} == {"/v1/traces"}
+    sent = b"".join(body for _, body in Collector.got)
+    assert b"GET /sign-in" in sent
+    assert b"leasehold" in sent
+    assert b"secret" not in sent
+
+
+def test_traces_without_opentelemetry_say_how_to_install_it(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "leasehold.http.traces", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    assert "leasehold[otel]" in terminal.run("serve", "--port", "0", "--traces", code=2).stderr

@@ -14,7 +14,7 @@ from leasehold.decide.probe import Probe
 from leasehold.errors import ConfigError, StoreError, UnavailableError
 from leasehold.model.decision import Reason
 from leasehold.model.instant import Instant
-from leasehold.store.observed import ObservedAnchor, ObservedStore
+from leasehold.store.observed import Answered, ObservedAnchor, ObservedStore, Together
 from leasehold.store.protocol import TreeHead
 from leasehold.store.sqlite import SqliteSettings, open_sqlite
 from leasehold.testing.clock import FrozenSystem
@@ -33,12 +33,14 @@ class Told:
         self.batches: list[int] = []
         self.heads: list[TreeHead | None] = []
 
-    def submitted(self) -> None:
+    def submitted(self, step: Step[object]) -> Answered:
         self.handed_in += 1
 
-    def answered(self, step: Step[object], answer: StepAnswer[object] | Exception, seconds: float) -> None:
-        assert seconds >= 0
-        self.answers.append((step, answer))
+        def answered(answer: StepAnswer[object] | Exception, seconds: float) -> None:
+            assert seconds >= 0
+            self.answers.append((step, answer))
+
+        return answered
 
     def batch(self, steps: int, seconds: float) -> None:
         assert seconds > 0
@@ -184,3 +186,14 @@ def test_error_of_the_store_is_an_error_of_whoever_asked(told: Told, store: Obse
     inner.lose(Probe, persisted=False)
     assert isinstance(watched.submit(Probe()).exception(), StoreError)
     assert isinstance(told.answers[-1][1], StoreError)
+
+
+def test_several_who_watch_are_all_told(told: Told) -> None:
+    other = Told()
+    both = Together(told, other)
+    settings = SqliteSettings(watcher=both)
+    with closing(open_sqlite(":memory:", clock=FrozenSystem(), issuer="issuer", settings=settings)) as inner:
+        ObservedStore(inner, both).submit(spend()).result()
+    both.anchored(HEAD)
+    for each in (told, other):
+        assert (each.handed_in, len(each.answers), each.batches, each.heads) == (1, 1, [1], [HEAD])

@@ -1,4 +1,4 @@
-"""The extra `server`, which a command needs that may run without it."""
+"""The extras `server` and `otel`, which a command needs that may run without them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from leasehold.errors import ConfigError
 
-__all__ = ["server_extra"]
+__all__ = ["otel_extra", "server_extra"]
 
 
 @contextmanager
@@ -21,3 +21,16 @@ def server_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(f"the server is not installed ({error.name}); run: pip install 'leasehold[server]'") from None
+
+
+@contextmanager
+def otel_extra() -> Iterator[None]:
+    """Import what needs OpenTelemetry in this block.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"traces need OpenTelemetry ({error.name}); run: pip install 'leasehold[otel]'") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from ipaddress import ip_address
 
@@ -26,15 +27,25 @@ _LAST_PORT = 65_535
 @click.option("--public-url", help="https://… under which a proxy that ends TLS passes requests on.")
 @click.option("--proxy", "proxies", multiple=True, help="An address of that proxy, if not of this machine.")
 @click.option("--metrics", metavar="HOST:PORT", help="Show figures to Prometheus at a listener of their own.")
-@click.option("--log", "log_format", default="text", show_default=True, type=click.Choice(["text", "json"]))
+@click.option(
+    "--log",
+    "log_format",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "json"]),
+    help="How lines are written on stderr.",
+)
+@click.option("--traces", is_flag=True, help="Send spans by OpenTelemetry, to where OTEL_* variables say.")
 def serve(
     session: Session,
+    *,
     host: str,
     port: int,
     public_url: str | None,
     proxies: tuple[str, ...],
     metrics: str | None,
     log_format: str,
+    traces: bool,
 ) -> None:
     """Let people decide in a browser, until SIGTERM or Ctrl-C.
 
@@ -43,14 +54,11 @@ def serve(
     """
     with server_extra():
         from leasehold.cli.serving import Instruments, Listening, Serving
-        from leasehold.http.logs import LogFormat
-        from leasehold.http.metrics import Metrics
     if public_url is None and not _is_loopback(host):
         raise ConfigError(
             f"{host} is not only this machine, and passwords must not travel in the clear; put a proxy with TLS in "
             "front and name its address: --public-url https://lease.example.com"
         )
-    figures = Metrics(session.around.system) if metrics is not None else None
     listening = Listening(
         host=host,
         port=port,
@@ -58,8 +66,10 @@ def serve(
         proxies=(*_LOOPBACK, *proxies) if public_url is not None else (),
         metrics=_address(metrics) if metrics is not None else None,
     )
-    instruments = Instruments(figures, LogFormat(log_format))
-    with session.authority(sweep=True, watcher=figures.store if figures is not None else None) as authority:
+    instruments = Instruments(
+        session.around.system, log_format, has_metrics=listening.metrics is not None, has_traces=traces
+    )
+    with closing(instruments), session.authority(sweep=True, watcher=instruments.watcher) as authority:
         serving = Serving(authority, listening, instruments, partial(_read_keys, session))
         if listening.metrics is not None and not _is_loopback(listening.metrics[0]):
             session.say(f"whoever reaches {serving.metrics_url} can read it; it names no tenants, people or ids")

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from socket import socket
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
+from leasehold.cli.extra import otel_extra
 from leasehold.console.pages import console_pages
 from leasehold.http.app import create_app
 from leasehold.http.events import Streams
@@ -21,6 +23,11 @@ from leasehold.http.logs import LogFormat, RequestLog, start_logging
 from leasehold.http.metrics import Metrics, metrics_app
 from leasehold.http.server import Wiring, fitting_limits, listen, run_server
 from leasehold.http.site import Site
+from leasehold.store.observed import Together, Watcher
+from leasehold.system import System
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 __all__ = ["Instruments", "Listening", "Serving"]
 
@@ -37,16 +44,48 @@ class Listening:
 
 
 class Instruments:
-    """What watches one server: its log, and its figures where somebody reads them."""
+    """What watches one server: its log, its figures where somebody reads them, its spans where somebody takes them."""
 
-    def __init__(self, metrics: Metrics | None, log_format: LogFormat) -> None:
-        self.metrics = metrics
-        self.log_format = log_format
+    def __init__(self, system: System, log_format: str, *, has_metrics: bool, has_traces: bool) -> None:
+        """Make them.
+
+        Raises:
+            ConfigError: spans are asked for, and OpenTelemetry is not installed.
+        """
+        self.log_format = LogFormat(log_format)
+        self.metrics = Metrics(system) if has_metrics else None
+        self._spans: TracerProvider | None = None
+        if has_traces:
+            with otel_extra():
+                from leasehold.http.traces import export_spans
+            self._spans = export_spans()
 
     @property
-    def observers(self) -> Sequence[Observer]:
-        """Who is told of each request."""
-        return [RequestLog(), *([self.metrics.server] if self.metrics is not None else [])]
+    def watcher(self) -> Watcher | None:
+        """Who is told what the store does; None where nobody wants to know."""
+        watchers: list[Watcher] = [self.metrics.store] if self.metrics is not None else []
+        if self._spans is not None:
+            from leasehold.http.traces import StepSpans
+
+            watchers.append(StepSpans(self._spans))
+        return Together(*watchers) if watchers else None
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The application, watched. Each request has the id of its trace before its line is written."""
+        observers: list[Observer] = [RequestLog()]
+        if self.metrics is not None:
+            observers.append(self.metrics.server)
+        app = Observed(app, observers)
+        if self._spans is None:
+            return app
+        from leasehold.http.traces import Traced
+
+        return Traced(app, self._spans)
+
+    def close(self) -> None:
+        """Send what spans there are left."""
+        if self._spans is not None:
+            self._spans.shutdown()
 
 
 class Serving:
@@ -87,7 +126,7 @@ class Serving:
         app: ASGIApp = create_app(self._authority, console_pages(), site=self.site, streams=streams)
         if self._instruments is not None:
             start_logging(self._instruments.log_format, sys.stderr)
-            app = Observed(app, self._instruments.observers)
+            app = self._instruments.around(app)
         readiness = Readiness(self._authority, keys=self._check_keys, is_stopping=lambda: streams.is_closing)
         with self._held:
             run_server(Health(app, readiness), self._listeners(), self._wiring(streams))

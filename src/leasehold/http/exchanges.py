@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leasehold.http.connections import Peer
 
-__all__ = ["Exchange", "Observed", "Observer", "route_of", "templates_of", "trace_id_of"]
+__all__ = ["Exchange", "Observed", "Observer", "method_of", "route_of", "templates_of", "trace_id_of"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -104,7 +104,7 @@ def _exchange(scope: Scope, status: int, seconds: float) -> Exchange:
     state: Mapping[str, Any] = scope["state"]
     peer, address = state.get("peer"), scope.get("client")
     return Exchange(
-        method=scope["method"] if scope["method"] in _METHODS else "other",
+        method=method_of(scope),
         route=route_of(scope),
         status=status,
         seconds=seconds,
@@ -114,6 +114,11 @@ def _exchange(scope: Scope, status: int, seconds: float) -> Exchange:
         address=str(address[0]) if address else "",
         user_id=peer.user_id if isinstance(peer, Peer) else None,
     )
+
+
+def method_of(scope: Scope) -> str:
+    """The method of a request, if it is one of HTTP's own; else `other`."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 def route_of(scope: Scope) -> str:

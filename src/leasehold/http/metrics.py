@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -30,10 +31,11 @@ from leasehold.errors import LeaseholdError, StoreError, UnavailableError
 from leasehold.http.connections import Ending
 from leasehold.http.exchanges import Exchange
 from leasehold.model.call import Settlement
+from leasehold.store.observed import Answered
 from leasehold.store.protocol import TreeHead
 from leasehold.system import System
 
-__all__ = ["Metrics", "ServerFigures", "StoreFigures", "metrics_app"]
+__all__ = ["Metrics", "ServerFigures", "StoreFigures", "inner_of", "metrics_app", "reason_of"]
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 _STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -72,20 +74,19 @@ class StoreFigures:
         self._kept_at = make.gauge("checkpoint_timestamp_seconds", "When a head was kept outside the database last.")
         self._unkept = make.counter("checkpoint_failures", "Heads that could not be kept outside the database.")
 
-    def submitted(self) -> None:
-        """A step was handed in."""
+    def submitted(self, step: Step[object]) -> Answered:
+        """A step is handed in."""
         self._waiting.inc()
+        return partial(self._answered, inner_of(step))
 
-    def answered(self, step: Step[object], answer: StepAnswer[object] | Exception, seconds: float) -> None:
-        """A step was answered, or failed."""
+    def _answered(self, inner: object, answer: StepAnswer[object] | Exception, seconds: float) -> None:
         self._waiting.dec()
-        inner: object = step.step if isinstance(step, Empowered) else step
         kind = type(inner).__name__
         self._step_seconds.labels(kind).observe(seconds)
         if isinstance(answer, Exception):
             self._step_errors.labels(kind, _fault(answer)).inc()
             return
-        self._steps.labels(kind, _reason(answer)).inc()
+        self._steps.labels(kind, reason_of(answer)).inc()
         if isinstance(answer.value, Settlement):
             self._settled.labels(answer.value.state).inc()
         if isinstance(inner, EndDelivery) and answer.value is not None:
@@ -209,7 +210,13 @@ def _fault(error: Exception) -> str:
     return "store" if isinstance(error, StoreError) else "other"
 
 
-def _reason(answer: StepAnswer[object]) -> str:
+def inner_of(step: Step[object]) -> object:
+    """The step itself, where it stands behind a person's power."""
+    return step.step if isinstance(step, Empowered) else step
+
+
+def reason_of(answer: StepAnswer[object]) -> str:
+    """Why a step was refused, in one word; `allowed` where it was not."""
     if answer.active_policy:
         return "policy_changed"
     return "allowed" if answer.decision.is_allowed else str(answer.decision.reason)

@@ -6,10 +6,10 @@ steps and answers as they are, and must keep what it tells others free of ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from time import perf_counter
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.errors import LeaseholdError
@@ -18,9 +18,21 @@ from leasehold.store.lane import Backend
 from leasehold.store.protocol import Anchor, Changes, Store, TreeHead
 from leasehold.store.queries import Queries
 
-__all__ = ["LaneWatcher", "ObservedAnchor", "ObservedBackend", "ObservedStore", "Watcher", "watched"]
+__all__ = [
+    "Answered",
+    "LaneWatcher",
+    "ObservedAnchor",
+    "ObservedBackend",
+    "ObservedStore",
+    "Together",
+    "Watcher",
+    "watched",
+]
 
 A = TypeVar("A")
+
+Answered: TypeAlias = Callable[[StepAnswer[object] | Exception, float], None]
+"""Is told of a step's answer, or of why there is none, and how many seconds after it was handed in that was."""
 
 
 class LaneWatcher(Protocol):
@@ -34,12 +46,8 @@ class LaneWatcher(Protocol):
 class Watcher(LaneWatcher, Protocol):
     """Who is told of everything. Each method is called from a thread of the store, returns at once and never raises."""
 
-    def submitted(self) -> None:
-        """A step was handed in."""
-        ...
-
-    def answered(self, step: Step[object], answer: StepAnswer[object] | Exception, seconds: float) -> None:
-        """A step that was handed in got its answer, so long after."""
+    def submitted(self, step: Step[object]) -> Answered:
+        """A step is handed in, by the thread that calls. Returns whom to tell of its answer, from whatever thread."""
         ...
 
     def anchored(self, head: TreeHead | None) -> None:
@@ -116,20 +124,18 @@ class ObservedStore:
 
     def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
         """See `Store.submit`."""
-        began = perf_counter()
-        self._watcher.submitted()
-        return self._watched(step, self._inner.submit(step), began)
+        answered, began = self._watcher.submitted(step), perf_counter()
+        return _told(self._inner.submit(step), answered, began)
 
     def carry_out(self, step: Step[A]) -> Future[StepAnswer[A]]:
         """See `Store.carry_out`."""
-        began = perf_counter()
-        self._watcher.submitted()
+        answered, began = self._watcher.submitted(step), perf_counter()
         try:
             future = self._inner.carry_out(step)
         except BaseException:
-            self._watcher.answered(step, CancelledError(), perf_counter() - began)
+            answered(CancelledError(), perf_counter() - began)
             raise
-        return self._watched(step, future, began)
+        return _told(future, answered, began)
 
     def anchor_now(self) -> None:
         """See `Store.anchor_now`."""
@@ -139,9 +145,37 @@ class ObservedStore:
         """See `Store.close`."""
         self._inner.close()
 
-    def _watched(self, step: Step[A], future: Future[StepAnswer[A]], began: float) -> Future[StepAnswer[A]]:
-        future.add_done_callback(lambda done: self._watcher.answered(step, _answer(done), perf_counter() - began))
-        return future
+
+class Together:
+    """Several who watch, as one."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def submitted(self, step: Step[object]) -> Answered:
+        """See `Watcher.submitted`."""
+        told = [watcher.submitted(step) for watcher in self._watchers]
+
+        def answered(answer: StepAnswer[object] | Exception, seconds: float) -> None:
+            for tell in told:
+                tell(answer, seconds)
+
+        return answered
+
+    def batch(self, steps: int, seconds: float) -> None:
+        """See `LaneWatcher.batch`."""
+        for watcher in self._watchers:
+            watcher.batch(steps, seconds)
+
+    def anchored(self, head: TreeHead | None) -> None:
+        """See `Watcher.anchored`."""
+        for watcher in self._watchers:
+            watcher.anchored(head)
+
+
+def _told(future: Future[StepAnswer[A]], answered: Answered, began: float) -> Future[StepAnswer[A]]:
+    future.add_done_callback(lambda done: answered(_answer(done), perf_counter() - began))
+    return future
 
 
 def _answer(done: Future[StepAnswer[A]]) -> StepAnswer[object] | Exception:
