@@ -244,6 +244,7 @@ AT_THE_DOOR: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.BUDGET: _spent,
 }
 BY_A_PERSON = {Reason.EDITED, Reason.NOT_IN_BATCH, Reason.NOT_IN_CHAT}
+TO_CLIENTS = {Reason.CLIENT_MAY_NOT, Reason.UNKNOWN_CLIENT}
 ASKED_AGAIN: dict[Reason, Callable[[Stage, HeldLease], object]] = {
     Reason.STATE_MOVED: _moved,
     Reason.TERMS_CHANGED: _said_otherwise,
@@ -260,6 +261,7 @@ def test_every_reason_is_given_by_somebody() -> None:
         *TO_WHO_ASKS,
         *BEFORE_THE_STEP,
         *BY_THE_GUARD,
+        *TO_CLIENTS,
     }
     assert given == set(Reason)
 

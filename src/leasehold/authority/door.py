@@ -21,7 +21,9 @@ from leasehold.authority.waiting import Waiters
 from leasehold.decide.admit import Admit
 from leasehold.decide.call_request import call_digest
 from leasehold.decide.chain import Chain
+from leasehold.decide.clients import ClientVoice, ForDoor
 from leasehold.decide.documents import decode_admission
+from leasehold.decide.facts import Step
 from leasehold.decide.glass_use import GlassUse
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
@@ -36,6 +38,7 @@ from leasehold.model.ids import AdmissionId, RequestId, check_id
 from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState
 from leasehold.model.text import check_identifier
+from leasehold.policy.client_rule import DoorRight
 from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
 from leasehold.token.codes import TokenCode
@@ -72,12 +75,25 @@ class ForgeryCounter:
 
 
 class EmbeddedDoor:
-    """One tool in one environment. Holding it is the door's credential: nothing else proves which tool asks."""
+    """One tool in one environment. Holding it is the door's credential: nothing else proves which tool asks.
+
+    With `voice` it is the door of a client, whose proof and right to it are judged in every step. Calls that another
+    client's guard was admitted for look like what never was.
+    """
 
     def __init__(
-        self, engine: Engine, tool: str, environment: str, forgeries: ForgeryCounter, waiters: Waiters
+        self,
+        engine: Engine,
+        tool: str,
+        environment: str,
+        forgeries: ForgeryCounter,
+        waiters: Waiters,
+        *,
+        voice: ClientVoice | None = None,
     ) -> None:
         self._engine = engine
+        self._voice = voice
+        self._client = voice.client if voice is not None else ""
         self._waiters = waiters
         self._tool = check_identifier(tool, "tool")
         self._environment = check_identifier(environment, "environment")
@@ -200,7 +216,7 @@ class EmbeddedDoor:
         if decision is not None:
             raise refusal_error(decision)
 
-    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Admit], Chain]:
+    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Step[Admission]], Chain]:
         try:
             chain = self._chain(token)
         except TokenError as error:
@@ -209,7 +225,19 @@ class EmbeddedDoor:
             self._count()
             raise refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")) from None
         build = self._building(chain, call)
-        return lambda policy: build(policy, None), chain
+        return self._behind(lambda policy: build(policy, None)), chain
+
+    def _behind(
+        self, build: Callable[[Policy], Step[A]], admitted_by: str | None = None
+    ) -> Callable[[Policy], Step[A]]:
+        """The same step behind the client's proof and right, where this is a client's door."""
+        voice = self._voice
+        if voice is None:
+            return build
+        door = DoorRight(tool=self._tool, environment=self._environment)
+        return lambda policy: ForDoor(
+            step=build(policy), policy_document=policy, voice=voice, door=door, admitted_by=admitted_by
+        )
 
     def _chain(self, token: str) -> Chain:
         """What the token stands for. A break-glass that is really one goes on to the step, which refuses and alarms."""
@@ -229,13 +257,13 @@ class EmbeddedDoor:
 
         return build
 
-    def _settlement(self, admission_id: AdmissionId, outcome: Outcome) -> Callable[[Policy], Settle]:
+    def _settlement(self, admission_id: AdmissionId, outcome: Outcome) -> Callable[[Policy], Step[Settlement]]:
         admission = self._admission(check_id(admission_id, "adm"))
         if outcome.result_digest:
             digester = self._engine.digester(admission.tenant)
             outcome = replace(outcome, result_digest=digester.digest("result", outcome.result_digest.encode()))
         step = Settle(admission=admission, outcome=outcome, tool=self._tool, environment=self._environment)
-        return lambda policy: replace(step, breaker=policy.breaker(admission.route))
+        return self._behind(lambda policy: replace(step, breaker=policy.breaker(admission.route)), admission.client)
 
     def _verify(self, token: str) -> VerifiedToken:
         """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides.
@@ -293,6 +321,7 @@ class EmbeddedDoor:
             arguments_digest=arguments_digest,
             call_digest=digest,
             earlier_card=self._earlier_card(chain, digest) if call.preview is not None else None,
+            client=self._client,
         )
 
     def _earlier_card(self, chain: Chain, digest: str) -> Card | None:
@@ -308,7 +337,7 @@ class EmbeddedDoor:
 
     def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:
         """Attach what the action may use of other tools: the grants, narrowed to this call, and their tokens."""
-        self._engine.admissions.put((admission.admission_id,), admission)
+        self._engine.admissions.put((self._client, admission.admission_id), admission)
         lease = chain[-1].lease
         offered = {action: lease.allow[action] for action in admission.uses if action in lease.allow}
         narrowed = {action: narrow_to(grant, admission.grant) for action, grant in offered.items()}
@@ -319,13 +348,14 @@ class EmbeddedDoor:
         return replace(admission, sub_grants=grants, tokens={tool: self._engine.token(lease, tool) for tool in tools})
 
     def _admission(self, admission_id: str) -> Admission:
-        kept = self._engine.admissions.get((admission_id,))
+        kept = self._engine.admissions.get((self._client, admission_id))
         if kept is not None:
             return kept
         for tenant in self._engine.store.queries.tenants():
             row = self._engine.row(CallRow, tenant, admission_id)
-            if row is not None:
-                return decode_admission(row.body)
+            admission = decode_admission(row.body) if row is not None else None
+            if admission is not None and (self._voice is None or admission.client == self._client):
+                return admission
         raise NotFoundError(f"{admission_id} was never admitted")
 
 

@@ -7,6 +7,8 @@ from types import TracebackType
 
 from leasehold.authority.archive import Archive
 from leasehold.authority.chat import ChatReview
+from leasehold.authority.client_runs import ClientRuns
+from leasehold.authority.clients import Clients
 from leasehold.authority.desk import Desk
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
@@ -19,10 +21,12 @@ from leasehold.authority.runs import ALL_DEPTH, Runs
 from leasehold.authority.sign_ins import FailedSignIns, SignedIn, SignIns
 from leasehold.authority.sweep import Sweep
 from leasehold.authority.waiting import Waiters
+from leasehold.decide.clients import ClientVoice, Sending
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
 from leasehold.model.run import RunAttempt
 from leasehold.notices.channels import Channels, NoSecrets
+from leasehold.policy.client_rule import DoorRight
 
 __all__ = ["Authority"]
 
@@ -30,8 +34,8 @@ __all__ = ["Authority"]
 class Authority:
     """Issues, ends, accounts. Threads may share it; close it when done, or use it in a `with` statement.
 
-    The everyday verbs stand here; `runs`, `desk`, `proposals`, `receipts`, `archive`, `sign_ins`, `sweep`, `outbox` and
-    `chat` have the rest. `channels` are those by which people are told.
+    The everyday verbs stand here; `runs`, `desk`, `clients`, `proposals`, `receipts`, `archive`, `sign_ins`, `sweep`,
+    `outbox` and `chat` have the rest. `channels` are those by which people are told.
     """
 
     def __init__(self, engine: Engine, channels: Channels | None = None) -> None:
@@ -41,6 +45,7 @@ class Authority:
         self.runs = Runs(engine, self._waiters)
         self.proposals = Proposals(engine)
         self.desk = Desk(engine, self.runs)
+        self.clients = Clients(engine)
         self.receipts = Receipts(engine)
         self.archive = Archive(engine)
         failed = FailedSignIns()
@@ -58,6 +63,14 @@ class Authority:
     def door(self, tool: str, environment: str) -> EmbeddedDoor:
         """The door of one tool in one environment; a guard stands at it."""
         return EmbeddedDoor(self.engine, tool, environment, self._forgeries, self._waiters)
+
+    def client_door(self, voice: ClientVoice, right: DoorRight) -> EmbeddedDoor:
+        """The door of a client that asks over the network; its proof and right are judged in every step."""
+        return EmbeddedDoor(self.engine, right.tool, right.environment, self._forgeries, self._waiters, voice=voice)
+
+    def client_runs(self, voice: ClientVoice, sending: Sending | None = None) -> ClientRuns:
+        """The runs of a client that asks over the network, and no other's."""
+        return ClientRuns(self.engine, self._waiters, voice, sending)
 
     def start(
         self,

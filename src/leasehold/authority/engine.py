@@ -117,7 +117,7 @@ class Engine:
             StoreError: what the store raised.
         """
         for _ in range(MAX_REBUILDS + 1):
-            reply = self.store.carry_out(build(self._current_policy())).result()
+            reply = self.store.carry_out(build(self.current_policy())).result()
             if not reply.active_policy:
                 return self._value(reply)
             self._active = reply.active_policy
@@ -139,7 +139,7 @@ class Engine:
 
     def _try(self, asked: _Asked[A, B], left: int) -> None:
         try:
-            submitted = self.store.submit(asked.build(self._current_policy()))
+            submitted = self.store.submit(asked.build(self.current_policy()))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who waits for the answer
             asked.answer.set_exception(error)
             return
@@ -160,7 +160,8 @@ class Engine:
         else:
             asked.answer.set_exception(_too_fast())
 
-    def _current_policy(self) -> Policy:
+    def current_policy(self) -> Policy:
+        """The policy that was active when something was asked last; a step is built again where it has changed."""
         return self.policy(self._active) if self._active else self.active_policy()
 
     def _value(self, reply: StepAnswer[A]) -> A:

@@ -5,10 +5,12 @@ Holding the open state is the launcher's credential here; `requested_by` is reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Generic, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine, then
@@ -16,29 +18,46 @@ from leasehold.authority.so_far import run_so_far
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.answer import Withdraw
 from leasehold.decide.chain import Chain
+from leasehold.decide.facts import Step
 from leasehold.decide.finish import FinishRun
 from leasehold.decide.glass import CloseGlass
 from leasehold.decide.issue import DrawLease, refuse_draw
 from leasehold.decide.lifecycles import LeaseState, RunState
 from leasehold.decide.previews import is_previewed
-from leasehold.decide.request import AskLease
+from leasehold.decide.request import Asked, AskLease
 from leasehold.decide.retry import Retry
-from leasehold.decide.rows import RunRow
+from leasehold.decide.rows import RequestRow, RunRow
 from leasehold.decide.start import Start
-from leasehold.errors import Denied, InvalidError
+from leasehold.errors import Denied, InvalidError, LeaseholdError
 from leasehold.model.budget import CALLS, amounts_from_json
 from leasehold.model.decision import Reason, deny
 from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grants, grants_from_json
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
-from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
+from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease, Lease
 from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.model.run import Link, Run, RunAttempt
+from leasehold.policy.document import Policy
 
-__all__ = ["ALL_DEPTH", "Runs"]
+__all__ = ["ALL_DEPTH", "About", "Runs"]
+
+A = TypeVar("A")
 
 ALL_DEPTH = -1
 """Ask for as much delegation as the route allows."""
+
+
+class About(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
+    """What a step has to do with: the run that it goes on with, the one that it would start.
+
+    `name` is the id of what it makes, by which `find` gives the same value again; neither where sending it again is
+    harmless by itself.
+    """
+
+    works_on: Run | None = None
+    starts: Run | None = None
+    name: Callable[[A], str] | None = None
+    find: Callable[[str], A] | None = None
 
 
 class Runs:
@@ -51,6 +70,28 @@ class Runs:
         self._engine = engine
         self._waiters = waiters
 
+    # who asks: here whoever holds the open state, so nothing is checked
+
+    @property
+    def client(self) -> str:
+        """The client whose runs these are; empty here."""
+        return ""
+
+    def _ask(self, build: Callable[[Policy], Step[A]], about: About[A]) -> A:  # noqa: ARG002 - for clients
+        return self._engine.ask(build)
+
+    def _submit(self, build: Callable[[Policy], Step[A]], about: About[A]) -> Future[A]:  # noqa: ARG002 - the same
+        return self._engine.submit(build)
+
+    def _check_mine(self, run: Run, row: RunRow) -> None:
+        """Return if whoever asks may read this run.
+
+        Raises:
+            NotFoundError: it is not theirs.
+        """
+
+    # starting and ending
+
     def start(
         self,
         *,
@@ -60,18 +101,21 @@ class Runs:
         environment: str = "",
         requested_by: str = "",
         purpose: str,
-        parent: HeldLease | None = None,
+        parent: HeldLease | Lease | None = None,
+        requester_proof: str = "asserted",
     ) -> RunAttempt:
         """Start a run, or with `parent` a child run under a lease that may be delegated.
 
-        A child has its parent's tenant, environment, requester and route; naming others is an error.
+        A child has its parent's tenant, environment, requester and route; naming others is an error. `requester_proof`
+        is `proven` where the caller has verified a token that says who asks; a child has its parent's.
 
         Raises:
             Denied: the policy does not let this agent run here, or the lease may not be delegated.
         """
         chain = Chain()
         if parent is not None:
-            chain = self._engine.chain(parent.lease.tenant, parent.lease.lease_id)
+            lease = parent.lease if isinstance(parent, HeldLease) else parent
+            chain = self._engine.chain(lease.tenant, lease.lease_id)
             given = (route, tenant, environment, requested_by)
             route, tenant, environment, requested_by = _inherited(given, chain[-1].run)
         run = Run(
@@ -86,8 +130,17 @@ class Runs:
             expires_at=1,
             policy="",
             ancestors=_ancestors(chain),
+            requester_proof=requester_proof,
         )
-        started = self._engine.ask(lambda policy: Start(policy_document=policy, run=run, parent=chain))
+        started = self._ask(
+            lambda policy: Start(policy_document=policy, run=run, parent=chain, client=self.client),
+            About(
+                works_on=chain[-1].run if chain else None,
+                starts=run,
+                name=lambda made: made.run_id,
+                find=lambda run_id: self._engine.run(run.tenant, run_id),
+            ),
+        )
         return RunAttempt(run=started, attempt=1)
 
     def retry(self, run: RunAttempt) -> RunAttempt:
@@ -97,7 +150,9 @@ class Runs:
             Denied: the run is over, stopped, or this is not its newest attempt.
         """
         stored = self._engine.run(run.tenant, run.run_id)
-        attempt = self._engine.ask(lambda _: Retry(run=stored, from_attempt=run.attempt))
+        attempt = self._ask(
+            lambda _: Retry(run=stored, from_attempt=run.attempt), About(works_on=stored, name=str, find=int)
+        )
         return RunAttempt(run=stored, attempt=attempt)
 
     def resume(self, run_id: str) -> RunAttempt:
@@ -106,9 +161,19 @@ class Runs:
         Raises:
             NotFoundError: there is no such run.
         """
+        run, row = self.look(run_id)
+        return RunAttempt(run=run, attempt=row.attempt)
+
+    def look(self, run_id: str) -> tuple[Run, RunRow]:
+        """A run and how it stands.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
         tenant = self._engine.locate(check_id(run_id, "run"))
-        row = self._engine.run_row(tenant, run_id)
-        return RunAttempt(run=self._engine.run(tenant, run_id), attempt=row.attempt)
+        row, run = self._engine.run_row(tenant, run_id), self._engine.run(tenant, run_id)
+        self._check_mine(run, row)
+        return run, row
 
     def request(
         self,
@@ -152,7 +217,7 @@ class Runs:
         )
         stored = self._engine.run(run.tenant, run.run_id)
         parent, facts = self._parent_chain(stored), run_so_far(self._engine, stored)
-        asked = self._engine.ask(
+        asked = self._ask(
             lambda policy: AskLease(
                 policy_document=policy,
                 digester=self._engine.digester(run.tenant),
@@ -160,7 +225,12 @@ class Runs:
                 request=draft,
                 above=tuple(link.lease.allow for link in parent),
                 facts=facts,
-            )
+            ),
+            About(
+                works_on=stored,
+                name=lambda made: made.request.request_id,
+                find=lambda made: Asked(self._engine.request(run.tenant, made), RequestState.PENDING),
+            ),
         )
         if asked.request.request_id == draft.request_id:
             return asked.request
@@ -172,11 +242,58 @@ class Runs:
         Raises:
             NotFoundError: there is no such request.
         """
-        return self._engine.request(self._engine.locate(check_id(request_id, "req")), request_id)
+        request = self._engine.request(self._engine.locate(check_id(request_id, "req")), request_id)
+        run = self._engine.run(request.tenant, request.run_id)
+        self._check_mine(run, self._engine.run_row(request.tenant, request.run_id))
+        return request
+
+    def find_lease(self, lease_id: str) -> Lease:
+        """A lease by its id, in whatever process it is asked for.
+
+        Raises:
+            NotFoundError: there is no such lease.
+        """
+        tenant = self._engine.locate(check_id(lease_id, "lease"))
+        lease = self._engine.chain(tenant, lease_id)[-1].lease
+        self._check_mine(self._engine.run(tenant, lease.run_id), self._engine.run_row(tenant, lease.run_id))
+        return lease
 
     def request_state(self, request: Request) -> RequestState:
         """Where a request stands now."""
-        return RequestState(self._engine.request_row(request.tenant, request.request_id).state)
+        row = self._engine.request_row(request.tenant, request.request_id)
+        is_late = row.state == RequestState.PENDING and self._engine.system.now().reached(row.answer_by)
+        return RequestState.EXPIRED if is_late else RequestState(row.state)
+
+    def submit_state(self, request: Request, within_ms: int) -> Future[RequestState]:
+        """A Future of where a request stands, once it is not pending any more or so many ms have passed.
+
+        It never blocks a thread of its own. Cancelling it leaves nothing behind.
+        """
+        found: Future[RequestState] = Future()
+        until_ms = self._engine.system.boot_milliseconds() + within_ms
+        self._waiters.add(lambda: found.cancelled() or self._has_state(request, until_ms, found), until_ms=until_ms)
+        return found
+
+    def _has_state(self, request: Request, until_ms: int, found: Future[RequestState]) -> bool:
+        """Look once; answers the Future where there is something to say."""
+        failure: LeaseholdError | None = None
+        state = RequestState.PENDING
+        try:
+            state = self.request_state(request)
+        except LeaseholdError as error:
+            failure = error
+        if failure is None and state is RequestState.PENDING:
+            row = self._engine.row(RequestRow, request.tenant, request.request_id)
+            is_stopped = row is not None and row.revoked == 1
+            if not is_stopped and self._engine.system.boot_milliseconds() < until_ms:
+                return False
+        if not found.set_running_or_notify_cancel():
+            return True
+        if failure is not None:
+            found.set_exception(failure)
+        else:
+            found.set_result(state)
+        return True
 
     def withdraw(self, request: Request) -> RequestState:
         """Take a pending request back.
@@ -186,7 +303,7 @@ class Runs:
         """
         stored = self._engine.request(request.tenant, request.request_id)
         run = self._engine.run(stored.tenant, stored.run_id)
-        return self._engine.ask(lambda _: Withdraw(run=run, request=stored))
+        return self._ask(lambda _: Withdraw(run=run, request=stored), About(works_on=run))
 
     def submit_wait(self, request: Request | str) -> Future[HeldLease]:
         """A Future of a live lease, once people have decided. It never blocks a thread of its own.
@@ -232,8 +349,13 @@ class Runs:
         run = self._engine.run(source.tenant, source.run_id)
         parent = self._parent_chain(run)
         lease_id = LeaseId(self._engine.system.new_id("lease"))
-        drawn = self._engine.submit(
-            lambda policy: DrawLease(policy_document=policy, run=run, request=source, lease_id=lease_id, parent=parent)
+        drawn = self._submit(
+            lambda policy: DrawLease(policy_document=policy, run=run, request=source, lease_id=lease_id, parent=parent),
+            About(
+                works_on=run,
+                name=lambda lease: lease.lease_id,
+                find=lambda made: self._engine.chain(run.tenant, made)[-1].lease,
+            ),
         )
         return then(drawn, self._engine.held)
 
@@ -329,8 +451,8 @@ class Runs:
         step = FinishRun(run=stored, why=why, attempt=attempt, leases=leases, requests=requests)
         if stored.agent == BREAK_GLASS:
             closing = CloseGlass(finish=step)
-            return self._engine.ask(lambda _: closing)
-        return self._engine.ask(lambda _: step)
+            return self._ask(lambda _: closing, About(works_on=stored))
+        return self._ask(lambda _: step, About(works_on=stored))
 
     def grants_above(self, run: Run) -> tuple[Grants, ...]:
         """What each lease grants that a child run was delegated from, root first."""

@@ -19,7 +19,7 @@ from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, we
 from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
-from leasehold.decide.rows import ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
+from leasehold.decide.rows import ClientKeyRow, ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
 from leasehold.errors import ConfigError, InvalidError
 from leasehold.ledger.load import Load
 from leasehold.model import canonical
@@ -40,6 +40,7 @@ __all__ = [
     "check_anchor",
     "check_approvers",
     "check_breakers",
+    "check_clients",
     "check_clock",
     "check_clocks",
     "check_glasses",
@@ -189,6 +190,28 @@ def check_proposals(proposals: Collection[ProposalRow], active: str, now: Instan
                 + show_time(row.answer_by),
                 why="it widens what may be done, and does nothing until somebody else confirms it",
                 remedy=f"leasehold policy confirm {row.policy} --as PERSON, or the same with --refuse",
+            )
+
+
+def check_clients(policy: Policy, keys: Collection[ClientKeyRow], now: Instant) -> Iterator[Finding]:
+    """API keys, which are secrets that lie about, and clients that have no way to say who they are."""
+    live = [row for row in keys if row.client in policy.clients and not now.reached(row.expires_at)]
+    for row in live:
+        yield Finding(
+            code="client-key",
+            severity=Severity.WARNING,
+            what=f"the client {row.client} has the API key {row.key_id} until {show_time(row.expires_at)}",
+            why="whoever copies it is that client; a workload's own short-lived token cannot be copied for later",
+            remedy=f'identity under [clients."{row.client}"], then leasehold client key remove {row.key_id}',
+        )
+    for name, rule in sorted(policy.clients.items()):
+        if rule.identity is None and not any(row.client == name for row in live):
+            yield Finding(
+                code="client-without-proof",
+                severity=Severity.WARNING,
+                what=f"the client {name} has neither an identity nor an API key that counts",
+                why="nothing can call in its name",
+                remedy=f"leasehold client key add {name}, or an identity in the policy",
             )
 
 

@@ -18,6 +18,7 @@ from leasehold.cli.checkup import (
     check_anchor,
     check_approvers,
     check_breakers,
+    check_clients,
     check_clock,
     check_clocks,
     check_glasses,
@@ -37,7 +38,16 @@ from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles, read_anchor
 from leasehold.decide.govern import revocations_need
 from leasehold.decide.lifecycles import DeliveryState, PersonState
-from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
+from leasehold.decide.rows import (
+    AUTHORITY_WIDE,
+    ClientKeyRow,
+    ControlRow,
+    CursorRow,
+    DeliveryRow,
+    GlassRow,
+    ProposalRow,
+    StopRow,
+)
 from leasehold.errors import ConfigError, LeaseholdError
 from leasehold.ledger.load import Load
 from leasehold.model.canonical import decode
@@ -93,6 +103,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_glasses(found.glasses, now)
                 yield from check_proposals(found.proposals, found.control.policy, now)
                 if found.policy is not None:
+                    yield from check_clients(found.policy, found.client_keys, now)
                     yield from check_notices(found.policy, files, found.given_up)
         except (LeaseholdError, OSError) as error:
             unread = found is None
@@ -112,7 +123,8 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 @dataclass(frozen=True)
 class _Found:
     """What a database says: its log's row and clock, who has a key, what was stopped, skipped and proposed, what
-    people were asked, the policy in force, which notices did not arrive of late, whether revocations are paused."""
+    people were asked, the policy in force, which notices did not arrive of late, whether revocations are paused, and
+    the keys of clients."""
 
     control: ControlRow
     clock: Instant | None
@@ -124,6 +136,7 @@ class _Found:
     policy: Policy | None
     given_up: tuple[DeliveryRow, ...]
     revocations: CursorRow | None
+    client_keys: tuple[ClientKeyRow, ...]
 
 
 def _look(files: StateFiles, now: Instant) -> _Found:
@@ -148,6 +161,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
             policy=None if body is None else Policy.from_json(decode(body)),
             revocations=cast("CursorRow | None", queries.rows([revocations_need()])[0]),
             given_up=tuple(row for row in notices if row.state == DeliveryState.GIVEN_UP and row.due_ms >= since),
+            client_keys=queries.client_keys(),
         )
     finally:
         reader.close()

@@ -69,6 +69,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `found_before` a refusal that was found on the way here, to be given (and recorded) in its place in the order.
     `new_request` is the id that a request for this call gets if one has to be made; `earlier_card` the newest card
     of it that waits or was approved, as far as it was read beforehand; `glass` what a person opened, who uses it here.
+    `client` is the guard that asks over the network, empty where it holds the open state.
     """
 
     policy_document: Policy
@@ -84,6 +85,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     call_digest: str
     earlier_card: Card | None = None
     glass: GlassUse | None = None
+    client: str = ""
 
     @property
     def policy(self) -> str:
@@ -174,8 +176,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """An admission answers only the door, lease and call that it was made for."""
         if self.found_before is not None and self.found_before.reason is Reason.WRONG_TOOL:
             return self.found_before
-        given = (admission.lease_id, admission.action, admission.arguments_digest, admission.key)
-        if given == (self.chain[-1].lease.lease_id, self.call.action, self.arguments_digest, self.key):
+        given = (admission.lease_id, admission.action, admission.arguments_digest, admission.key, admission.client)
+        if given == (self.chain[-1].lease.lease_id, self.call.action, self.arguments_digest, self.key, self.client):
             return None
         return deny(Reason.CONFLICT, f"{admission.admission_id} was for another call", check="same lease and call")
 
@@ -443,6 +445,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             parent_admission=self.call.parent.admission_id if self.call.parent is not None else None,
             is_milestone=self._has_order and is_milestone(self.policy_document, leaf.run.route, self.call.action),
             uses=self.rule.uses,
+            client=self.client,
         )
 
     def _ending(self) -> tuple[RequestId, ...]:
@@ -490,6 +493,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 "finish_by": admission.finish_by,
                 "expires_at": self.chain.expires_at,
                 **({"call_id": admission.call_id} if admission.call_id else {}),
+                **({"client": self.client} if self.client else {}),
                 **({"parent_call": admission.parent_admission} if admission.parent_admission else {}),
                 **({"ending": admission.ending} if admission.ending else {}),
                 **({"tool_authority": "the tool holds its own"} if self.call.tool_authority else {}),

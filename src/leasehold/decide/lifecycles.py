@@ -21,6 +21,7 @@ __all__ = [
     "REQUEST_TABLE",
     "RUN_TABLE",
     "CallEvent",
+    "ClientKeyState",
     "DeliveryEvent",
     "DeliveryState",
     "GlassEvent",
@@ -45,6 +46,13 @@ class PersonState(StrEnum):
     REMOVED = "removed"
     LEFT = "left"
     KEY = "key"
+
+
+class ClientKeyState(StrEnum):
+    """Whether the API key of a client was taken away; whether it has expired is read off the clock."""
+
+    ACTIVE = "active"
+    REMOVED = "removed"
 
 
 class SessionState(StrEnum):

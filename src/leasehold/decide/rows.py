@@ -18,6 +18,7 @@ __all__ = [
     "BreakerRow",
     "CallRow",
     "CardRow",
+    "ClientKeyRow",
     "ControlRow",
     "CursorRow",
     "DeliveryRow",
@@ -32,6 +33,7 @@ __all__ = [
     "Row",
     "RunRow",
     "SeenRow",
+    "SentRow",
     "SessionRow",
     "StopRow",
 ]
@@ -88,6 +90,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts
     every refused call, also those past the denial budget that have no entry of their own, and every question to people.
+    `client` is the program that started it over the network (empty: whoever held the open state), and goes on with it.
     """
 
     TABLE: ClassVar[str] = "runs"
@@ -108,6 +111,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     environment: str
     route: str
     parent_run: str
+    client: str = ""
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -368,6 +372,36 @@ class SeenRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     seen: str
 
 
+class ClientKeyRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One API key of a client: the SHA-256 of its 256 random bits, and how long it counts (Unix seconds)."""
+
+    TABLE: ClassVar[str] = "client_keys"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "key_id")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    key_id: str
+    client: str
+    digest: bytes
+    state: str
+    made_at: int
+    expires_at: int
+
+
+class SentRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a client sent under a key of its own: the digest of the request, and the id of what came of it."""
+
+    TABLE: ClassVar[str] = "sent"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "client", "key")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    client: str
+    key: str
+    digest: str
+    subject: str
+
+
 class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A policy that waits for a second person, by its hash; the newest proposal of it. `widening` is a digest.
 
@@ -410,6 +444,8 @@ Row: TypeAlias = (
     | PersonRow
     | ProposalRow
     | SeenRow
+    | ClientKeyRow
+    | SentRow
     | SessionRow
 )
 
@@ -432,5 +468,7 @@ TABLES: tuple[type[Row], ...] = (
     PersonRow,
     ProposalRow,
     SeenRow,
+    ClientKeyRow,
+    SentRow,
     SessionRow,
 )

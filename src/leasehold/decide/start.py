@@ -33,11 +33,13 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     """Start this run. `parent` is the chain of the lease that delegates, empty for a run of its own.
 
     `run` is complete but for its times and epoch: they are set here, the times from `now` and the route's `run_ttl`.
+    `client` is the program that starts it over the network, empty where it is none.
     """
 
     policy_document: Policy
     run: Run
     parent: Chain = Chain()
+    client: str = ""
 
     @property
     def policy(self) -> str:
@@ -69,7 +71,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
             limits = {**route.budget, CHILDREN: route.delegation.children * MICROS}
             accounts = open_accounts(run.tenant, run.run_id, limits)
         return StepAnswer(allow(), run), Changes(
-            rows=(*run_rows(run, facts.next_index), *accounts), entries=(self._entry(run, limits),)
+            rows=(*run_rows(run, facts.next_index, self.client), *accounts), entries=(self._entry(run, limits),)
         )
 
     def _timed(self, route: Route | None, epoch: int, now: Instant) -> Run:
@@ -96,6 +98,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
                 "requester": run.requester_proof,
                 "expires_at": run.expires_at,
                 "budget": amounts_to_lines(limits),
+                **({"client": self.client} if self.client else {}),
             },
         )
 
@@ -152,7 +155,7 @@ def _take_child(facts: Facts, tenant: str, root: str) -> list[AccountRow] | Deci
     return [msgspec.structs.replace(row, settled=row.settled + MICROS)]
 
 
-def run_rows(run: Run, recorded: int) -> tuple[Row, ...]:
+def run_rows(run: Run, recorded: int, client: str = "") -> tuple[Row, ...]:
     """The rows of a new run: its document and its state."""
     return (
         DocumentRow(tenant=run.tenant, id=run.run_id, body=encode_document(run)),
@@ -171,5 +174,6 @@ def run_rows(run: Run, recorded: int) -> tuple[Row, ...]:
             environment=run.environment,
             route=run.route,
             parent_run=run.parent_run or "",
+            client=client,
         ),
     )

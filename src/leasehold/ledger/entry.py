@@ -32,6 +32,8 @@ class EntryKind(StrEnum):
     SIGN_INS_FAILED = "person.sign_ins_failed"
     SIGNED_IN = "person.signed_in"
     SIGNED_OUT = "person.signed_out"
+    CLIENT_KEY_ADDED = "client.key_added"
+    CLIENT_KEY_REMOVED = "client.key_removed"
     RUN_STARTED = "run.started"
     RUN_RETRIED = "run.retried"
     RUN_FINISHED = "run.finished"

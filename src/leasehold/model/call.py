@@ -102,10 +102,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     `start_within_ms` counts on the guard's boot-time clock from before it asked, and so does `finish_within_ms`
     where it is given; `finish_by` is a Unix second after which an unsettled call is `unknown`. `grant` is the
     lease's grant narrowed to this call's attributes. `reserved` is in millionths. The chains run from the root to
-    this call's own lease. `is_milestone` says that other actions of its run may wait for it. `uses` are the sub-
-    actions that the action declares. What the lease grants of them, narrowed to this call where attributes have
-    equal names, and the tokens of their tools are attached when answering and never stored: `sub_grants` by action,
-    `tokens` by tool.
+    this call's own lease. `is_milestone` says that other actions of its run may wait for it. `client` is the guard that
+    was admitted over the network, empty where it held the open state. `uses` are the sub-actions that the action
+    declares. What the lease grants of them, narrowed to this call where attributes have equal names, and the tokens of
+    their tools are attached when answering and never stored: `sub_grants` by action, `tokens` by tool.
     """
 
     admission_id: AdmissionId
@@ -141,6 +141,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     parent_admission: AdmissionId | None = None
     is_milestone: bool = False
     uses: tuple[str, ...] = ()
+    client: str = ""
     sub_grants: dict[str, Grant] = {}
     tokens: dict[str, Token] = {}
 

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     PREREQUISITE_OPEN = "prerequisite_open"
     TOO_LARGE = "too_large"
     CLIENT_MAY_NOT = "client_may_not"
+    UNKNOWN_CLIENT = "unknown_client"
     # people
     KEY_NEEDED = "key_needed"
     APPROVAL_NEEDED = "approval_needed"

@@ -114,12 +114,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def status_of(reason: Reason) -> int:
-    """The status of a refusal: 409 where something is so already, 404 where there is nothing, else 403."""
+    """The status of a refusal: 409 where something is so already, 404 where there is nothing, mostly 403."""
     match reason:
         case Reason.NOT_FOUND:
             return 404
         case Reason.CLOCK:
             return 503
+        case Reason.UNKNOWN_CLIENT:
+            return 401
         case _:
             return 409 if reason in _CONFLICTS else 403
 

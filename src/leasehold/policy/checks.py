@@ -15,6 +15,7 @@ from leasehold.model.budget import CALLS, TOOL_SECONDS, USD
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grant, matches_action, split_action
+from leasehold.policy.client_rule import ClientRule
 from leasehold.policy.document import EVERYONE, REQUESTER, Acceptance, ActionRule, GlassRule, Policy, Power, Route
 from leasehold.policy.evaluate import has_power, implied, need_for_call
 from leasehold.policy.lines import KeyPath
@@ -41,11 +42,26 @@ def find_problems(policy: Policy) -> list[Problem]:
         *(problem for route in policy.routes.values() for problem in _of_route(policy, route)),
         *(problem for index in range(len(policy.tests)) for problem in _of_test(policy, index)),
         *(problem for rule in policy.break_glass.values() for problem in _of_glass(policy, rule)),
+        *(problem for rule in policy.clients.values() for problem in _of_client(policy, rule)),
         *_of_roles(policy),
         *_of_acceptance(policy),
         *_of_reviewers(policy),
         *_of_budget(policy, ("defaults",), policy.defaults.budget),
     ]
+
+
+def _of_client(policy: Policy, rule: ClientRule) -> Iterator[Problem]:
+    """A client may only name routes and issuers that there are: with one that is misspelt nothing would start."""
+    if rule.identity is not None and rule.identity.issuer not in policy.issuers:
+        yield Problem(
+            ("clients", rule.name, "identity", "issuer"),
+            f"{rule.identity.issuer} is no issuer of [issuers]{suggest(rule.identity.issuer, policy.issuers)}",
+        )
+    routes = rule.runs.routes if rule.runs is not None else ()
+    for name in routes:
+        if name not in policy.routes and routes != (EVERYONE,):
+            keys = ("clients", rule.name, "runs", "routes", name)
+            yield Problem(keys, f'there is no route "{name}"{suggest(name, policy.routes)}')
 
 
 # Actions.

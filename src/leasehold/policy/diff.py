@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
+from leasehold.policy.client_rule import ClientRule, RunsRight
 from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, NoticeRule, Policy, PublicJwk, Rate, Route
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
@@ -51,6 +52,7 @@ def diff(old: Policy, new: Policy) -> list[Change]:
         *_notices(old, new),
         *_break_glass(old, new),
         *_issuers(old, new),
+        *_clients(old, new),
     ]
     for action in old.actions.keys() | new.actions.keys():
         changes += [replace(change, action=action) for change in _action(old, new, action)]
@@ -208,6 +210,39 @@ def _issuers(old: Policy, new: Policy) -> Iterator[Change]:
 
 def _show_jwk(jwk: PublicJwk) -> str:
     return ", ".join(f"{name} {value}" for name, value in jwk)
+
+
+def _clients(old: Policy, new: Policy) -> Iterator[Change]:
+    """Who may call over the network: a new client, more of what it may start, another door, another way to be it."""
+    for name in old.clients.keys() | new.clients.keys():
+        before, after = old.clients.get(name), new.clients.get(name)
+        subject = f"clients.{name}"
+        yield from _presence("clients", name, was=before is not None, is_now=after is not None, widens=before is None)
+        runs = (before.runs if before else None), (after.runs if after else None)
+        for key in RunsRight.__struct_fields__:
+            names: tuple[str, ...] = getattr(runs[0], key, ())
+            yield from _names(
+                f"{subject}.runs.{key}",
+                names,
+                getattr(runs[1], key, ()),
+                added=names != (EVERYONE,),
+                removed=False,
+            )
+        doors = [_door(rule) for rule in (before, after)]
+        yield from _value(f"{subject}.door", *doors, widens=doors[1] is not None)
+        identities = [_identity(rule) for rule in (before, after)]
+        yield from _value(f"{subject}.identity", *identities, widens=identities[1] is not None)
+
+
+def _door(rule: ClientRule | None) -> str | None:
+    return f"{rule.door.tool} in {rule.door.environment}" if rule is not None and rule.door is not None else None
+
+
+def _identity(rule: ClientRule | None) -> str | None:
+    if rule is None or rule.identity is None:
+        return None
+    claims = ", ".join(f"{name} = {value}" for name, value in sorted(rule.identity.claims.items()))
+    return f"{rule.identity.issuer}: {claims}"
 
 
 # Actions.

@@ -21,6 +21,7 @@ from leasehold.model.glass import Skippable
 from leasehold.model.grant import Grant, grants_from_json, grants_to_json
 from leasehold.model.lease import DEFAULT_TTL_SECONDS, HARD_MAX_TTL_SECONDS
 from leasehold.model.notice import ChannelKind, NoticeEvent
+from leasehold.policy.client_rule import ClientRule
 
 __all__ = [
     "DISCOVERY",
@@ -336,6 +337,7 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     routes: dict[str, _StoredRoute]
     notices: dict[str, NoticeRule]
     defaults: Defaults
+    clients: dict[str, ClientRule]
     tests: tuple[PolicyTest, ...]
     break_glass: dict[str, GlassRule]
     accept: Acceptance = Acceptance.ONE
@@ -357,6 +359,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     actions: dict[str, ActionRule] = {}
     routes: dict[str, Route] = {}
     notices: dict[str, NoticeRule] = {}
+    clients: dict[str, ClientRule] = {}
     defaults: Defaults = Defaults()
     tests: tuple[PolicyTest, ...] = ()
     accept: Acceptance = Acceptance.ONE

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
+from leasehold.policy.client_rule import ClientRule
 from leasehold.policy.document import EVERYONE, NoticeRule, Policy, RolePowers, Route
 from leasehold.policy.evaluate import implied
 
@@ -34,6 +35,7 @@ def excerpt(policy: Policy, routes: Collection[str], tenants: Collection[str]) -
         notices={
             name: _reviewed_by(rule, people) for name, rule in policy.notices.items() if any(map(rule.is_for, tenants))
         },
+        clients={name: rule for name, rule in policy.clients.items() if _concerns(rule, kept, tenants)},
         break_glass={name: rule for name, rule in policy.break_glass.items() if name in kept},
         issuers={},
         tests=tuple(test for test in policy.tests if test.route in kept),
@@ -47,6 +49,13 @@ def _reviewed_by(rule: NoticeRule, people: Collection[str]) -> NoticeRule:
 
 def _reaches(role: RolePowers, tenants: Collection[str]) -> bool:
     return bool(tenants) and (role.tenants == (EVERYONE,) or not set(role.tenants).isdisjoint(tenants))
+
+
+def _concerns(rule: ClientRule, routes: Collection[str], tenants: Collection[str]) -> bool:
+    """Whether a client works on these routes and in these tenants and nowhere else, or stands at a door."""
+    if rule.runs is None:
+        return bool(tenants)
+    return set(rule.runs.routes) <= set(routes) and set(rule.runs.tenants) <= set(tenants)
 
 
 def _within(role: RolePowers, tenants: Collection[str]) -> RolePowers:

@@ -11,7 +11,8 @@ from leasehold.model.decision import Decision
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Attributes, Grant, Grants, OneOf, matches_action
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS
-from leasehold.policy.document import REQUESTER, Policy, Route
+from leasehold.policy.client_rule import ClientRule, RunsRight
+from leasehold.policy.document import EVERYONE, REQUESTER, Policy, Route
 from leasehold.policy.evaluate import (
     ApprovalNeed,
     check_call,
@@ -106,6 +107,8 @@ def laxer_rules(policy: Policy) -> list[LaxRule]:
         )
     for _, route in sorted(policy.routes.items()):
         rules += _laxer_in_route(policy, route)
+    for _, client in sorted(policy.clients.items()):
+        rules += _laxer_for_client(client)
     return rules
 
 
@@ -157,6 +160,14 @@ def _order(policy: Policy, route: Route, action: str) -> Iterator[str]:
 def _exact_grants(policy: Policy, action: str) -> Grants:
     """A lease that names one value for every attribute of the action."""
     return {action: Grant(action, {name: OneOf(("value",)) for name in policy.action(action).args})}
+
+
+def _laxer_for_client(client: ClientRule) -> Iterator[LaxRule]:
+    """A client that may start anything of a kind can start also what is written down only tomorrow."""
+    for key in RunsRight.__struct_fields__ if client.runs is not None else ():
+        if getattr(client.runs, key) == (EVERYONE,):
+            rule = f'clients."{client.name}".runs.{key}'
+            yield LaxRule(rule=rule, route="", action="", usual="names", actual=EVERYONE)
 
 
 def _laxer_in_route(policy: Policy, route: Route) -> list[LaxRule]:

@@ -12,6 +12,7 @@ from leasehold.errors import ConfigError
 from leasehold.model.grant import check_action
 from leasehold.policy.action_table import read_action
 from leasehold.policy.checks import find_problems
+from leasehold.policy.client_table import read_client
 from leasehold.policy.document import POLICY_VERSION, Acceptance, Policy, PolicyTest, Power, RolePowers
 from leasehold.policy.glass_table import read_glass
 from leasehold.policy.issuer_table import read_issuer
@@ -23,7 +24,7 @@ from leasehold.policy.route_table import read_audience, read_defaults, read_rout
 __all__ = ["Source", "load_policy"]
 
 _SETTINGS = ("version", "authority", "policy", "defaults")
-_NAMED = ("people", "roles", "actions", "routes", "notices", "break_glass", "issuers")
+_NAMED = ("people", "roles", "actions", "routes", "notices", "clients", "break_glass", "issuers")
 
 
 def load_policy(sources: Sequence[Source]) -> Policy:
@@ -46,6 +47,7 @@ def load_policy(sources: Sequence[Source]) -> Policy:
         actions={name: read_action(name, table) for name, table in top.table("actions").entries().items()},
         routes={name: read_route(name, table, defaults) for name, table in top.table("routes").entries().items()},
         notices={name: read_notice_rule(name, table) for name, table in top.table("notices").entries().items()},
+        clients={name: read_client(name, table) for name, table in top.table("clients").entries().items()},
         defaults=defaults,
         tests=tuple(_test(table) for table in top.array("tests")),
         accept=_acceptance(top.table("policy")),

@@ -17,6 +17,7 @@ from leasehold.decide.rows import (
     AccountRow,
     CallRow,
     CardRow,
+    ClientKeyRow,
     ControlRow,
     DeliveryRow,
     DocumentRow,
@@ -232,6 +233,11 @@ class DatabaseQueries:
     def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
         """People with keys. See `Queries.people`."""
         return self._list(PersonRow, _OF_TENANTS, (list(tenants),), "ORDER BY tenant, person")
+
+    def client_keys(self) -> tuple[ClientKeyRow, ...]:
+        """API keys that were not removed. See `Queries.client_keys`."""
+        where = "tenant = ? AND state = 'active'"
+        return self._list(ClientKeyRow, where, (AUTHORITY_WIDE,), "ORDER BY client, key_id")
 
     def deliveries(self, tenants: Collection[str], *, limit: int = 100) -> tuple[DeliveryRow, ...]:
         """Notices, the newest first. See `Queries.deliveries`."""

@@ -63,6 +63,7 @@ CREATE TABLE runs (
   environment TEXT COLLATE "C" NOT NULL,
   route TEXT COLLATE "C" NOT NULL,
   parent_run TEXT COLLATE "C" NOT NULL,
+  client TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (tenant, run_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX runs_by_id ON runs (run_id);
@@ -228,6 +229,26 @@ CREATE TABLE seen (
   second BIGINT NOT NULL CHECK (second >= 0),
   seen TEXT COLLATE "C" NOT NULL,
   PRIMARY KEY (tenant, slot)
+) WITH (fillfactor = 80);
+
+CREATE TABLE client_keys (
+  tenant TEXT COLLATE "C" NOT NULL,
+  key_id TEXT COLLATE "C" NOT NULL CHECK (key_id <> ''),
+  client TEXT COLLATE "C" NOT NULL,
+  digest BYTEA NOT NULL,
+  state TEXT COLLATE "C" NOT NULL,
+  made_at BIGINT NOT NULL CHECK (made_at >= 0),
+  expires_at BIGINT NOT NULL CHECK (expires_at >= 0),
+  PRIMARY KEY (tenant, key_id)
+) WITH (fillfactor = 80);
+
+CREATE TABLE sent (
+  tenant TEXT COLLATE "C" NOT NULL,
+  client TEXT COLLATE "C" NOT NULL,
+  key TEXT COLLATE "C" NOT NULL,
+  digest TEXT COLLATE "C" NOT NULL,
+  subject TEXT COLLATE "C" NOT NULL,
+  PRIMARY KEY (tenant, client, key)
 ) WITH (fillfactor = 80);
 
 CREATE TABLE sessions (

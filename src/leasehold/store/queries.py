@@ -15,6 +15,7 @@ from leasehold.decide.facts import Ref
 from leasehold.decide.rows import (
     AccountRow,
     CallRow,
+    ClientKeyRow,
     ControlRow,
     DeliveryRow,
     GlassRow,
@@ -182,6 +183,10 @@ class Queries(Nodes, Protocol):
 
     def people(self, tenants: Collection[str]) -> tuple[PersonRow, ...]:
         """People with keys; those of the whole authority stand under the empty tenant."""
+        ...
+
+    def client_keys(self) -> tuple[ClientKeyRow, ...]:
+        """The API keys that were not removed, by client and id."""
         ...
 
     def deliveries(self, tenants: Collection[str], *, limit: int = 100) -> tuple[DeliveryRow, ...]:

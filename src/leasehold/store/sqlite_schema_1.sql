@@ -49,6 +49,7 @@ CREATE TABLE runs (
   environment TEXT NOT NULL,
   route TEXT NOT NULL,
   parent_run TEXT NOT NULL,
+  client TEXT NOT NULL,
   PRIMARY KEY (tenant, run_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_id ON runs (run_id);
@@ -214,6 +215,26 @@ CREATE TABLE seen (
   second INTEGER NOT NULL CHECK (second >= 0),
   seen TEXT NOT NULL,
   PRIMARY KEY (tenant, slot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE client_keys (
+  tenant TEXT NOT NULL,
+  key_id TEXT NOT NULL CHECK (key_id <> ''),
+  client TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  state TEXT NOT NULL,
+  made_at INTEGER NOT NULL CHECK (made_at >= 0),
+  expires_at INTEGER NOT NULL CHECK (expires_at >= 0),
+  PRIMARY KEY (tenant, key_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sent (
+  tenant TEXT NOT NULL,
+  client TEXT NOT NULL,
+  key TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  PRIMARY KEY (tenant, client, key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sessions (

@@ -17,6 +17,7 @@ from leasehold.decide.rows import (
     TABLES,
     BreakerRow,
     CardRow,
+    ClientKeyRow,
     ControlRow,
     DocumentRow,
     GlassRow,
@@ -153,6 +154,13 @@ def test_cards_that_may_be_erased_are_those_of_finished_runs_that_are_still_kept
 # by tenant
 
 
+def test_api_keys_that_were_not_removed_are_listed_by_client_and_id(store: Store) -> None:
+    made = [client_key("k2", "a"), client_key("k1", "a"), client_key("k3", "A"), client_key("k4", "a", "removed")]
+    store.submit(write(*made)).result()
+    assert [row.key_id for row in store.queries.client_keys()] == ["k3", "k1", "k2"]
+    assert store.queries.client_keys()[0] == made[2]
+
+
 @pytest.mark.case(57)
 @pytest.mark.invariant("I10")
 def test_nothing_of_another_tenant_is_answered(store: Store) -> None:
@@ -196,6 +204,13 @@ def stop(**changes: object) -> StopRow:
     """A hold of one tool."""
     row = StopRow(tenant=TENANT, scope="tool:t", kind="hold", is_active=1, recorded=0, at=0, by="user:ana", reason="")
     return msgspec.structs.replace(row, **changes)
+
+
+def client_key(key_id: str, client: str, state: str = "active") -> ClientKeyRow:
+    """An API key."""
+    return ClientKeyRow(
+        tenant="", key_id=key_id, client=client, digest=bytes(range(32)), state=state, made_at=1, expires_at=2
+    )
 
 
 def person() -> PersonRow:
