@@ -92,4 +92,4 @@ def erase_by_hand(stage: Stage, made: PreviewMade | None, ticket: str = "T-1", *
 
 def fail(stage: Stage, made: PreviewMade) -> None:
     """Settle a preview as failed."""
-    stage.settle(stage.authority.engine.admissions.get((made.admission_id,)), OutcomeStatus.FAILED)  # type: ignore[arg-type]  # it is there
+    stage.settle(stage.authority.engine.admissions.get(("", made.admission_id)), OutcomeStatus.FAILED)  # type: ignore[arg-type]  # it is there

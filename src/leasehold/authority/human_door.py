@@ -87,7 +87,7 @@ class HumanDoor(EmbeddedDoor):
 
     def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:  # noqa: ARG002 - as the door it is one of
         """The admission alone: a person's capability is not handed on to other tools."""
-        self._engine.admissions.put((admission.admission_id,), admission)
+        self._engine.admissions.put(("", admission.admission_id), admission)
         return admission
 
 
