@@ -18,7 +18,8 @@ _NOTES = {
     "Lease": "A child lease is alive only while every lease above it is.",
     "Call": "What is learned after `unknown` is added to the ledger and refunds nothing.",
     "Notice": "A try that failed leaves it waiting. One that is no longer true is `overtaken`, not sent.",
-    "Break-glass": "It closes with its run: by a person, the clock or a stop. Somebody else reviews it.",
+    "Break-glass": "At a terminal, where both are, it is `open` at once. It closes with its run: by a person, the "
+    "clock or a stop. Somebody else reviews it.",
     "Run": "A run that finishes takes everything under it along.",
 }
 
@@ -38,7 +39,7 @@ def page() -> str:
         diagram("Call", "admitted", CALL_TABLE),
         diagram("Run", "open", RUN_TABLE),
         diagram("Notice", "waiting", DELIVERY_TABLE),
-        diagram("Break-glass", "open", GLASS_TABLE),
+        diagram("Break-glass", "proposed", GLASS_TABLE),
     ]
     return "\n".join([_INTRODUCTION, *parts])
 

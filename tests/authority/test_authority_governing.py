@@ -295,6 +295,8 @@ def test_signature_of_who_proposed_is_verified_offline(stage: Stage, name: str, 
     assert check_answers([made]).key == 1
     with pytest.raises(VerificationError, match=f"the answer of {EVA}"):
         check_answers([replace(made, detail={**made.detail, name: value})])
+    with pytest.raises(VerificationError, match="no known proof"):
+        check_answers([replace(made, detail={**made.detail, "proof": "word of mouth"})])
 
 
 def test_proposal_that_was_answered_meanwhile_does_not_expire(stage: Stage) -> None:

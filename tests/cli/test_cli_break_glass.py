@@ -6,7 +6,9 @@ import pytest
 from click.testing import Result
 from terminal import Terminal
 
+from leasehold.authority.glass import Wish
 from leasehold.ledger.entry import EntryKind
+from leasehold.model.glass import Skippable
 from leasehold.store.queries import LedgerQuery
 
 pytestmark = [pytest.mark.requirement("P16"), pytest.mark.case(117)]
@@ -139,3 +141,29 @@ def test_one_whose_end_nobody_wrote_down_is_over_all_the_same(glass: Terminal) -
     glass.run("break-glass", "close", name)
     glass.run("break-glass", "review", name, "--words", "late", "--as", "user:ben")
     assert "review-overdue" not in {each["code"] for each in glass.json("doctor")["findings"]}
+
+
+def test_list_says_what_waits_in_the_console_and_what_was_never_opened(glass: Terminal) -> None:
+    with glass.authority() as authority:
+        sign_ins, desks = authority.sign_ins, {}
+        for person in ("user:ana", "user:ben"):
+            sign_in = sign_ins.set_password(person, "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g", by="op")
+            desks[person] = authority.person_desk(sign_ins.begin(person, sign_in, address="here")[1]).glass
+        wanted = Wish(
+            opener="user:ana",
+            second="user:ben",
+            tenant="acme",
+            environment="prod",
+            route="support",
+            actions=("ticket.close",),
+            skips=(Skippable.APPROVE,),
+            minutes=5,
+            reason="nobody answers",
+        )
+        ana = desks["user:ana"]
+        waits, declined = (ana.propose(ana.draft(wanted)).glass_id for _ in range(2))
+        desks["user:ben"].decline(declined)
+    shown = glass.run("break-glass", "list").stdout
+    assert "waits for user:ben, in the console" in shown
+    assert "never opened" in shown
+    assert "run_" in glass.run("break-glass", "close", waits, code=1).stderr

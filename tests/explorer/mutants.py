@@ -53,6 +53,7 @@ from leasehold.decide import (
     call_request,
     chain,
     glass,
+    glass_opening,
     glass_use,
     issue,
     settle,
@@ -60,7 +61,7 @@ from leasehold.decide import (
 )
 from leasehold.decide.admit import Admit
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts
-from leasehold.decide.glass import OpenGlass
+from leasehold.decide.glass_opening import Making
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard
 from leasehold.decide.rows import BreakerRow, KeyRow, RequestRow, StopRow
@@ -406,16 +407,18 @@ MUTANTS = (
         ("I4",),
     ),
     Mutant("break-glass is not asked about at its use", _gone(admit, "refuse_glass"), (BROKEN_GLASS,), ("I4",)),
-    Mutant("break-glass lasts as long as it is asked for", _gone(glass, "_refuse_more"), (MISUSED_GLASS,), ("I5",)),
+    Mutant(
+        "break-glass lasts as long as it is asked for", _gone(glass_opening, "_refuse_more"), (MISUSED_GLASS,), ("I5",)
+    ),
     Mutant(
         "break-glass goes on past its minutes",
         _all(_gone(chain, "refuse_expired"), _gone(chain, "_refuse_run_over"), _gone(admit, "refuse_glass")),
         (BROKEN_GLASS,),
         ("I4", "I5"),
     ),
-    Mutant("break-glass opens under a hold", _gone(glass, "refuse_new_run"), (MISUSED_GLASS,), ("I1",)),
+    Mutant("break-glass opens under a hold", _gone(glass_opening, "refuse_new_run"), (MISUSED_GLASS,), ("I1",)),
     Mutant("break-glass skips a hold", _gone(chain, "_refuse_run_stops"), (BROKEN_GLASS,), ("I1",)),
-    Mutant("break-glass opens elsewhere", _gone(OpenGlass, "_refuse_place"), (MISUSED_GLASS,), ("I10",)),
+    Mutant("break-glass opens elsewhere", _gone(Making, "_refuse_place"), (MISUSED_GLASS,), ("I10",)),
     Mutant("an agent uses break-glass", _gone(admit, "refuse_agent"), (BROKEN_GLASS,), ("I6",)),
     Mutant(
         "an ending is not marked", lambda patch: patch.setattr(Admit, "_ending", lambda self: ()), (ENDING,), ("I8",)

@@ -80,9 +80,11 @@ def test_a_break_glass_says_who_with_whom_for_what_and_until_when() -> None:
     made = entry("break_glass.opened", person="user:ana", detail=detail)
     (event,) = told(made)
     assert event.subject == "break_glass glass_1"
-    notice = compose(Matter(event=event.event, notice_id="n", subject=event.subject, entry=made), console="", now=NOW)
+    matter = Matter(event=event.event, notice_id="n", subject=event.subject, entry=made)
+    notice = compose(matter, console="https://c.example", now=NOW)
     assert notice is not None
     assert notice.title == "Break-glass was opened"
+    assert notice.link == "https://c.example/break-glass/glass_1"
     assert {(fact.label, fact.text) for fact in notice.facts} >= {
         ("By", "user:ana"),
         ("Second person", "user:ben"),

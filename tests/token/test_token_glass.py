@@ -14,10 +14,20 @@ from msgspec.structs import replace
 
 from leasehold.errors import InvalidError, TokenError
 from leasehold.model.instant import Instant
+from leasehold.model.proof import PasskeyProof, SessionProof, SignInMethod
 from leasehold.model.request import Verdict
 from leasehold.token import base64url
 from leasehold.token.digest import sha256_digest
-from leasehold.token.glass import GlassToken, UseStatement, opening_bytes, sign_opening
+from leasehold.token.glass import (
+    MAX_GLASS_CHARACTERS,
+    GlassToken,
+    UseStatement,
+    VouchedGlass,
+    Voucher,
+    opening_bytes,
+    parse_glass,
+    sign_opening,
+)
 from leasehold.token.keys import DocumentType, KeyRing, PublicKey, SigningKey
 from leasehold.token.person import AnswerStatement
 from leasehold.token.verify import Verifier
@@ -140,3 +150,44 @@ def test_an_opening_is_made_of_what_it_claims(generator: ModuleType) -> None:
             replace(generator.OPENING, **wrong)
     assert generator.OPENING.ends_at == generator.OPENING.opened_at + 600
     assert sign_opening(generator.OPENING, generator.ANA) == generator.TOKEN.signature
+
+
+VOUCHED = VouchedGlass(
+    opening=GlassToken.parse(json.loads(FILES[0].read_text())["token"]).opening,
+    opener=Voucher(
+        proof=SessionProof(
+            sign_in="signin_01JZ8Q5X0M3V7K2N9B4C6D8E0F", method=SignInMethod.PASSWORD, authenticated_at=1
+        )
+    ),
+    second=Voucher(
+        proof=PasskeyProof(
+            sign_in="signin_01JZ8Q5X0M3V7K2N9B4C6D8E0G", authenticator_data="a", client_data="c", signature="s"
+        ),
+        public_key="p",
+    ),
+)
+
+
+@pytest.mark.case(6, 9, 13, 17, 18, 20, 23)
+def test_what_vouches_for_both_has_one_spelling_and_is_no_lease() -> None:
+    text = str(VOUCHED)
+    assert parse_glass(text) == VOUCHED
+    mark, body, first, second = text.split(".")
+    odd = base64url.encode(b' {"proof":{}}')
+    loose = base64url.encode(base64url.decode(first).replace(b'"public_key":""', b'"public_key": ""'))
+    unknown = base64url.encode(base64url.decode(first).replace(b'"public_key"', b'"other":1,"public_key"'))
+    for wrong, code in (
+        (f"{mark}.{body}.{first}", "shape"),
+        (f"{mark}.{body}.{first}.{second}.x", "shape"),
+        (f"{mark}.{body}.{first}=.{second}", "encoding"),
+        (f"{mark}.{body}.{odd}.{second}", "claims"),
+        (f"{mark}.{body}.{loose}.{second}", "claims"),
+        (f"{mark}.{body}.{unknown}.{second}", "claims"),
+        (f"{mark}.{first}.{first}.{second}", "type"),
+        (text.replace("glass2.", "glass1."), "encoding"),
+        ("glass2." + "A" * MAX_GLASS_CHARACTERS, "size"),
+        ("at+jwt", "type"),
+    ):
+        with pytest.raises(TokenError) as refused:
+            parse_glass(wrong)
+        assert str(refused.value.code) == code, wrong[:60]

@@ -10,7 +10,7 @@ import msgspec
 from leasehold.model import canonical
 from leasehold.model.glass import GlassId, Opening, Skippable
 from leasehold.token import base64url
-from leasehold.token.glass import GLASS_PREFIX, GlassToken, opening_bytes, sign_opening
+from leasehold.token.glass import GLASS_PREFIXES, GlassToken, opening_bytes, sign_opening
 from leasehold.token.keys import PublicKey, SigningKey
 
 FOLDER = Path(__file__).parent / "break_glass"
@@ -85,7 +85,7 @@ def _as_answer() -> str:
 
 
 def _body(raw: bytes) -> str:
-    return f"{GLASS_PREFIX}{base64url.encode(raw)}.{TOKEN.signature}.{TOKEN.second_signature}"
+    return f"{GLASS_PREFIXES[0]}{base64url.encode(raw)}.{TOKEN.signature}.{TOKEN.second_signature}"
 
 
 def _changed(members: dict[str, object]) -> str:

@@ -42,7 +42,7 @@ from leasehold.policy.client_rule import DoorRight
 from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
 from leasehold.token.codes import TokenCode
-from leasehold.token.glass import GLASS_PREFIX
+from leasehold.token.glass import GLASS_PREFIXES
 from leasehold.token.verify import VerifiedToken
 
 __all__ = ["EmbeddedDoor", "ForgeryCounter", "narrow_to"]
@@ -241,7 +241,7 @@ class EmbeddedDoor:
 
     def _chain(self, token: str) -> Chain:
         """What the token stands for. A break-glass that is really one goes on to the step, which refuses and alarms."""
-        if token.startswith(GLASS_PREFIX):
+        if token.startswith(GLASS_PREFIXES):
             opening = read_opening(self._engine, token).opening
             return self._engine.chain(opening.tenant, opening.lease_id)
         verified = self._verify(token)

@@ -1,6 +1,6 @@
 """Break-glass, embedded: two people open it, the opener uses it with their key in hand, another person reviews it.
 
-The web console will ask the same of two people who are signed in; here they have their keys at a terminal.
+The console asks the same of two people who are signed in (`glass_desk`); here they have their keys at a terminal.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from leasehold.errors import NotFoundError
 from leasehold.model.glass import GlassId, Opening, Skippable
 from leasehold.model.ids import check_id
 from leasehold.model.lease import HeldLease, Lease, Token
-from leasehold.token.glass import GlassToken
+from leasehold.system import System
+from leasehold.token.glass import GlassToken, VouchedGlass, parse_glass
 
-__all__ = ["BreakGlass", "HumanDoors", "Wish"]
+__all__ = ["BreakGlass", "HumanDoors", "Wish", "draft_opening"]
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,17 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     skips: tuple[Skippable, ...]
     minutes: int
     reason: str
+
+
+def draft_opening(system: System, wish: Wish) -> Opening:
+    """The opening of a wish, as of now.
+
+    Raises:
+        InvalidError: a member cannot be what it claims to be, or one person is both.
+    """
+    fields = msgspec.structs.asdict(wish)
+    fields |= {"actions": tuple(sorted(set(wish.actions))), "skips": tuple(sorted(set(wish.skips)))}
+    return Opening(glass_id=GlassId(system.new_id("glass")), opened_at=system.now().seconds, **fields)
 
 
 class BreakGlass:
@@ -54,10 +66,7 @@ class BreakGlass:
         Raises:
             InvalidError: a member cannot be what it claims to be, or one person is both.
         """
-        fields = msgspec.structs.asdict(wish)
-        fields |= {"actions": tuple(sorted(set(wish.actions))), "skips": tuple(sorted(set(wish.skips)))}
-        system = self._engine.system
-        return Opening(glass_id=GlassId(system.new_id("glass")), opened_at=system.now().seconds, **fields)
+        return draft_opening(self._engine.system, wish)
 
     def open(self, opening: Opening, signature: str, second_signature: str) -> HeldLease:
         """Open it, and answer what the opener uses it with. It alarms; so does a refusal.
@@ -92,8 +101,8 @@ class BreakGlass:
         lease = self._engine.chain(opening.tenant, opening.lease_id)[-1].lease
         return _held(lease, str(token))
 
-    def token(self, glass_id: str) -> GlassToken:
-        """The opening with both signatures.
+    def token(self, glass_id: str) -> GlassToken | VouchedGlass:
+        """The opening with both signatures, or with what vouched for both in the console.
 
         Raises:
             NotFoundError: there is no such break-glass.
@@ -101,7 +110,7 @@ class BreakGlass:
         body = self._engine.store.queries.document(self._tenant(glass_id), glass_id)
         if body is None:
             raise NotFoundError(f"{glass_id} is not in this ledger")
-        return GlassToken.parse(body.decode())
+        return parse_glass(body.decode())
 
     def doors(self, signatory: Signatory) -> HumanDoors:
         """Where guards take the doors of a person who uses their own break-glass, with their key in hand."""
@@ -145,8 +154,7 @@ class BreakGlass:
 
     def all(self) -> tuple[GlassRow, ...]:
         """Every one that there was, the newest first."""
-        queries = self._engine.store.queries
-        return queries.glasses(queries.tenants())
+        return self._engine.store.queries.glasses(None)
 
 
 class HumanDoors:

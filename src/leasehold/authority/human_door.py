@@ -22,7 +22,7 @@ from leasehold.model.call import Admission, Call
 from leasehold.model.decision import Reason, deny
 from leasehold.policy.document import Policy
 from leasehold.token.digest import sha256_digest
-from leasehold.token.glass import GlassToken, UseStatement
+from leasehold.token.glass import GlassToken, UseStatement, VouchedGlass
 from leasehold.token.keys import PublicKey
 
 __all__ = ["HumanDoor", "person_key"]
@@ -58,7 +58,7 @@ class HumanDoor(EmbeddedDoor):
         use = self._use(glass, call)
         return lambda policy: build(policy, use), chain
 
-    def _use(self, glass: GlassToken, call: Call) -> GlassUse:
+    def _use(self, glass: GlassToken | VouchedGlass, call: Call) -> GlassUse:
         """The opener's word for this call. Whether the keys are still theirs the step judges."""
         opening, key = glass.opening, self._person.key
         if self._person.person != opening.opener:
@@ -70,17 +70,18 @@ class HumanDoor(EmbeddedDoor):
             action=call.action,
             arguments=sha256_digest(call.arguments),
         )
-        opener, second = person_key(self._engine, opening.opener), person_key(self._engine, opening.second)
         signature = statement.sign(key)
-        is_signed = (
-            opener is not None
-            and second is not None
-            and glass.is_signed_by(opener, second)
-            and statement.is_signed_by(opener, signature)
-        )
+        opener = person_key(self._engine, opening.opener)
+        is_theirs = opener is not None and statement.is_signed_by(opener, signature)
+        own_key = opener.to_bytes() if opener is not None and is_theirs else b""
+        if isinstance(glass, VouchedGlass):
+            proofs = (glass.opener.proof, glass.second.proof)
+            return GlassUse(opening=opening, opener_key=own_key, second_key=b"", signature=signature, proofs=proofs)
+        second = person_key(self._engine, opening.second)
+        is_signed = opener is not None and second is not None and glass.is_signed_by(opener, second)
         return GlassUse(
             opening=opening,
-            opener_key=opener.to_bytes() if opener is not None and is_signed else b"",
+            opener_key=own_key if is_signed else b"",
             second_key=second.to_bytes() if second is not None and is_signed else b"?",
             signature=signature,
         )

@@ -15,6 +15,7 @@ import msgspec
 from leasehold.authority.batches import Item, ItemResult, answer_items
 from leasehold.authority.desk import Desk, LeaseStatus
 from leasehold.authority.engine import Engine
+from leasehold.authority.glass_desk import GlassDesk
 from leasehold.authority.governing import Governing
 from leasehold.authority.looking import look_at_approvals
 from leasehold.authority.receipts import Receipts
@@ -122,6 +123,7 @@ class PersonDesk:
         self._desk = Desk(engine, runs, voice=session.voice, origin=origin)
         self._session = session
         self.governing = Governing(engine, session, origin)
+        self.glass = GlassDesk(engine, runs, receipts, session, origin=origin)
 
     @property
     def person(self) -> str:

@@ -436,6 +436,13 @@ class Runs:
         return row
 
     def _finish_one(self, run: Run, why: str, attempt: int | None) -> RunRow:
+        if run.agent == BREAK_GLASS:
+            closing = self.closing(run, why)
+            return self._ask(lambda _: closing, About(works_on=closing.finish.run))
+        step = self._finishing(run, why, attempt)
+        return self._ask(lambda _: step, About(works_on=step.run))
+
+    def _finishing(self, run: Run, why: str, attempt: int | None) -> FinishRun:
         queries = self._engine.store.queries
         leases = tuple(
             LeaseId(row.lease_id)
@@ -448,11 +455,11 @@ class Runs:
             if row.state in (RequestState.PENDING, RequestState.APPROVED)
         )
         stored = self._engine.run(run.tenant, run.run_id)
-        step = FinishRun(run=stored, why=why, attempt=attempt, leases=leases, requests=requests)
-        if stored.agent == BREAK_GLASS:
-            closing = CloseGlass(finish=step)
-            return self._ask(lambda _: closing, About(works_on=stored))
-        return self._ask(lambda _: step, About(works_on=stored))
+        return FinishRun(run=stored, why=why, attempt=attempt, leases=leases, requests=requests)
+
+    def closing(self, run: Run, why: str) -> CloseGlass:
+        """The step that ends the run of a break-glass. It has none under it."""
+        return CloseGlass(finish=self._finishing(run, why, None))
 
     def grants_above(self, run: Run) -> tuple[Grants, ...]:
         """What each lease grants that a child run was delegated from, root first."""

@@ -15,16 +15,19 @@ from typing import TypeVar
 
 from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.engine import Engine
+from leasehold.authority.opening import read_wish
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import FailedSignIns
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
+from leasehold.decide.glass_wish import LapseGlass, answer_by
 from leasehold.decide.govern import CountForgeries
 from leasehold.decide.proposals import ExpireProposal
 from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, ProposalRow, RequestRow, RunRow
 from leasehold.decide.settle import ConcludeUnknown
 from leasehold.decide.sign_ins import CountFailedSignIns
 from leasehold.errors import LeaseholdError
+from leasehold.model.glass import Opening
 from leasehold.model.scope import StopKind
 
 __all__ = ["Sweep"]
@@ -79,7 +82,14 @@ class Sweep:
             _attempt(future.result, faults)
         for run in due.runs:
             _attempt(partial(self._finish, run), faults)
-        found = len(submissions) + len(due.runs) + self._count_forgeries() + self._count_failed() + self._retire_stops()
+        found = (
+            len(submissions)
+            + len(due.runs)
+            + self._lapse_wishes(faults)
+            + self._count_forgeries()
+            + self._count_failed()
+            + self._retire_stops()
+        )
         if faults:
             raise faults[0]
         return found
@@ -104,6 +114,19 @@ class Sweep:
     def _finish(self, row: RunRow) -> RunRow:
         return self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked" if row.revoked else "expired")
 
+    def _lapse_wishes(self, faults: list[LeaseholdError]) -> int:
+        """Break-glass whose second person did not come in time."""
+        now, lapsed = self._engine.system.now(), 0
+        for row in self._engine.store.queries.wishes():
+            wish = _attempt(partial(read_wish, self._engine, row), faults)
+            if wish is not None and now.reached(answer_by(wish.opening)):
+                lapsed += bool(_attempt(partial(self._lapse, wish.opening), faults))
+        return lapsed
+
+    def _lapse(self, opening: Opening) -> bool:
+        step = LapseGlass(opening=opening)
+        return self._engine.ask(lambda _: step)
+
     def _count_forgeries(self) -> int:
         counts = self._forgeries.take()
         for (tool, environment, minute), count in sorted(counts.items()):
@@ -121,7 +144,8 @@ class Sweep:
     def _retire_stops(self) -> int:
         """Revokes that nothing open is old enough for need not be read by every admission any more.
 
-        Runs are looked for once the stop was read, in every tenant that has one by then: nothing older can come later.
+        Runs, and break-glass that waits to become one, are looked for once the stop was read, in every tenant that has
+        one by then: nothing older can come later.
         """
         queries = self._engine.store.queries
         listed = queries.stops([AUTHORITY_WIDE, *queries.tenants()])
@@ -129,7 +153,9 @@ class Sweep:
         retired = 0
         for stop in stops:
             runs: tuple[RunRow, ...] = queries.open_runs([stop.tenant] if stop.tenant else queries.tenants())
-            oldest = min((run.recorded for run in runs), default=stop.recorded)
+            older = [run.recorded for run in runs]
+            older += [wish.recorded for wish in queries.wishes() if stop.tenant in (AUTHORITY_WIDE, wish.tenant)]
+            oldest = min(older, default=stop.recorded)
             step = RetireStop(tenant=stop.tenant, scope=stop.scope, oldest_open=oldest)
             retired += bool(self._engine.ask(lambda _, step=step: step))  # type: ignore[misc]  # the same
         return retired

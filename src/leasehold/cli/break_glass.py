@@ -210,5 +210,9 @@ def _due(row: GlassRow, now: int) -> str:
             return f"review by {show_time(row.review_by)}"
         case GlassState.REVIEWED:
             return f"reviewed by {row.reviewed_by}"
+        case GlassState.PROPOSED:
+            return f"waits for {row.second}, in the console"
+        case GlassState.DECLINED | GlassState.LAPSED:
+            return "never opened"
         case _:
             assert_never(state)

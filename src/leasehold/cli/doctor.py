@@ -155,7 +155,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
             clock=reader.clock(),
             with_keys=with_keys,
             stops=queries.stops(tenants),
-            glasses=queries.glasses(tenants),
+            glasses=queries.glasses(None),
             proposals=queries.proposals(),
             load=read_load(queries, since=since, until=now),
             policy=None if body is None else Policy.from_json(decode(body)),

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.console.links import link
 from leasehold.console.told import tell
+from leasehold.decide.rows import GlassRow
 from leasehold.http.forms import FormTokens
 from leasehold.http.sign_in import SIGN_OUT
 from leasehold.ledger.entry import Entry
@@ -35,13 +36,19 @@ _DIGEST_DIGITS = 8
 
 
 class Chrome(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands around every page of a signed-in person. `here` is the part of the console that they are in."""
+    """What stands around every page of a signed-in person. `here` is the part of the console that they are in.
+
+    `glasses` are those that are open now, `has_glass` whether there is anything of break-glass for this person.
+    """
 
     person: str
     here: str
     waiting: int
     held: int
     proposed: int
+    glasses: tuple[GlassRow, ...]
+    glasses_waiting: int
+    has_glass: bool
     sign_out_token: str
 
 
@@ -83,6 +90,9 @@ def draw_page(request: Request, template: str, *, here: str, status: int = 200, 
         person=viewer.person,
         here=here,
         waiting=sum(each.refusal is None for each in viewer.inbox()),
+        glasses=viewer.glass.open(),
+        glasses_waiting=len(viewer.glass.waiting()),
+        has_glass=bool(viewer.glass.openable() or viewer.glass.all()),
         proposed=sum(row.person != viewer.person for row in viewer.governing.open()),
         held=sum(stop.kind is StopKind.HOLD for stop in viewer.standing()),
         sign_out_token=tokens_of(request).make(SIGN_OUT),

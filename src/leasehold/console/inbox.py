@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from leasehold.authority.person_desk import Waiting
+from leasehold.authority.person_desk import PersonDesk, Waiting
 from leasehold.console.drawing import draw_page, viewer_of
 from leasehold.console.live import fingerprint
 from leasehold.http.events import event_stream
@@ -127,13 +127,18 @@ def _item(waiting: Waiting) -> InboxItem:
 def inbox(request: Request) -> Response:
     """What waits."""
     page = inbox_page(viewer_of(request).inbox())
-    return draw_page(request, "inbox.html", here="inbox", page=page, shown=fingerprint(page))
+    return draw_page(request, "inbox.html", here="inbox", page=page, shown=_shown(viewer_of(request)))
 
 
 async def inbox_events(request: Request) -> Response:
     """Tells the browser when what waits has changed."""
     viewer = viewer_of(request)
-    return event_stream(request, lambda: fingerprint(inbox_page(viewer.inbox())))
+    return event_stream(request, lambda: _shown(viewer))
+
+
+def _shown(viewer: PersonDesk) -> str:
+    """The fingerprint of what waits, and of break-glass that is open: the page that people leave open tells of it."""
+    return fingerprint((inbox_page(viewer.inbox()), viewer.glass.open(), viewer.glass.waiting()))
 
 
 def inbox_routes() -> list[BaseRoute]:

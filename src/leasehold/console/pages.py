@@ -11,6 +11,7 @@ from leasehold.console.batch import batch_routes
 from leasehold.console.deciding import card_routes
 from leasehold.console.editing import edit_routes
 from leasehold.console.entrance import account_page, problem_page, sign_in_page
+from leasehold.console.glass import glass_routes
 from leasehold.console.inbox import inbox_routes
 from leasehold.console.leases import lease_routes
 from leasehold.console.ledger import ledger_routes
@@ -48,6 +49,7 @@ def console_pages() -> Pages:
         *policy_routes(),
         *proposal_routes(),
         *stop_routes(),
+        *glass_routes(),
     ]
     return Pages(
         routes=routes,

@@ -326,9 +326,10 @@ def _recorded(facts: Facts, row: RunRow | RequestRow | None) -> int:
     return facts.next_index if row is None else row.recorded
 
 
-def refuse_new_run(facts: Facts, run: Run) -> Decision | None:
-    """Why a run may not start: something it would stand under is held."""
-    return _refuse_run_stops(active_stops(facts, run.tenant), run, facts.next_index)
+def refuse_new_run(facts: Facts, run: Run, *, since: int | None = None) -> Decision | None:
+    """Why a run may not start: something it would stand under is held, or was revoked after ledger index `since`."""
+    recorded = facts.next_index if since is None else since
+    return _refuse_run_stops(active_stops(facts, run.tenant), run, recorded)
 
 
 def active_stops(facts: Facts, tenant: str) -> tuple[StopRow, ...]:

@@ -11,26 +11,40 @@ import msgspec
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.lifecycles import GlassState, PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, GlassRow, PersonRow
+from leasehold.decide.voices import is_vouched
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.glass import BREAK_GLASS, BREAK_GLASS_ALARM, Opening, Skippable
 from leasehold.model.instant import Instant
+from leasehold.model.proof import Proof, vouched_by
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import implied
 
-__all__ = ["GlassUse", "describe_use", "glass_needs", "refuse_agent", "refuse_glass", "refuse_people", "skipped"]
+__all__ = [
+    "GlassUse",
+    "describe_use",
+    "glass_needs",
+    "refuse_agent",
+    "refuse_glass",
+    "refuse_glass_roles",
+    "refuse_people",
+    "refuse_vouchers",
+    "skipped",
+]
 
 
 class GlassUse(msgspec.Struct, frozen=True, kw_only=True):
     """One use: the opening, the keys that signed it, and the opener's signature over exactly this call.
 
-    All signatures were verified before the step, with these keys.
+    All signatures were verified before the step, with these keys. One that was opened in the console has no second key:
+    `proofs` are what vouched for both there, and the opener's key signed this use alone.
     """
 
     opening: Opening
     opener_key: bytes
     second_key: bytes
     signature: str
+    proofs: tuple[Proof, Proof] | None = None
 
 
 def glass_needs(use: GlassUse | None) -> list[Need]:
@@ -68,7 +82,7 @@ def refuse_glass(facts: Facts, policy: Policy, use: GlassUse | None, action: str
             f"{opening.glass_id} is {row.state if row is not None else 'unknown'}",
             check="it is open",
         )
-    if refusal := refuse_people(facts, policy, opening, use.opener_key, use.second_key):
+    if refusal := _refuse_both(facts, policy, use):
         return refusal
     minutes = min(opening.minutes, rule.minutes) if rule is not None else 0
     if now.reached(opening.opened_at + 60 * minutes):
@@ -108,20 +122,52 @@ def describe_use(use: GlassUse | None, skips: frozenset[Skippable]) -> dict[str,
     }
 
 
+def _refuse_both(facts: Facts, policy: Policy, use: GlassUse) -> Decision | None:
+    if use.proofs is None:
+        return refuse_people(facts, policy, use.opening, use.opener_key, use.second_key)
+    opener = facts.get(PersonRow, AUTHORITY_WIDE, use.opening.opener)
+    return refuse_vouchers(facts, policy, use.opening, use.proofs) or _refuse_key(
+        opener, use.opening.opener, use.opener_key
+    )
+
+
+def refuse_vouchers(facts: Facts, policy: Policy, opening: Opening, proofs: tuple[Proof, Proof]) -> Decision | None:
+    """Why these two may not: what vouched for one in the console stands no more, it is one for both, or a role."""
+    first, second = map(vouched_by, proofs)
+    if first == second:
+        return deny(Reason.BAD_SIGNATURE, "one sign-in vouched for both", check="two people, two sign-ins")
+    for person, proof in zip((opening.opener, opening.second), proofs, strict=True):
+        if not is_vouched(facts.get(PersonRow, AUTHORITY_WIDE, person), proof):
+            return deny(
+                Reason.BAD_SIGNATURE,
+                f"what vouched for {person} was taken away since",
+                check="their key or sign-in still stands",
+            )
+    return refuse_glass_roles(policy, opening)
+
+
 def refuse_people(
     facts: Facts, policy: Policy, opening: Opening, opener_key: bytes, second_key: bytes
 ) -> Decision | None:
     """Why these two may not: a key that is not theirs any more, one key for both, or a role that does not open this."""
     if opener_key == second_key:
         return deny(Reason.BAD_SIGNATURE, "one key signed for both", check="two people, two keys")
+    for person, public_key in ((opening.opener, opener_key), (opening.second, second_key)):
+        if refusal := _refuse_key(facts.get(PersonRow, AUTHORITY_WIDE, person), person, public_key):
+            return refusal
+    return refuse_glass_roles(policy, opening)
+
+
+def _refuse_key(row: PersonRow | None, person: str, public_key: bytes) -> Decision | None:
+    if row is not None and row.state == PersonState.ACTIVE and row.public_key == public_key != b"":
+        return None
+    return deny(Reason.BAD_SIGNATURE, f"{person} has no such key here", check="a person's own key")
+
+
+def refuse_glass_roles(policy: Policy, opening: Opening) -> Decision | None:
+    """Why their roles do not open this, by the live policy."""
     rule = policy.break_glass.get(opening.route)
-    for key, person, public_key in (
-        ("openers", opening.opener, opener_key),
-        ("confirmers", opening.second, second_key),
-    ):
-        row = facts.get(PersonRow, AUTHORITY_WIDE, person)
-        if row is None or row.state != PersonState.ACTIVE or row.public_key != public_key or not public_key:
-            return deny(Reason.BAD_SIGNATURE, f"{person} has no such key here", check="a person's own key")
+    for key, person in (("openers", opening.opener), ("confirmers", opening.second)):
         listed: tuple[str, ...] = getattr(rule, key, ())
         if set(listed).isdisjoint(policy.people.get(person, ())):
             return deny(

@@ -138,21 +138,31 @@ class DeliveryEvent(StrEnum):
 
 
 class GlassState(StrEnum):
-    """Where a break-glass stands. A closed one wants a written review."""
+    """Where a break-glass stands. A proposed one waits for its second person, a closed one wants a written review."""
 
+    PROPOSED = "proposed"
+    DECLINED = "declined"
+    LAPSED = "lapsed"
     OPEN = "open"
     CLOSED = "closed"
     REVIEWED = "reviewed"
 
 
 class GlassEvent(StrEnum):
-    """What moves a break-glass: its end, by a person, by the clock or by a stop; and what another person says of it."""
+    """What moves a break-glass: the second person's word, or the want of it; its end, by a person, by the clock or by a
+    stop; and what another person says of it."""
 
+    CONFIRM = "confirm"
+    DECLINE = "decline"
+    LAPSE = "lapse"
     CLOSE = "close"
     REVIEW = "review"
 
 
 GLASS_TABLE: Mapping[tuple[GlassState, GlassEvent], GlassState] = {
+    (GlassState.PROPOSED, GlassEvent.CONFIRM): GlassState.OPEN,
+    (GlassState.PROPOSED, GlassEvent.DECLINE): GlassState.DECLINED,
+    (GlassState.PROPOSED, GlassEvent.LAPSE): GlassState.LAPSED,
     (GlassState.OPEN, GlassEvent.CLOSE): GlassState.CLOSED,
     (GlassState.CLOSED, GlassEvent.REVIEW): GlassState.REVIEWED,
 }

@@ -28,10 +28,11 @@ from leasehold.authority.person_desk import PersonDesk
 from leasehold.errors import InvalidError
 from leasehold.http.site import Site
 from leasehold.model import canonical
+from leasehold.model.glass import Opening
 from leasehold.model.ids import RequestId
 from leasehold.model.request import Verdict
 from leasehold.token import base64url
-from leasehold.token.passkey import Assertion, answer_challenge, check_passkey_key, policy_challenge
+from leasehold.token.passkey import Assertion, answer_challenge, check_passkey_key, opening_challenge, policy_challenge
 from leasehold.token.proposal import PolicyStatement
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "answer_options",
     "is_passkey_page",
     "new_passkey_options",
+    "opening_options",
     "policy_options",
     "read_assertion",
     "read_new_passkey",
@@ -97,6 +99,12 @@ def answer_options(viewer: PersonDesk, site: Site, request_id: str, card_digest:
 def policy_options(viewer: PersonDesk, site: Site, statement: PolicyStatement) -> str:
     """The same for their word on a policy that waits for a second person."""
     return _request_options(site, policy_challenge(statement), tuple(known.credential for known in viewer.passkeys()))
+
+
+def opening_options(viewer: PersonDesk, site: Site, opening: Opening) -> str:
+    """The same for their part in opening a break-glass."""
+    challenge = opening_challenge(opening, viewer.person)
+    return _request_options(site, challenge, tuple(known.credential for known in viewer.passkeys()))
 
 
 def _request_options(site: Site, challenge: bytes, credentials: tuple[str, ...]) -> str:

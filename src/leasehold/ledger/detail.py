@@ -15,7 +15,9 @@ call.settled       touched, files, contacted, overrun; result_digest, error, no_
 stop.*             reason; in_flight (admission ids of the open calls that it reaches)
 person.offboarded  by, reason; in_flight; revoked_at (index of the revoke); access (removed, or none); roles
 clock.confirmed    confirmed_ms
-break_glass.*      glass; opened: alarm, second, actions, skips, minutes, reason, opened_at, expires_at, token (signed);
+break_glass.*      glass; opened: alarm, second, actions, skips, minutes, reason, opened_at, expires_at, token (with
+                   what both said), opener_key and second_key (hex) where keys signed; proposed: the same without
+                   the token, answer_by, and a proof as an answer has; declined, lapsed: second;
                    closed: alarm, review_by; reviewed: words; a call of one has alarm, skipped, signature
 any denial         message, check, rule
 """

@@ -60,7 +60,7 @@ def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
     title, facts, quotes = _words_of(matter)
     entry = matter.entry
     run = entry.run or (matter.account.account if matter.account and matter.account.account.startswith("run_") else "")
-    page = f"runs/{run}" if run else _PAGES.get(matter.event, "stops").format(policy=entry.policy)
+    page = _page_of(matter, run)
     return Notice(
         notice_id=matter.notice_id,
         event=matter.event,
@@ -197,6 +197,13 @@ def _request_quotes(row: RequestRow, card: Card | None, *, is_open: bool) -> Ite
 # everything else
 
 
+def _page_of(matter: Matter, run: str) -> str:
+    """Where in the console one can do something about it."""
+    if matter.event is NoticeEvent.BREAK_GLASS and "glass" in matter.entry.detail:
+        return f"break-glass/{matter.entry.detail['glass']}"
+    return f"runs/{run}" if run else _PAGES.get(matter.event, "stops").format(policy=matter.entry.policy)
+
+
 def _words_of(matter: Matter) -> tuple[str, _Pairs, _Pairs]:
     """Title, facts and quotes of what is not about a request."""
     entry, detail = matter.entry, matter.entry.detail
@@ -275,6 +282,9 @@ def _alarm_words(entry: Entry) -> tuple[str, _Pairs, _Pairs]:
 
 
 _GLASS_TITLES = {
+    "break_glass.proposed": "Break-glass was proposed, and waits five minutes for its second person",
+    "break_glass.declined": "Break-glass was declined",
+    "break_glass.lapsed": "Break-glass was not confirmed in time",
     "break_glass.opened": "Break-glass was opened",
     "break_glass.refused": "Break-glass was refused",
     "break_glass.closed": "Break-glass is closed, and waits for its review",
@@ -290,7 +300,7 @@ _GLASS_FACTS = {
     "minutes": "Minutes",
     "message": "Refused because",
 }
-_GLASS_TIMES = {"expires_at": "Ends", "review_by": "Review by"}
+_GLASS_TIMES = {"answer_by": "Confirm by", "expires_at": "Ends", "review_by": "Review by"}
 
 
 def _glass_words(entry: Entry) -> tuple[str, _Pairs, _Pairs]:

@@ -213,9 +213,14 @@ class DatabaseQueries:
         """Wide revokes and holds. See `Queries.stops`."""
         return self._list(StopRow, _OF_TENANTS, (list(tenants),), "ORDER BY tenant, scope, kind")
 
-    def glasses(self, tenants: Collection[str]) -> tuple[GlassRow, ...]:
+    def glasses(self, tenants: Collection[str] | None) -> tuple[GlassRow, ...]:
         """Every break-glass. See `Queries.glasses`."""
-        return self._list(GlassRow, _OF_TENANTS, (list(tenants),), "ORDER BY recorded DESC")
+        where, bound = ("tenant <> ''", ()) if tenants is None else (_OF_TENANTS, (list(tenants),))
+        return self._list(GlassRow, where, bound, "ORDER BY recorded DESC")
+
+    def wishes(self) -> tuple[GlassRow, ...]:
+        """Break-glass that waits. See `Queries.wishes`."""
+        return self._list(GlassRow, "state = 'proposed'", (), "ORDER BY recorded DESC")
 
     def proposals(self) -> tuple[ProposalRow, ...]:
         """Every policy that was proposed. See `Queries.proposals`."""

@@ -169,8 +169,12 @@ class Queries(Nodes, Protocol):
         """Wide revokes and holds, in force or not; name the empty tenant to see the authority-wide ones."""
         ...
 
-    def glasses(self, tenants: Collection[str]) -> tuple[GlassRow, ...]:
-        """Every break-glass, the newest first."""
+    def glasses(self, tenants: Collection[str] | None) -> tuple[GlassRow, ...]:
+        """Every break-glass, the newest first. None is every tenant, also one in which nothing ever ran."""
+        ...
+
+    def wishes(self) -> tuple[GlassRow, ...]:
+        """Every break-glass that waits for its second person, in whatever tenant, the newest first."""
         ...
 
     def proposals(self) -> tuple[ProposalRow, ...]:

@@ -317,6 +317,11 @@ def test_glasses_are_all_that_were_opened_the_newest_first(store: Store) -> None
     store.submit(write(*rows)).result()
     assert list(store.queries.glasses([TENANT])) == [rows[2], rows[0]]
     assert store.queries.glasses([]) == ()
+    assert list(store.queries.glasses(None)) == rows[::-1]
+    assert store.queries.wishes() == ()
+    waits = msgspec.structs.replace(rows[1], state="proposed")
+    store.submit(write(waits)).result()
+    assert store.queries.wishes() == (waits,)
 
 
 def test_proposals_are_all_the_newest_first_and_due_once_their_time_has_come(store: Store) -> None:

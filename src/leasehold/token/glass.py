@@ -1,7 +1,8 @@
-"""The signed forms of break-glass: the opening that two people sign, and the opener's word for each use.
+"""The forms of break-glass: the opening that two people agree on, and the opener's word for each use.
 
-Each begins with a mark of its own, so a person's signature under one is worth nothing as an answer, a lease or the
-other (threat case 9). What a door is shown is the opening with both signatures, in one spelling.
+At a terminal both sign the opening with their keys; in the console what vouches for each stands beside it. Each signed
+form begins with a mark of its own, so a signature under one is worth nothing as an answer, a lease or another (threat
+case 9). What a door is shown is the opening with what both said, in one spelling.
 """
 
 from __future__ import annotations
@@ -13,18 +14,32 @@ from leasehold.model import canonical
 from leasehold.model.glass import Opening
 from leasehold.model.grant import check_action
 from leasehold.model.ids import check_id
+from leasehold.model.proof import Proof
 from leasehold.token import base64url
 from leasehold.token.codes import TokenCode
 from leasehold.token.digest import check_digest
 from leasehold.token.keys import PublicKey, SigningKey
 
-__all__ = ["GLASS_PREFIX", "MAX_GLASS_CHARACTERS", "GlassToken", "UseStatement", "opening_bytes", "sign_opening"]
+__all__ = [
+    "GLASS_PREFIXES",
+    "MAX_GLASS_CHARACTERS",
+    "GlassToken",
+    "UseStatement",
+    "VouchedGlass",
+    "Voucher",
+    "opening_bytes",
+    "parse_glass",
+    "read_opening_bytes",
+    "sign_opening",
+]
 
 MAX_GLASS_CHARACTERS = 65_536
 _OPENING = b"leasehold break-glass v1\n"
 _USE = b"leasehold break-glass use v1\n"
-GLASS_PREFIX = "glass1."
-"""What the text of every break-glass begins with, and no lease can."""
+_SIGNED = "glass1."
+_VOUCHED = "glass2."
+GLASS_PREFIXES = (_SIGNED, _VOUCHED)
+"""What the text of a break-glass begins with, signed with two keys or vouched for otherwise; no lease can."""
 _SIGNATURE_SIZE = 64
 
 
@@ -47,7 +62,7 @@ class GlassToken(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         body = base64url.encode(opening_bytes(self.opening))
-        return f"{GLASS_PREFIX}{body}.{self.signature}.{self.second_signature}"
+        return f"{_SIGNED}{body}.{self.signature}.{self.second_signature}"
 
     @classmethod
     def parse(cls, text: str) -> GlassToken:
@@ -56,14 +71,7 @@ class GlassToken(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             TokenError: `size`, `shape`, `type`, `encoding` or `claims`.
         """
-        if len(text) > MAX_GLASS_CHARACTERS:
-            raise TokenError(TokenCode.SIZE, f"a break-glass token has at most {MAX_GLASS_CHARACTERS} characters")
-        if not text.startswith(GLASS_PREFIX):
-            raise TokenError(TokenCode.TYPE, "this is no break-glass token; a lease does not open a door for people")
-        parts = text.removeprefix(GLASS_PREFIX).split(".")
-        if len(parts) != 3:
-            raise TokenError(TokenCode.SHAPE, "a break-glass token is a mark and three parts with dots between")
-        body, signature, second = parts
+        body, signature, second = _parts_of(text, _SIGNED)
         try:
             raw = base64url.decode(body)
             sizes = {len(base64url.decode(part)) for part in (signature, second)}
@@ -71,7 +79,7 @@ class GlassToken(msgspec.Struct, frozen=True, kw_only=True):
             raise TokenError(TokenCode.ENCODING, f"this break-glass token is not readable: {error}") from None
         if sizes != {_SIGNATURE_SIZE}:
             raise TokenError(TokenCode.ENCODING, f"a signature has {_SIGNATURE_SIZE} bytes")
-        return cls(opening=_read_opening(raw), signature=signature, second_signature=second)
+        return cls(opening=read_opening_bytes(raw), signature=signature, second_signature=second)
 
     def is_signed_by(self, opener: PublicKey, second: PublicKey) -> bool:
         """Whether these two keys signed exactly this opening, each for its own person."""
@@ -80,7 +88,79 @@ class GlassToken(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _read_opening(raw: bytes) -> Opening:
+class Voucher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What vouches for one person, and the public key that verifies it: of a key its 32 bytes in hex, of a passkey its
+    SubjectPublicKeyInfo as base64url, of a session none."""
+
+    proof: Proof
+    public_key: str = ""
+
+
+class VouchedGlass(msgspec.Struct, frozen=True, kw_only=True):
+    """An opening with what vouched for both people in the console. Its text is `glass2.opening.voucher.voucher`."""
+
+    opening: Opening
+    opener: Voucher
+    second: Voucher
+
+    def __str__(self) -> str:
+        parts = (
+            opening_bytes(self.opening),
+            *(canonical.encode(msgspec.to_builtins(one)) for one in (self.opener, self.second)),
+        )
+        return _VOUCHED + ".".join(map(base64url.encode, parts))
+
+    @classmethod
+    def parse(cls, text: str) -> VouchedGlass:
+        """Return what such a text says; it may be believed only where exactly it stands in the ledger.
+
+        Raises:
+            TokenError: `size`, `shape`, `type`, `encoding` or `claims`.
+        """
+        try:
+            raw, *vouchers = (base64url.decode(part) for part in _parts_of(text, _VOUCHED))
+        except InvalidError as error:
+            raise TokenError(TokenCode.ENCODING, f"this break-glass token is not readable: {error}") from None
+        opener, second = map(_read_voucher, vouchers)
+        return cls(opening=read_opening_bytes(raw), opener=opener, second=second)
+
+
+def parse_glass(text: str) -> GlassToken | VouchedGlass:
+    """Return what the text of a break-glass says, of whichever form.
+
+    Raises:
+        TokenError: it is none.
+    """
+    return VouchedGlass.parse(text) if text.startswith(_VOUCHED) else GlassToken.parse(text)
+
+
+def _parts_of(text: str, mark: str) -> list[str]:
+    if len(text) > MAX_GLASS_CHARACTERS:
+        raise TokenError(TokenCode.SIZE, f"a break-glass token has at most {MAX_GLASS_CHARACTERS} characters")
+    if not text.startswith(mark):
+        raise TokenError(TokenCode.TYPE, "this is no break-glass token; a lease does not open a door for people")
+    parts = text.removeprefix(mark).split(".")
+    if len(parts) != 3:
+        raise TokenError(TokenCode.SHAPE, "a break-glass token is a mark and three parts with dots between")
+    return parts
+
+
+def _read_voucher(raw: bytes) -> Voucher:
+    try:
+        voucher = msgspec.convert(canonical.decode(raw), Voucher)
+    except (InvalidError, msgspec.ValidationError) as error:
+        raise TokenError(TokenCode.CLAIMS, f"this vouches for nobody: {error}") from None
+    if canonical.encode(msgspec.to_builtins(voucher)) != raw:
+        raise TokenError(TokenCode.CLAIMS, "what vouches for somebody is not in its one spelling (RFC 8785)")
+    return voucher
+
+
+def read_opening_bytes(raw: bytes) -> Opening:
+    """The opening that stands in the bytes which people sign.
+
+    Raises:
+        TokenError: `type` or `claims`; there is none, or not in its one spelling.
+    """
     if not raw.startswith(_OPENING):
         raise TokenError(TokenCode.TYPE, "this is not the opening of a break-glass")
     try:

@@ -64,6 +64,8 @@ function show(fresh, found) {
   main().dataset.shown = found.dataset.shown ?? "";
   const tabs = fresh.getElementById("tabs");
   if (tabs) document.getElementById("tabs").replaceChildren(...tabs.childNodes);
+  const glass = fresh.getElementById("glass");
+  if (glass) document.getElementById("glass").replaceChildren(...glass.childNodes);
   shownAt = performance.now();
   hasRunOut = false;
   kept();
