@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import admit, delegation, leases, ledger, postgres, verify
+from benchmarks import admit, delegation, leases, ledger, postgres, scale, verify
 from benchmarks.report import Table, machine_facts, render
 
 PROGRAMS: dict[str, Callable[..., Table]] = {
@@ -18,6 +18,7 @@ PROGRAMS: dict[str, Callable[..., Table]] = {
     "leases": leases.run,
     "ledger": ledger.run,
     "delegation": delegation.run,
+    "scale": scale.run,
 }
 
 
