@@ -56,11 +56,12 @@ def set_up(allow: Allow = UPDATES, *, depth: int = -1, run: str = RUN) -> tuple[
     return (starts(run), asks(allow, run=run, depth=depth), draws())
 
 
-def answers(script: Script, person: str, verdict: Verdict = Verdict.APPROVE) -> Event:
+def answers(script: Script, person: str, verdict: Verdict = Verdict.APPROVE, after: tuple[str, ...] = ()) -> Event:
     """A person answers the request that was made for a script's call."""
     return Event(
         f"{person[5:]} {verdict}s {script.name}",
         lambda world, rules: steps.answer(world, rules, steps.request_for(world, script), person, verdict),
+        after=after,
     )
 
 
@@ -79,7 +80,9 @@ def accepts(rules: Policy, number: int = 1) -> Event:
     )
 
 
-def stops(kind: str, scope: str, tenant: str = "acme", *, built_with: Policy | None = None) -> Event:
+def stops(
+    kind: str, scope: str, tenant: str = "acme", *, built_with: Policy | None = None, after: tuple[str, ...] = ()
+) -> Event:
     """An operator revokes or holds a scope, asking with an older policy if `built_with` is one."""
     return Event(
         f"{kind} {scope}",
@@ -91,6 +94,7 @@ def stops(kind: str, scope: str, tenant: str = "acme", *, built_with: Policy | N
             by="operator",
             reason="",
         ),
+        after=after,
     )
 
 

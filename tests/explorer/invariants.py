@@ -10,15 +10,22 @@ from collections.abc import Iterable, Mapping
 from explorer.scenario import ANA, BEGIN_MS, BEN, Scenario, Script, key_of_person
 from explorer.steps import DIGESTER, chain_of
 from explorer.world import Ack, Decided, Execution, World
+from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.chain import Chain
+from leasehold.decide.chat import Heard
+from leasehold.decide.edit import EditCall
 from leasehold.decide.facts import Key, key_of
 from leasehold.decide.glass import OpenGlass
+from leasehold.decide.proposals import AnswerProposal
 from leasehold.decide.rows import AccountRow, CallRow, ControlRow, LeaseRow, RequestRow, Row, RunRow
+from leasehold.decide.voices import SessionVoice
 from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
 from leasehold.model.budget import CALLS, MICROS
 from leasehold.model.call import Admission, CallState
+from leasehold.model.effect import Effect
 from leasehold.model.grant import grants_within, split_action
+from leasehold.model.proof import ChatProof, PasskeyProof
 from leasehold.model.scope import ScopeKind
 
 
@@ -144,15 +151,86 @@ def check_lease(scenario: Scenario, before: World, chain: Chain) -> None:
 
 
 def _check_people(scenario: Scenario, world: World, request: str, quorum: int) -> None:
-    """Enough people approved, all entitled now, none the requester."""
+    """Enough people approved, all entitled now, none the requester or an editor, by what still vouches for them."""
     given = {person for name, person, verdict in world.ghosts.words if name == request and verdict == "approve"}
-    counted = given & _entitled(scenario, world)
+    spoke = {
+        person for name, person, by in world.ghosts.vouched if name == request and _vouches(scenario, world, person, by)
+    }
+    counted = given & spoke & _entitled(scenario, world) - _editors_of(world, request)
     demand(len(counted) >= quorum, "I4", f"{request} needs {quorum} approvals; {sorted(counted)} count now")
 
 
-def check_answer(scenario: Scenario, before: World, person: str) -> None:
-    """Only the word of somebody who is entitled now is taken (I4)."""
-    demand(person in _entitled(scenario, before), "I4", f"the word of {person} was taken")
+def _vouches(scenario: Scenario, world: World, person: str, by: str) -> bool:
+    """Whether a key, a sign-in or a user of a chat is this person's now. Of keys `_entitled` says it."""
+    if "/" in by:
+        return scenario.policy_of(world).notices["desk"].reviewers.get(by) == person
+    return by not in world.ghosts.gone
+
+
+def _editors_of(world: World, request: str) -> set[str]:
+    """Who had edited their way to the call that a request is for when it was made."""
+    return {person for about, person in world.ghosts.editors if about == request}
+
+
+def check_answer(scenario: Scenario, before: World, step: AnswerRequest) -> None:
+    """Only the word of somebody who is entitled now, and no requester, is taken, as proven as it has to be (I4)."""
+    request, answer = step.request, step.answer
+    named = f"the word of {answer.person}"
+    demand(answer.person in _entitled(scenario, before), "I4", f"{named} was taken")
+    demand(answer.person not in _editors_of(before, request.request_id), "I4", f"{named} on what they edited was taken")
+    demand(_vouches(scenario, before, answer.person, answer.vouched_by), "I4", f"{named} was said by somebody else")
+    if isinstance(step.voice, SessionVoice):
+        demand(step.voice.session not in before.ghosts.gone, "I4", f"{named} was taken in a session that is over")
+    policy = scenario.policy_of(before)
+    is_destructive = any(policy.action(action).effect is Effect.DESTRUCTIVE for action in request.allow)
+    demand(not (is_destructive and isinstance(answer.proof, ChatProof)), "I4", f"{named} in a chat was taken")
+    is_proven = isinstance(answer.proof, PasskeyProof) or not (
+        is_destructive and policy.defaults.destructive_by_passkey
+    )
+    demand(is_proven, "I4", f"{named} was taken without a passkey")
+
+
+def check_heard(before: World, step: Heard[object]) -> None:
+    """What a chat delivers is decided once (I4), within five minutes (I5)."""
+    demand(step.proof.delivery not in before.ghosts.heard, "I4", f"{step.proof.delivery} was heard twice")
+    demand(abs(before.database_ms // 1000 - step.proof.signed_at) <= 300, "I5", "a chat was heard too late")
+
+
+def check_edited(scenario: Scenario, before: World, step: EditCall) -> None:
+    """An edit is made by somebody entitled (I4), and what it makes is within its chain (I6)."""
+    editor = step.editor.voice.person
+    demand(editor in _entitled(scenario, before), "I4", f"{editor} edited a request")
+    for link in step.call.chain:
+        grant = link.lease.allow.get(step.call.action)
+        within = grant is not None and grant.covers(step.call.attributes)
+        demand(within, "I6", f"{editor} edited a call to where {link.lease.lease_id} does not reach")
+
+
+def check_policy(scenario: Scenario, before: World, after: World, step: object) -> None:
+    """A policy that takes two people becomes active by a second one's word on a proposal that is not stale (I4)."""
+    was, now = scenario.position_of(before), scenario.position_of(after)
+    if was == now or now not in scenario.by_two:
+        return
+    active, wanted = scenario.policies[was], scenario.policies[now]
+    found = [person for policy, base, person in before.ghosts.proposed if (policy, base) == (wanted.hash, active.hash)]
+    second = step.word.statement.person if isinstance(step, AnswerProposal) else ""
+    governors = {person for person, roles in active.people.items() if "governor" in roles} - before.ghosts.removed
+    demand(bool(found), "I4", "a policy became active that nobody proposed in the place of this one")
+    demand({*found, second} <= governors, "I4", f"{found} and {second!r} made a policy active")
+    demand(second not in found, "I4", f"{second!r} alone made a policy active")
+
+
+def check_questions(scenario: Scenario, world: World) -> None:
+    """No run has more questions open than it may (I2): people's attention is a budget like any other."""
+    if not scenario.most_pending:
+        return
+    waiting = [
+        row.run_id
+        for row in world.rows.values()
+        if isinstance(row, RequestRow) and row.state == "pending" and world.database_ms < row.answer_by * 1000
+    ]
+    for run in set(waiting):
+        demand(waiting.count(run) <= scenario.most_pending, "I2", f"{run} has {waiting.count(run)} questions open")
 
 
 def _entitled(scenario: Scenario, world: World) -> set[str]:
@@ -186,6 +264,23 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
         wanted = (chain[-1].run.run_id, chain[-1].lease.attempt, chain[-1].lease.request_id, *script.identity)
         demand(shown is not None and shown[1:] == wanted, "I4", f"{admission.approval} was about another call")
         _check_people(scenario, before, admission.approval or "", script.quorum)
+        demand(admission.approval not in before.ghosts.over, "I8", f"{admission.approval} was edited, and is used")
+    if script.shows is not None:
+        _check_shown(scenario, before, index, admission)
+
+
+def _check_shown(scenario: Scenario, world: World, index: int, admission: Admission) -> None:
+    """A previewed call starts from what people were asked about (I4), seen by its own read (I4), lately (I5)."""
+    script = scenario.scripts[index]
+    look = script.shows if script.shows is not None else index
+    read = world.slots[look].admission
+    demand(read is not None, "I4", f"{script.name} was admitted without a preview")
+    assert read is not None
+    demand(scenario.scripts[look].ticket == script.ticket, "I4", f"{script.name} was shown another ticket")
+    now = dict(world.ghosts.looks).get(read.admission_id)
+    asked = dict(world.ghosts.seen).get(admission.approval or "")
+    demand(now == asked, "I4", f"{script.name} was approved for state {asked}, and its guard saw {now}")
+    demand(world.database_ms < read.finish_by * 1000, "I5", f"{script.name} goes by a preview of long ago")
 
 
 def _is_closed(scenario: Scenario, world: World) -> bool:

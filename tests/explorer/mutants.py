@@ -95,12 +95,12 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
-def _gone(module: object, name: str) -> Patch:
+def gone(module: object, name: str) -> Patch:
     """A refusal that never refuses."""
     return lambda patch: patch.setattr(module, name, _nothing)
 
 
-def _wrapped(owner: Any, name: str, change: Callable[..., Any]) -> Patch:
+def wrapped(owner: Any, name: str, change: Callable[..., Any]) -> Patch:
     """A function whose answer is changed on the way out: `change(answer, *arguments)`."""
     original = getattr(owner, name)
 
@@ -110,7 +110,7 @@ def _wrapped(owner: Any, name: str, change: Callable[..., Any]) -> Patch:
     return lambda patch: patch.setattr(owner, name, changed)
 
 
-def _rows(owner: type, change: Callable[[Any], Any]) -> Patch:
+def rows_as(owner: type, change: Callable[[Any], Any]) -> Patch:
     """A step that writes other rows: `change` answers another row, or None for none."""
 
     def rewritten(decided: Any, *_: object) -> Any:
@@ -118,7 +118,7 @@ def _rows(owner: type, change: Callable[[Any], Any]) -> Patch:
         rows = tuple(row for row in map(change, changes.rows) if row is not None)
         return given, replace(changes, rows=rows)
 
-    return _wrapped(owner, "decide", rewritten)
+    return wrapped(owner, "decide", rewritten)
 
 
 def _without(kind: EntryKind) -> Callable[..., Any]:
@@ -129,7 +129,7 @@ def _without(kind: EntryKind) -> Callable[..., Any]:
     return dropped
 
 
-def _all(*patches: Patch) -> Patch:
+def together(*patches: Patch) -> Patch:
     def apply(patch: pytest.MonkeyPatch) -> None:
         for each in patches:
             each(patch)
@@ -256,7 +256,7 @@ def _blind_batch(patch: pytest.MonkeyPatch) -> None:
 
 
 def _late_start(patch: pytest.MonkeyPatch) -> None:
-    _wrapped(Admit, "_admission", lambda given, *_: replace(given, start_within_ms=admit.START_WITHIN_MS))(patch)
+    wrapped(Admit, "_admission", lambda given, *_: replace(given, start_within_ms=admit.START_WITHIN_MS))(patch)
 
 
 def _early_stop(row: Any) -> Any:
@@ -268,13 +268,13 @@ def _foreign_calls(patch: pytest.MonkeyPatch) -> None:
 
 
 def _deeper(patch: pytest.MonkeyPatch) -> None:
-    _wrapped(
+    wrapped(
         DrawLease, "_lease", lambda lease, step, *_: replace(lease, delegation_depth=step.request.delegation_depth)
     )(patch)
 
 
 def _longer(patch: pytest.MonkeyPatch) -> None:
-    _wrapped(
+    wrapped(
         DrawLease,
         "_lease",
         lambda lease, step, *_: replace(lease, expires_at=lease.issued_at + step.request.ttl_seconds),
@@ -313,8 +313,8 @@ def _counts_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTANTS = (
-    Mutant("attempt is not compared", _gone(chain, "refuse_old_attempt"), (RETRIED,), ("I8",)),
-    Mutant("expiry of a lease is not looked at", _gone(chain, "refuse_expired"), (RACE,), ("I5",)),
+    Mutant("attempt is not compared", gone(chain, "refuse_old_attempt"), (RETRIED,), ("I8",)),
+    Mutant("expiry of a lease is not looked at", gone(chain, "refuse_expired"), (RACE,), ("I5",)),
     Mutant("start window goes past the expiry", _late_start, (RACE,), ("I5",)),
     Mutant(
         "asking again wins time",
@@ -322,11 +322,11 @@ MUTANTS = (
         (RESENT,),
         ("I5",),
     ),
-    Mutant("state of the request is not looked at", _gone(chain, "refuse_request_row"), (ENDING,), ("I8",)),
-    Mutant("state of the lease is not looked at", _gone(chain, "_refuse_lease_row"), (STOPS[0], RETRIED), ("I1", "I8")),
-    Mutant("wide stops are not looked at", _gone(chain, "_refuse_run_stops"), _stops_of("person"), ("I1",)),
-    Mutant("stops of actions are not looked at", _gone(chain, "_refuse_action_stops"), _stops_of("action"), ("I1",)),
-    Mutant("the epoch is not compared", _gone(chain, "_refuse_epoch"), (RESTORED, CLOCK), ("I8",)),
+    Mutant("state of the request is not looked at", gone(chain, "refuse_request_row"), (ENDING,), ("I8",)),
+    Mutant("state of the lease is not looked at", gone(chain, "_refuse_lease_row"), (STOPS[0], RETRIED), ("I1", "I8")),
+    Mutant("wide stops are not looked at", gone(chain, "_refuse_run_stops"), _stops_of("person"), ("I1",)),
+    Mutant("stops of actions are not looked at", gone(chain, "_refuse_action_stops"), _stops_of("action"), ("I1",)),
+    Mutant("the epoch is not compared", gone(chain, "_refuse_epoch"), (RESTORED, CLOCK), ("I8",)),
     Mutant("a child survives its parent", _only_leaf, (TREE,), ("I6",)),
     Mutant("a child may delegate deeper", _deeper, (TREE,), ("I6",)),
     Mutant("a child's lease outlives its parent's", _longer, (TREE,), ("I6",)),
@@ -336,13 +336,16 @@ MUTANTS = (
     Mutant("overruns are capped", _hidden_overrun, (OVERRUN,), ("I2",)),
     Mutant("overruns end nothing", _unnoticed_overrun, (OVERRUN,), ("I8",)),
     Mutant(
-        "a key is not remembered", _rows(Admit, lambda row: None if isinstance(row, KeyRow) else row), (KEYS,), ("I7",)
+        "a key is not remembered",
+        rows_as(Admit, lambda row: None if isinstance(row, KeyRow) else row),
+        (KEYS,),
+        ("I7",),
     ),
-    Mutant("a key is not looked at", _gone(admit, "refuse_used_key"), (KEYS,), ("I7",)),
+    Mutant("a key is not looked at", gone(admit, "refuse_used_key"), (KEYS,), ("I7",)),
     Mutant("unknown calls are retried", _retry_after_unknown, (KEYS,), ("I7",)),
     Mutant("idempotent calls run beside each other", _always_idempotent, (REPEATED,), ("I7",)),
     Mutant("an approval is for any arguments", _loose_digest, (CALL_APPROVAL,), ("I4",)),
-    Mutant("an approval is used again", _rows(Admit, _stays_approved), (APPROVED_ONCE,), ("I4",)),
+    Mutant("an approval is used again", rows_as(Admit, _stays_approved), (APPROVED_ONCE,), ("I4",)),
     Mutant("requesters approve their own", _own_approval, (CALL_APPROVAL,), ("I4",)),
     Mutant("entitlement is not asked at the use", _not_entitled_any_more, (CALL_APPROVAL,), ("I4",)),
     Mutant(
@@ -351,26 +354,26 @@ MUTANTS = (
         (CALL_APPROVAL,),
         ("I4",),
     ),
-    Mutant("a lease needs nobody", _gone(DrawLease, "_refuse_unapproved"), (LEASE_APPROVAL,), ("I4",)),
+    Mutant("a lease needs nobody", gone(DrawLease, "_refuse_unapproved"), (LEASE_APPROVAL,), ("I4",)),
     Mutant("one approval is enough", _one_is_enough, (LEASE_APPROVAL,), ("I4",)),
-    Mutant("entitlement is not asked at the answer", _gone(answer, "refuse_person"), (CALL_APPROVAL,), ("I4",)),
+    Mutant("entitlement is not asked at the answer", gone(answer, "refuse_person"), (CALL_APPROVAL,), ("I4",)),
     Mutant(
         "a stop lists no calls", lambda patch: patch.setattr(stop, "covers", lambda *_: False), (STOPS[0],), ("I1",)
     ),
-    Mutant("a stop counts from one entry too early", _rows(Stop, _early_stop), ANEW, ("I1",)),
+    Mutant("a stop counts from one entry too early", rows_as(Stop, _early_stop), ANEW, ("I1",)),
     Mutant("a stop is answered under an older policy", _unnumbered_policy, (REIMPLIED,), ("I1",)),
     Mutant("a stop lists other tenants' calls", _foreign_calls, (TENANTS,), ("I10",)),
-    Mutant("a person who left begins anew", _gone(Start, "_refuse_leaver"), (LEAVER,), ("I1",)),
+    Mutant("a person who left begins anew", gone(Start, "_refuse_leaver"), (LEAVER,), ("I1",)),
     Mutant(
         "a person who leaves leaves their runs",
-        _rows(Offboard, lambda row: None if isinstance(row, StopRow) else row),
+        rows_as(Offboard, lambda row: None if isinstance(row, StopRow) else row),
         (LEAVER,),
         ("I1",),
     ),
     Mutant("a breaker does not count", lambda patch: patch.setattr(settle, "count", _uncounted), (BREAKER,), ("I1",)),
     Mutant(
         "a breaker holds nothing",
-        _rows(Settle, lambda row: None if isinstance(row, StopRow) else row),
+        rows_as(Settle, lambda row: None if isinstance(row, StopRow) else row),
         (BREAKER,),
         ("I1",),
     ),
@@ -383,13 +386,13 @@ MUTANTS = (
     ),
     Mutant(
         "an unknown call is no failure",
-        _rows(ConcludeUnknown, lambda row: None if isinstance(row, BreakerRow | StopRow) else row),
+        rows_as(ConcludeUnknown, lambda row: None if isinstance(row, BreakerRow | StopRow) else row),
         (BREAKER,),
         ("I1",),
     ),
     Mutant(
         "lifting keeps the count",
-        _rows(Lift, lambda row: None if isinstance(row, BreakerRow) else row),
+        rows_as(Lift, lambda row: None if isinstance(row, BreakerRow) else row),
         (BREAKER,),
         ("I1",),
     ),
@@ -402,47 +405,47 @@ MUTANTS = (
     ),
     Mutant(
         "nobody has to confirm break-glass",
-        _all(_gone(glass, "refuse_people"), _gone(glass_use, "refuse_people")),
+        together(gone(glass, "refuse_people"), gone(glass_use, "refuse_people")),
         (MISUSED_GLASS,),
         ("I4",),
     ),
-    Mutant("break-glass is not asked about at its use", _gone(admit, "refuse_glass"), (BROKEN_GLASS,), ("I4",)),
+    Mutant("break-glass is not asked about at its use", gone(admit, "refuse_glass"), (BROKEN_GLASS,), ("I4",)),
     Mutant(
-        "break-glass lasts as long as it is asked for", _gone(glass_opening, "_refuse_more"), (MISUSED_GLASS,), ("I5",)
+        "break-glass lasts as long as it is asked for", gone(glass_opening, "_refuse_more"), (MISUSED_GLASS,), ("I5",)
     ),
     Mutant(
         "break-glass goes on past its minutes",
-        _all(_gone(chain, "refuse_expired"), _gone(chain, "_refuse_run_over"), _gone(admit, "refuse_glass")),
+        together(gone(chain, "refuse_expired"), gone(chain, "_refuse_run_over"), gone(admit, "refuse_glass")),
         (BROKEN_GLASS,),
         ("I4", "I5"),
     ),
-    Mutant("break-glass opens under a hold", _gone(glass_opening, "refuse_new_run"), (MISUSED_GLASS,), ("I1",)),
-    Mutant("break-glass skips a hold", _gone(chain, "_refuse_run_stops"), (BROKEN_GLASS,), ("I1",)),
-    Mutant("break-glass opens elsewhere", _gone(Making, "_refuse_place"), (MISUSED_GLASS,), ("I10",)),
-    Mutant("an agent uses break-glass", _gone(admit, "refuse_agent"), (BROKEN_GLASS,), ("I6",)),
+    Mutant("break-glass opens under a hold", gone(glass_opening, "refuse_new_run"), (MISUSED_GLASS,), ("I1",)),
+    Mutant("break-glass skips a hold", gone(chain, "_refuse_run_stops"), (BROKEN_GLASS,), ("I1",)),
+    Mutant("break-glass opens elsewhere", gone(Making, "_refuse_place"), (MISUSED_GLASS,), ("I10",)),
+    Mutant("an agent uses break-glass", gone(admit, "refuse_agent"), (BROKEN_GLASS,), ("I6",)),
     Mutant(
         "an ending is not marked", lambda patch: patch.setattr(Admit, "_ending", lambda self: ()), (ENDING,), ("I8",)
     ),
-    Mutant("no intent is written", _wrapped(Admit, "decide", _without(EntryKind.CALL_ADMITTED)), (RACE,), ("I3",)),
+    Mutant("no intent is written", wrapped(Admit, "decide", _without(EntryKind.CALL_ADMITTED)), (RACE,), ("I3",)),
     Mutant(
         "the live policy is not asked",
         lambda patch: patch.setattr(admit, "check_call", lambda *_: allow()),
         (NARROWED,),
         ("I6",),
     ),
-    Mutant("order is not looked at", _gone(admit, "refuse_order"), (ORDERED,), ("I6",)),
+    Mutant("order is not looked at", gone(admit, "refuse_order"), (ORDERED,), ("I6",)),
     Mutant("what failed counts as done", _counts_all, (ORDERED,), ("I6",)),
     Mutant("what is in flight counts as done", _counts_at_once, (ORDERED,), ("I6",)),
-    Mutant("hours and freezes are not looked at", _gone(admit, "refuse_time"), (FROZEN,), ("I6",)),
-    Mutant("leases are drawn while all is closed", _gone(DrawLease, "_refuse_closed"), (FROZEN,), ("I6",)),
+    Mutant("hours and freezes are not looked at", gone(admit, "refuse_time"), (FROZEN,), ("I6",)),
+    Mutant("leases are drawn while all is closed", gone(DrawLease, "_refuse_closed"), (FROZEN,), ("I6",)),
     Mutant(
         "delegation is not asked about again",
-        _all(_gone(admit, "refuse_undelegated"), _gone(issue, "refuse_undelegated")),
+        together(gone(admit, "refuse_undelegated"), gone(issue, "refuse_undelegated")),
         (NARROWED,),
         ("I6",),
     ),
-    Mutant("a sub-call outlives its call", _gone(Admit, "_refuse_parent_call"), (SUBCALL,), ("I6", "I8")),
-    Mutant("indexes do not see their batch", _gone(Facts, "_move"), (STOPS[0], *ANEW, TENANTS), ("I1",)),
+    Mutant("a sub-call outlives its call", gone(Admit, "_refuse_parent_call"), (SUBCALL,), ("I6", "I8")),
+    Mutant("indexes do not see their batch", gone(Facts, "_move"), (STOPS[0], *ANEW, TENANTS), ("I1",)),
     Mutant("rows do not see their batch", _blind_batch, (RACE,), ("I2",)),
     Mutant(
         "the clock may run backwards",

@@ -17,10 +17,14 @@ from explorer.invariants import (
     check_admitted,
     check_answer,
     check_batch,
+    check_edited,
     check_evidence,
+    check_heard,
     check_lease,
     check_money,
     check_opening,
+    check_policy,
+    check_questions,
     check_start,
     demand,
 )
@@ -29,21 +33,28 @@ from explorer.steps import admission_of, admit, chain_of
 from explorer.world import Ack, Decided, Execution, Phase, World, submit
 from leasehold.decide.admit import Admit
 from leasehold.decide.answer import AnswerRequest
+from leasehold.decide.chat import Heard
+from leasehold.decide.edit import EditCall
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.finish import FinishRun, RetireStop
 from leasehold.decide.glass import CloseGlass, OpenGlass
 from leasehold.decide.govern import ConfirmClock, RaiseEpoch, RemovePerson
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.offboard import Offboard, Offboarded
+from leasehold.decide.proposals import ProposePolicy
 from leasehold.decide.retry import Retry
-from leasehold.decide.rows import CallRow, RequestRow, RunRow
+from leasehold.decide.rows import CallRow, RequestRow, RunRow, SessionRow
 from leasehold.decide.settle import ConcludeUnknown, Settle
+from leasehold.decide.sign_ins import EndSession, RemoveSignIn
 from leasehold.decide.start import Start
 from leasehold.decide.stop import Lift, Stop, Stopped
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Admission, CallState, Outcome, OutcomeStatus, Settlement
+from leasehold.model.canonical import encode
+from leasehold.model.decision import Reason
 from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
+from leasehold.model.request import Verdict
 from leasehold.model.scope import StopKind
 
 
@@ -136,6 +147,8 @@ def happenings(scenario: Scenario, world: World) -> Iterator[tuple[str, Callable
             break
     if scenario.skew_ms and "clock back" not in world.used:
         yield "clock back", partial(replace, world, used=world.used | {"clock back"}, skew_ms=scenario.skew_ms)
+    if scenario.moves and not world.ghosts.moved:
+        yield "the state moves", partial(world.with_ghosts, moved=1)
     if scenario.backups and "backup" not in world.used:
         kept = {"used": world.used | {"backup"}, "backup": (world.rows, world.control, world.ledger)}
         yield "backup", partial(replace, world, **kept)
@@ -171,7 +184,10 @@ def _start(scenario: Scenario, world: World, index: int) -> World:
         approval=admission.approval or "",
     )
     executions = tuple(sorted((*world.ghosts.executions, execution), key=lambda each: each.admission_id))
-    return world.with_slot(index, phase=Phase.RUNNING).with_ghosts(executions=executions)
+    looks = world.ghosts.looks
+    if index in {each.shows for each in scenario.scripts}:
+        looks = looks | {(admission.admission_id, world.ghosts.moved)}
+    return world.with_slot(index, phase=Phase.RUNNING).with_ghosts(executions=executions, looks=looks)
 
 
 def play(scenario: Scenario, world: World, moves: Sequence[Move], *, is_lost: bool = False) -> tuple[World, list[str]]:
@@ -192,15 +208,22 @@ def play(scenario: Scenario, world: World, moves: Sequence[Move], *, is_lost: bo
         earlier = submit(world, [each.step for each in moves[:position]]).world if position else world
         as_decided = replace(earlier, ghosts=after.ghosts)
         after = _observe(scenario, as_decided, after, move, answer)
+        if scenario.by_two:
+            check_policy(scenario, as_decided, submit(as_decided, [move.step]).world, move.step)
         after = count_for_breaker(scenario, as_decided, after, move.step, answer)
         after = _hear(after, move, answer, is_lost=is_lost)
     check_money(after)
     check_breaker(scenario, after)
+    check_questions(scenario, after)
     return after, labels
 
 
 def _tenant_of(step: Step[object]) -> str:
     match step:
+        case Heard():
+            return _tenant_of(step.step)
+        case EditCall():
+            return step.editor.run.tenant
         case OpenGlass():
             return step.opening.tenant
         case CloseGlass():
@@ -246,10 +269,25 @@ def _observe(scenario: Scenario, before: World, after: World, move: Move, answer
     match step:
         case Admit():
             return _observe_admit(scenario, before, after, move, answer)
+        case Heard():
+            return _observe_heard(scenario, before, after, move, answer)
         case AnswerRequest() if is_allowed:
-            check_answer(scenario, before, step.answer.person)
-            word = (step.request.request_id, step.answer.person, str(step.answer.verdict))
-            return after.with_ghosts(words=ghosts.words | {word})
+            check_answer(scenario, before, step)
+            request, person = step.request.request_id, step.answer.person
+            word, voucher = (request, person, str(step.answer.verdict)), (request, person, step.answer.vouched_by)
+            is_yes = step.answer.verdict is Verdict.APPROVE
+            vouched = ghosts.vouched | {voucher} if is_yes else ghosts.vouched
+            return after.with_ghosts(words=ghosts.words | {word}, vouched=vouched)
+        case EditCall() if is_allowed:
+            return _observe_edited(scenario, before, after, step)
+        case RemoveSignIn() if is_allowed:
+            return after.with_ghosts(gone=ghosts.gone | {step.sign_in, *_sessions_of(before, step.sign_in)})
+        case EndSession() if is_allowed:
+            is_known = before.row(SessionRow, "", step.session) is not None
+            return after.with_ghosts(gone=ghosts.gone | {step.session}) if is_known else after
+        case ProposePolicy() if is_allowed:
+            proposal = (step.policy_document.hash, before.control.policy, step.word.statement.person)
+            return after.with_ghosts(proposed=ghosts.proposed | {proposal})
         case DrawLease() if isinstance(answer.value, Lease):
             check_lease(scenario, before, chain_of(after, answer.value.lease_id, answer.value.tenant))
         case Settle() if isinstance(answer.value, Settlement):
@@ -293,6 +331,36 @@ def _observe(scenario: Scenario, before: World, after: World, move: Move, answer
     return after
 
 
+def _observe_heard(scenario: Scenario, before: World, after: World, move: Move, answer: StepAnswer[object]) -> World:
+    """What a chat delivers is its answer, unless it was heard before or too late."""
+    step = move.step
+    assert isinstance(step, Heard)
+    if answer.decision.reason is Reason.REPLAYED:
+        return after
+    check_heard(before, step)
+    after = after.with_ghosts(heard=after.ghosts.heard | {step.proof.delivery})
+    return _observe(scenario, before, after, dataclasses.replace(move, step=step.step), answer)
+
+
+def _observe_edited(scenario: Scenario, before: World, after: World, step: EditCall) -> World:
+    check_edited(scenario, before, step)
+    call, original, ghosts = step.call, step.editor.request, after.ghosts
+    person = step.editor.voice.person
+    identity = (call.action, encode(dict(call.arguments)), call.key)
+    index = next(i for i, script in enumerate(scenario.scripts) if script.identity == identity)
+    leaf = call.chain[-1].lease
+    shown = (index, leaf.run_id, leaf.attempt, leaf.request_id, *identity)
+    return after.with_ghosts(
+        shown=ghosts.shown | {(call.request_id, shown)},
+        editors=ghosts.editors | {(identity, person), (call.request_id, person)},
+        over=ghosts.over | {original.request_id},
+    )
+
+
+def _sessions_of(world: World, sign_in: str) -> set[str]:
+    return {row.session for row in world.rows.values() if isinstance(row, SessionRow) and row.sign_in == sign_in}
+
+
 def _observe_admit(scenario: Scenario, before: World, after: World, move: Move, answer: StepAnswer[object]) -> World:
     ghosts, index = after.ghosts, move.index
     assert index is not None
@@ -308,7 +376,11 @@ def _observe_admit(scenario: Scenario, before: World, after: World, move: Move, 
         chain = chain_of(before, script.lease, script.tenant)
         leaf = chain[-1].lease
         shown = (index, leaf.run_id, leaf.attempt, leaf.request_id, *script.identity)
-        return after.with_ghosts(shown=ghosts.shown | {(asked, shown)})
+        assert isinstance(move.step, Admit)
+        preview = move.step.call.preview
+        seen = ghosts.seen | ({(asked, int(preview.preview.state))} if preview is not None else set())
+        editors = ghosts.editors | {(asked, person) for about, person in ghosts.editors if about == script.identity}
+        return after.with_ghosts(shown=ghosts.shown | {(asked, shown)}, seen=seen, editors=editors)
     return after
 
 

@@ -43,6 +43,8 @@ operator = {{ can = ["lift"], tenants = ["acme"] }}
 "desk.pay" = {{ effect = "write", args = {{ ticket = "ticket" }}, timeout = "2s", cost = {{ usd = "0.05" }} }}
 "desk.sync" = {{ effect = "write", args = {{ ticket = "ticket" }}, timeout = "2s", idempotent = true }}
 "desk.erase" = {{ effect = "destructive", args = {{ ticket = "ticket" }}, timeout = "2s" }}
+"desk.look" = {{ effect = "read", args = {{ ticket = "ticket" }}, timeout = "2s" }}
+"desk.move" = {{ effect = "write", args = {{ ticket = "ticket" }}, timeout = "2s", preview = "desk.look" }}
 "desk.audit" = {{ effect = "write", args = {{ ticket = "ticket" }}, timeout = "2s", uses = ["desk.update"] }}
 [routes.work]
 for = {{ agents = ["bot"], tenants = ["*"], environments = ["prod"] }}
@@ -87,7 +89,8 @@ class Script:
     `quorum` is how many people have to approve this exact call; `ends` the request that it ends; `refused_by` the
     policies (their positions in the scenario) under which it must not be admitted; `parent` the script on whose
     behalf it is made, `follows` the script of which a call has to be done before; `cost` what it really spends
-    beyond one call, in millionths; `by_person` that a person makes it, at a door for people.
+    beyond one call, in millionths; `by_person` that a person makes it, at a door for people; `shows` the script whose
+    answer its guard presents as the preview of it.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Script:
     cost: tuple[tuple[str, int], ...] = ()
     outcomes: tuple[str, ...] = (CallState.DONE,)
     by_person: bool = False
+    shows: int | None = None
 
     @property
     def arguments(self) -> bytes:
@@ -142,8 +146,9 @@ class Scenario:
     `losses` lets answers get lost, `crashes` guards die, `late` dead guards come back and settle, `pairs` two questions
     arrive in one batch. With `skew_ms` the database's clock may jump by so much, with `backups` the database may be
     copied. Nothing may be admitted from the first of `closed_ms` until the second. `breaker` says what the route's
-    breaker counts (errors or denials), how many are too many, and of how many. `goals` are labels that the search must
-    come across, so that no world is explored in vain.
+    breaker counts (errors or denials), how many are too many, and of how many. What calls work on may move once where
+    it `moves`. A run may have `most_pending` questions open; the policies `by_two` take two people. `goals` are labels
+    that the search must come across, so that no world is explored in vain.
     """
 
     name: str
@@ -162,6 +167,9 @@ class Scenario:
     skew_ms: int = 0
     closed_ms: tuple[int, int] = (0, 0)
     breaker: tuple[str, int, int] | None = None
+    moves: bool = False
+    most_pending: int = 0
+    by_two: frozenset[int] = frozenset()
     goals: frozenset[str] = frozenset()
     states: int = 0
 

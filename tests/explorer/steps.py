@@ -32,6 +32,7 @@ from leasehold.model.glass import Opening, Skippable
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId
 from leasehold.model.lease import Lease
+from leasehold.model.preview import Preview, PreviewMade
 from leasehold.model.proof import KeyProof
 from leasehold.model.request import Answer, Request, RequestKind, Verdict
 from leasehold.model.run import Link, Run
@@ -262,7 +263,9 @@ def admit(world: World, policy: Policy, index: int, script: Script) -> Admit | N
     chain = chain_of(world, script.lease, script.tenant)
     if not chain:
         return None
-    parent = None
+    parent, preview = None, None
+    if script.shows is not None:
+        preview = _seen_by(world, script.shows)
     if script.parent is not None:
         above = world.slots[script.parent].admission
         if above is None:
@@ -275,9 +278,20 @@ def admit(world: World, policy: Policy, index: int, script: Script) -> Admit | N
         admission_id=admission_id(index, world.slots[index].tries),
         key=script.key,
         parent=parent,
+        preview=preview,
     )
     step = _admit(policy, chain, call, RequestId(ident("req", 100 + 10 * index + made)))
     return msgspec.structs.replace(step, glass=glass_use(world)) if script.by_person else step
+
+
+def _seen_by(world: World, index: int) -> PreviewMade | None:
+    """What the guard of another script saw, once its call has run."""
+    admission = world.slots[index].admission
+    looks = dict(world.ghosts.looks)
+    if admission is None or admission.admission_id not in looks:
+        return None
+    state = str(looks[admission.admission_id])
+    return PreviewMade(admission_id=admission.admission_id, preview=Preview(state=state))
 
 
 def _admit(policy: Policy, chain: Chain, call: Call, new_request: RequestId) -> Admit:

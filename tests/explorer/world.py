@@ -91,6 +91,11 @@ class Ghosts(msgspec.Struct, frozen=True):
     person, verdict); `shown` what call each call request was made for; `over` what was answered to be at an end:
     run, request and attempt names; `endings` which request an admission ends; `overruns` the (account, unit) pairs
     whose overrun was reported; `removed` the people whose key was taken away; `left` those who were let go;
+    `vouched` are the (request, person, what vouched) of accepted approvals; `editors` who edited which call, and so
+    every request made for it from then on; `heard` what a chat delivered; `gone` sign-ins that were taken away and
+    sessions that were ended; `looks` the state of the world that each preview saw, `seen` the one that people were
+    asked about, `moved` how often it moved;
+    `proposed` the (policy, policy that it was compared with, person) of proposals;
     `went` how the newest calls went that the breaker of a scenario counts, true where it speaks against the route, and
     `is_tripped` whether they were too many and nobody has lifted the hold since.
     """
@@ -105,6 +110,14 @@ class Ghosts(msgspec.Struct, frozen=True):
     overruns: frozenset[tuple[str, str]] = frozenset()
     removed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
+    vouched: frozenset[tuple[str, str, str]] = frozenset()
+    editors: frozenset[tuple[object, str]] = frozenset()
+    heard: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+    looks: frozenset[tuple[str, int]] = frozenset()
+    seen: frozenset[tuple[str, int]] = frozenset()
+    moved: int = 0
+    proposed: frozenset[tuple[str, str, str]] = frozenset()
     went: tuple[bool, ...] = ()
     is_tripped: bool = False
 
@@ -218,7 +231,7 @@ def fingerprint(world: World) -> object:
 
 def _normal(row: Row, marks: Sequence[int]) -> object:
     if type(row) is RequestRow:
-        answers = tuple((answer.person, answer.verdict) for answer in answers_of(row))
+        answers = tuple((answer.person, answer.verdict, answer.vouched_by) for answer in answers_of(row))
         return replace(row, recorded=bisect_left(marks, row.recorded), answers=b""), answers
     if type(row) is RunRow:
         return replace(row, recorded=bisect_left(marks, row.recorded), denials=0)
