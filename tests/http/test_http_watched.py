@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 
 from leasehold.assemble import MEMORY, open_authority
@@ -228,18 +227,19 @@ def test_exchange_that_fails_is_told_of_as_an_error() -> None:
     ],
 )
 def test_trace_that_is_said_wrong_is_none(said: str) -> None:
-    assert trace_id_of(Headers({"traceparent": said})) == ""
+    assert trace_id_of({"headers": [(b"traceparent", said.encode())]}) == ""
 
 
 def test_trace_of_a_later_version_counts_and_two_do_not() -> None:
-    assert trace_id_of(Headers({"traceparent": f"01-{TRACE}-00f067aa0ba902b7-01-more"})) == TRACE
+    later = f"01-{TRACE}-00f067aa0ba902b7-01-more".encode()
+    assert trace_id_of({"headers": [(b"traceparent", later)]}) == TRACE
     twice = [(b"traceparent", PARENT.encode())] * 2
-    assert trace_id_of(Headers(raw=twice)) == ""
+    assert trace_id_of({"headers": twice}) == ""
 
 
 @given(st.text(alphabet="0123456789abcdef-", max_size=60))
 def test_whatever_is_said_a_trace_is_32_digits_or_none(said: str) -> None:
-    assert re.fullmatch("[0-9a-f]{32}|", trace_id_of(Headers({"traceparent": said})))
+    assert re.fullmatch("[0-9a-f]{32}|", trace_id_of({"headers": [(b"traceparent", said.encode())]}))
 
 
 # log lines
@@ -277,15 +277,15 @@ def exchange(**changes: object) -> Exchange:
 
 def test_each_request_is_one_json_line() -> None:
     with logging_to(LogFormat.JSON) as stream:
-        RequestLog().began()
-        RequestLog().ended(exchange())
-        RequestLog().ended(exchange(status=503, client="", address="", user_id=65534, trace_id=""))
+        log = RequestLog(LogFormat.JSON, stream)
+        log.began()
+        log.ended(exchange())
+        log.ended(exchange(status=503, client="", address="", user_id=65534, trace_id=""))
     first, second = map(json.loads, stream.getvalue().splitlines())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", first.pop("time"))
     assert first == {
         "level": "info",
         "logger": "leasehold.requests",
-        "message": "ab12 GET /runs/{run_id} 200 in 12.3 ms for ci-launcher",
         "request": "ab12",
         "trace": TRACE,
         "client": "ci-launcher",
@@ -301,11 +301,17 @@ def test_each_request_is_one_json_line() -> None:
 
 def test_text_is_one_line_with_hidden_characters_shown() -> None:
     with logging_to(LogFormat.TEXT) as stream:
-        RequestLog().ended(exchange(client="", request_id="ab\n12"))
+        RequestLog(LogFormat.TEXT, stream).ended(exchange(client="", request_id="ab\n12"))
         logging.getLogger("leasehold.sweep").warning("could not\x1b[31m finish")
     first, second = stream.getvalue().splitlines()
     assert first.endswith("GET /runs/{run_id} 200 in 12.3 ms for 203.0.113.9")
     assert "\x1b" not in second
+
+
+def test_log_that_nobody_takes_any_more_hinders_nothing() -> None:
+    stream = io.StringIO()
+    stream.close()
+    RequestLog(LogFormat.JSON, stream).ended(exchange())
 
 
 @pytest.mark.parametrize("log_format", LogFormat)
@@ -321,7 +327,10 @@ def test_fault_is_logged_with_its_traceback(log_format: LogFormat) -> None:
 
 
 def test_nothing_that_a_client_keeps_secret_is_logged(house: House) -> None:
-    with logging_to(LogFormat.JSON) as stream, served(lambda site: Observed(house.build(site), [RequestLog()])) as port:
+    with (
+        logging_to(LogFormat.JSON) as stream,
+        served(lambda site: Observed(house.build(site), [RequestLog(LogFormat.JSON, stream)])) as port,
+    ):
         house.port = port
         browser = Browser(port)
         house.person(BEN, "a password that is long")

@@ -72,7 +72,7 @@ class Instruments:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The application, watched. Each request has the id of its trace before its line is written."""
-        observers: list[Observer] = [RequestLog()]
+        observers: list[Observer] = [RequestLog(self.log_format, sys.stderr)]
         if self.metrics is not None:
             observers.append(self.metrics.server)
         app = Observed(app, observers)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
-from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,7 +19,7 @@ from leasehold.http.connections import Peer
 __all__ = ["Exchange", "Observed", "Observer", "method_of", "route_of", "templates_of", "trace_id_of"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _SERVER_ERROR = 500
 
 
@@ -77,7 +76,7 @@ class Observed:
             return
         state = scope.setdefault("state", {})
         if not state.get("trace_id"):
-            state["trace_id"] = trace_id_of(Headers(scope=scope))
+            state["trace_id"] = trace_id_of(scope)
         status = 0
 
         async def noting(message: Message) -> None:
@@ -127,12 +126,14 @@ def route_of(scope: Scope) -> str:
     return templates.get(scope.get("endpoint"), "") or "unmatched"
 
 
-def trace_id_of(headers: Headers) -> str:
+def trace_id_of(scope: Scope) -> str:
     """The trace that a caller says it is in (W3C Trace Context); empty if it says none, or says it wrong."""
-    said = headers.getlist("traceparent")
-    found = _TRACEPARENT.fullmatch(said[0]) if len(said) == 1 else None
-    is_whole = found is not None and (found[2] is None or not said[0].startswith("00"))
-    return found[1] if found is not None and is_whole else ""
+    said = [value for name, value in scope["headers"] if name == b"traceparent"]
+    if len(said) != 1:
+        return ""
+    found = _TRACEPARENT.fullmatch(said[0])
+    is_whole = found is not None and (found[2] is None or not said[0].startswith(b"00"))
+    return found[1].decode("ascii") if found is not None and is_whole else ""
 
 
 def templates_of(routes: Iterable[BaseRoute], prefix: str = "") -> Mapping[object, str]:

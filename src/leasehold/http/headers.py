@@ -6,9 +6,9 @@ Scripts, styles and images come from this server alone, forms go to it alone, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leasehold.system import System
@@ -44,6 +44,9 @@ STRICT_HEADERS: Mapping[str, str] = {
 
 _HTTPS_ONLY: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 _REQUEST_ID_BYTES = 8
+_REQUEST_ID, _CACHE_CONTROL, _ASK_AGAIN = b"x-request-id", b"cache-control", b"no-cache"
+
+_Header: TypeAlias = tuple[bytes, bytes]
 
 
 class StrictHeaders:
@@ -55,7 +58,9 @@ class StrictHeaders:
     def __init__(self, app: ASGIApp, system: System, *, is_https: bool) -> None:
         self._app = app
         self._system = system
-        self._headers = {**STRICT_HEADERS, **(_HTTPS_ONLY if is_https else {})}
+        strict = {**STRICT_HEADERS, **(_HTTPS_ONLY if is_https else {})}
+        self._headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in strict.items()]
+        self._replaced = frozenset((*(name for name, _ in self._headers), _CACHE_CONTROL, _REQUEST_ID))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -64,15 +69,22 @@ class StrictHeaders:
             return
         request_id = self._system.random_bytes(_REQUEST_ID_BYTES).hex()
         scope.setdefault("state", {})["request_id"] = request_id
+        own = (*self._headers, (_REQUEST_ID, request_id.encode("ascii")))
 
         async def send_strictly(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers[name] = value
-                if headers.get("Cache-Control") != "no-cache":
-                    headers["Cache-Control"] = "no-store"
-                headers["X-Request-Id"] = request_id
+                message["headers"] = self._made_strict(message.get("headers", ()), own)
             await send(message)
 
         await self._app(scope, receive, send_strictly)
+
+    def _made_strict(self, given: Iterable[_Header], own: Iterable[_Header]) -> list[_Header]:
+        """The headers of a response with ours in the place of its own of these names."""
+        headers, caching = [], b"no-store"
+        for name, value in given:
+            lower = name.lower()
+            if lower not in self._replaced:
+                headers.append((name, value))
+            elif lower == _CACHE_CONTROL and value == _ASK_AGAIN:
+                caching = value
+        return [*headers, *own, (_CACHE_CONTROL, caching)]

@@ -6,6 +6,8 @@ A line has no path, query, header, cookie or body: only the route's template, an
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TextIO
@@ -17,7 +19,7 @@ from leasehold.model.plain import escape
 
 __all__ = ["LogFormat", "RequestLog", "start_logging"]
 
-_REQUESTS = logging.getLogger("leasehold.requests")
+_REQUESTS = "leasehold.requests"
 _SERVER_ERROR = 500
 
 
@@ -34,7 +36,7 @@ class _Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     time: str
     level: str
     logger: str
-    message: str
+    message: str = ""
     request: str = ""
     trace: str = ""
     client: str = ""
@@ -47,33 +49,30 @@ class _Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
+_encoder = msgspec.json.Encoder()
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = _Line(
-            time=_time(record),
+            time=_time(record.created),
             level=record.levelname.lower(),
             logger=record.name,
             message=record.getMessage(),
             error=self.formatException(record.exc_info) if record.exc_info else "",
         )
-        exchange = getattr(record, "exchange", None)
-        if isinstance(exchange, Exchange):
-            line.request, line.trace, line.client = exchange.request_id, exchange.trace_id, exchange.client
-            line.address, line.user_id = exchange.address, exchange.user_id
-            line.method, line.route, line.status = exchange.method, exchange.route, exchange.status
-            line.milliseconds = round(exchange.seconds * 1000, 3)
-        return msgspec.json.encode(line).decode()
+        return _encoder.encode(line).decode()
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, hidden characters made visible; a traceback follows on lines of its own."""
-        line = f"{_time(record)} {record.levelname.lower()} {escape(record.getMessage())}"
+        line = f"{_time(record.created)} {record.levelname.lower()} {escape(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def start_logging(log_format: LogFormat, stream: TextIO) -> None:
@@ -84,22 +83,47 @@ def start_logging(log_format: LogFormat, stream: TextIO) -> None:
 
 
 class RequestLog:
-    """Writes the line of each request. As `leasehold.http.exchanges.Observer`."""
+    """Writes the line of each request. As `leasehold.http.exchanges.Observer`.
+
+    Straight to the stream: by way of `logging` a line costs four times as much, and there is one for every admission.
+    """
+
+    def __init__(self, log_format: LogFormat, stream: TextIO) -> None:
+        self._line = _json_line if log_format is LogFormat.JSON else _text_line
+        self._stream = stream
 
     def began(self) -> None:
         """Nothing: there is one line a request."""
 
     def ended(self, exchange: Exchange) -> None:
-        """Write it."""
-        who = exchange.client or exchange.address or f"uid {exchange.user_id}"
-        _REQUESTS.log(
-            logging.ERROR if exchange.status >= _SERVER_ERROR else logging.INFO,
-            "%s %s %s %d in %.1f ms for %s",
-            exchange.request_id,
-            exchange.method,
-            exchange.route,
-            exchange.status,
-            exchange.seconds * 1000,
-            who,
-            extra={"exchange": exchange},
-        )
+        """Write it. Where nobody takes it any more, requests are answered all the same."""
+        level = "error" if exchange.status >= _SERVER_ERROR else "info"
+        with suppress(OSError, ValueError):
+            self._stream.write(f"{self._line(exchange, level)}\n")
+            self._stream.flush()
+
+
+def _json_line(exchange: Exchange, level: str) -> str:
+    line = _Line(
+        time=_time(time.time()),
+        level=level,
+        logger=_REQUESTS,
+        request=exchange.request_id,
+        trace=exchange.trace_id,
+        client=exchange.client,
+        address=exchange.address,
+        user_id=exchange.user_id,
+        method=exchange.method,
+        route=exchange.route,
+        status=exchange.status,
+        milliseconds=round(exchange.seconds * 1000, 3),
+    )
+    return _encoder.encode(line).decode()
+
+
+def _text_line(exchange: Exchange, level: str) -> str:
+    who = exchange.client or exchange.address or f"uid {exchange.user_id}"
+    return escape(
+        f"{_time(time.time())} {level} {exchange.request_id} {exchange.method} {exchange.route} {exchange.status} "
+        f"in {exchange.seconds * 1000:.1f} ms for {who}"
+    )

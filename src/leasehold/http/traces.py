@@ -50,9 +50,8 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        is_in_trace = trace_id_of(headers) != ""
-        parent = self._propagator.extract({"traceparent": headers["traceparent"]}) if is_in_trace else None
+        is_in_trace = trace_id_of(scope) != ""
+        parent = self._propagator.extract({"traceparent": Headers(scope=scope)["traceparent"]}) if is_in_trace else None
         span = self._tracer.start_span(method_of(scope), context=parent, kind=SpanKind.SERVER)
         scope.setdefault("state", {})["trace_id"] = f"{span.get_span_context().trace_id:032x}"
 
