@@ -329,3 +329,12 @@ def test_a_receipt_is_amended_and_verified_with_what_became_known_later(terminal
     verified = terminal.run("receipt", "verify", str(receipt), "--key", keys, "--amendment", amendment)
     assert "amended: 1 later entries" in verified.stdout
     terminal.run("receipt", "verify", str(receipt), "--key", keys, "--amendment", str(receipt), code=1)
+
+
+def test_entries_are_read_in_order_from_any_index_on(terminal: Terminal) -> None:
+    work(terminal, terminal.start())
+    everything = terminal.run("ledger", "read").stdout.splitlines()
+    assert [json.loads(line)["index"] for line in everything] == list(range(len(everything)))
+    assert len(everything) > 5
+    assert terminal.run("ledger", "read", "--from", "2", "--limit", "3").stdout.splitlines() == everything[2:5]
+    assert terminal.run("ledger", "read", "--from", str(len(everything))).stdout == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from leasehold.assemble import open_reader
 from leasehold.authority.proofs import check_answers
 from leasehold.cli.entries import TITLES, entry_cells
 from leasehold.cli.exits import ExitCode, Failure
@@ -72,6 +73,27 @@ def query(
     session.give_table(found, TITLES, [entry_cells(entry) for entry in found])
     if len(found) == asked.limit:
         session.say(f"there may be more: --before {found[-1].index}")
+
+
+@ledger.command("read")
+@with_session
+@click.option("--from", "begin", type=click.IntRange(0), default=0, show_default=True, help="The first index wanted.")
+@click.option("--limit", type=click.IntRange(1), default=MAX_LISTED, show_default=True)
+def read(session: Session, begin: int, limit: int) -> None:
+    """Write entries in their order from an index on, a line of JSON each, exactly as the tree covers them.
+
+    For whoever ships them to a log collector: the next index wanted is one more than that of the last line. Nothing is
+    written where there is nothing new. The database is only read.
+    """
+    reader = open_reader(session.files())
+    try:
+        for start in range(begin, begin + limit, MAX_LISTED):
+            lines = reader.queries.ledger(start, min(start + MAX_LISTED, begin + limit))
+            write_output(None, [line.body + b"\n" for line in lines])
+            if len(lines) < MAX_LISTED:
+                break
+    finally:
+        reader.close()
 
 
 @ledger.command("export")
