@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from leasehold.assemble import MEMORY, open_authority
 from leasehold.authority import Authority
@@ -195,6 +195,17 @@ def test_exchange_has_the_id_of_its_answer_and_the_trace_of_its_caller(house: Ho
         browser.get("/sign-in")
     assert kept.exchanges[0].request_id == reply.headers["x-request-id"]
     assert [each.trace_id for each in kept.exchanges] == [TRACE, ""]
+
+
+def test_application_of_another_make_names_its_route_itself() -> None:
+    kept = Keeper()
+
+    async def plain(scope: Scope, receive: object, send: object) -> None:
+        scope["state"]["route"] = "/v1/admissions"
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/v1/admissions", "headers": []}
+    asyncio.run(Observed(plain, [kept])(scope, None, None))  # type: ignore[arg-type]
+    assert [(each.route, each.status) for each in kept.exchanges] == [("/v1/admissions", 0)]
 
 
 def test_exchange_that_fails_is_told_of_as_an_error() -> None:

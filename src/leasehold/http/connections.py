@@ -41,7 +41,7 @@ class Limits:
     idle_seconds: float = 60.0
     unread_seconds: float = 30.0
     head_bytes: int = 65_536
-    message_bytes: int = 1_048_576
+    message_bytes: int = 2_097_152
     connections: int = 1024
 
 

@@ -121,7 +121,13 @@ def method_of(scope: Scope) -> str:
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that took a request; `unmatched` where none did."""
+    """The template of the route that took a request; `unmatched` where none did.
+
+    An application that is not Starlette's says it itself, in `route` of the request's state.
+    """
+    said = scope.get("state", {}).get("route")
+    if said:
+        return str(said)
     templates: Mapping[object, str] = getattr(scope["app"].state, "templates", {}) if "app" in scope else {}
     return templates.get(scope.get("endpoint"), "") or "unmatched"
 
