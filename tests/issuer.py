@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 import trustme
 from joserfc import jws
@@ -69,14 +69,28 @@ class Issuer:
             return 200, {}, key_set(*self.keys)
         return 404, {}, b""
 
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Nothing can be posted to a plain issuer."""
+        return 404, {}, b""
+
+
+AnyIssuer = TypeVar("AnyIssuer", bound=Issuer)
+
 
 @contextmanager
-def serving(issuer: Issuer, trust: ssl.SSLContext | None = None) -> Iterator[Issuer]:
+def serving(issuer: AnyIssuer, trust: ssl.SSLContext | None = None) -> Iterator[AnyIssuer]:
     """Serve an issuer on a free port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, headers, body = issuer.answer(self.path)
+            self._give(*issuer.answer(self.path))
+
+        def do_POST(self) -> None:
+            sent = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(sent.get("content-length", 0)))
+            self._give(*issuer.take(self.path, sent, body))
+
+        def _give(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
             self.send_response(status)
             for name, value in {"content-length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

@@ -100,7 +100,7 @@ def test_the_policies_in_the_page_on_people_load() -> None:
     shown = re.findall(r"<!-- policy -->\n```toml\n(.*?)```", (ROOT / "docs/people.md").read_text(), re.DOTALL)
     assert shown
     policy = load_policy([Source("people.md", 'version = 1\nauthority = "acme-desk"\n' + "\n".join(shown))])
-    assert len(policy.issuers) == 2
+    assert (len(policy.issuers), len(policy.sign_in)) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
 __all__ = [
     "POLICY_NAME",
+    "PROVIDER_SECRET",
     "Anchor",
     "StateFiles",
     "advance_anchor",
@@ -56,6 +57,7 @@ __all__ = [
 POLICY_NAME = "leasehold.toml"
 MAX_FILE_BYTES = 1_048_576
 SECRET_SIZE = 32
+PROVIDER_SECRET = "secret"  # noqa: S105 - the name under which a provider's secret stands in its file
 
 
 def read_sources(path: Path) -> tuple[Source, ...]:
@@ -159,6 +161,10 @@ class StateFiles:
     def channel_secrets(self, channel: str) -> Path:
         """What one notice channel must not tell: signing keys, tokens, passwords."""
         return self.directory / "notices" / f"{quote(channel, safe=':@')}.json"
+
+    def provider_secret(self, provider: str) -> Path:
+        """The secret of our client at a provider at which people sign in."""
+        return self.directory / "providers" / f"{quote(provider, safe=':@')}.json"
 
     def person_key(self, person: str) -> Path:
         """The private key of one person, where the same account keeps it."""

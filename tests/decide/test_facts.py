@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leasehold.decide.batch import decide_batch
 from leasehold.decide.facts import (
     INDEXES,
     ActiveStops,
@@ -15,15 +16,19 @@ from leasehold.decide.facts import (
     Changes,
     Facts,
     Index,
+    Need,
     OpenCalls,
     Ref,
     RequestsOfCall,
+    StepAnswer,
     key_of,
 )
 from leasehold.decide.rows import TABLES, CallRow, ControlRow, KeyRow, RequestRow, Row, StopRow
-from leasehold.errors import TransitionError
+from leasehold.errors import StoreError, TransitionError
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import CallState
+from leasehold.model.decision import allow
+from leasehold.model.instant import Instant
 
 CONTROL = ControlRow(log="log", issuer="i", epoch=1, policy="p", last_time_ms=0, size=7, frontier=b"")
 
@@ -72,6 +77,42 @@ def test_a_row_that_was_named_and_is_not_there_is_none() -> None:
     facts = Facts(CONTROL)
     facts.load(Ref(CallRow, ("acme", "a")), None)
     assert facts.get(CallRow, "acme", "a") is None
+
+
+def test_a_row_that_is_sought_is_read_once_and_seen_as_the_batch_left_it() -> None:
+    facts, asked = Facts(CONTROL), []
+    assert facts.seek(CallRow, "acme", "a") is None
+
+    def read(ref: Ref) -> CallRow:
+        asked.append(ref.key)
+        return call("a")
+
+    facts.reader = read
+    assert [facts.seek(CallRow, "acme", "a") for _ in range(2)] == [call("a")] * 2
+    assert asked == [("acme", "a")]
+    facts.apply(Changes(rows=(call("a", CallState.DONE),)))
+    assert facts.seek(CallRow, "acme", "a") == call("a", CallState.DONE)
+    assert facts.now == CONTROL.last_time_ms
+
+
+def test_a_database_that_fails_while_a_row_is_sought_ends_the_batch() -> None:
+    def fail(_: Ref) -> None:
+        raise StoreError("the disk is gone")
+
+    class Seek:
+        policy = None
+        needs_clock = False
+
+        def keys(self) -> list[Need]:
+            return []
+
+        def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[object], Changes]:
+            return StepAnswer(allow(), facts.seek(CallRow, "acme", "a")), Changes()
+
+    facts = Facts(CONTROL)
+    facts.reader = fail
+    with pytest.raises(StoreError, match="the disk is gone"):
+        decide_batch([Seek()], facts, Instant(1))
 
 
 @pytest.mark.invariant("I10")

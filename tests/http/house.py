@@ -25,7 +25,7 @@ from leasehold.http.sign_in import PASSKEY_SCRIPT, SIGN_OUT
 from leasehold.http.site import Site
 from leasehold.model.request import Verdict
 from served import Browser, Reply
-from stage import Stage
+from stage import POLICY, Stage
 
 _STATIC = Path(leasehold.console.__file__).parent / "static"
 PASSWORD = "correct horse battery"
@@ -46,8 +46,9 @@ class CountingHasher(PasswordHasher):
 class House:
     """The stage with a door for people."""
 
-    def __init__(self) -> None:
-        self.stage = Stage()
+    def __init__(self, text: str = POLICY, provider_secret: str = "") -> None:
+        self.stage = Stage(text)
+        self.provider_secret = provider_secret
         self.hasher = CountingHasher()
         self.passwords = Passwords(self.hasher)
         self.streams = Streams(self.stage.authority)
@@ -65,7 +66,14 @@ class House:
             ],
             public=[Route("/static/style.css", _style), Mount("/static", StaticFiles(directory=_STATIC))],
         )
-        return create_app(self.stage.authority, pages, site=site, streams=self.streams, passwords=self.passwords)
+        return create_app(
+            self.stage.authority,
+            pages,
+            site=site,
+            streams=self.streams,
+            passwords=self.passwords,
+            providers=lambda _: self.provider_secret,
+        )
 
     def close_streams(self) -> None:
         """What the server does before it stops."""

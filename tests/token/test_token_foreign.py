@@ -24,8 +24,8 @@ from leasehold.token.foreign import (
     SKEW_SECONDS,
     IssuerClaims,
     read_foreign_keys,
+    unverified_header,
     unverified_issuer,
-    unverified_kid,
     verify_foreign,
 )
 
@@ -61,7 +61,7 @@ def test_a_token_signed_with_any_algorithm_on_the_list_is_taken(algorithm: str) 
     found = verify(token, key)
     assert (found.issuer, found.subject, found.expires_at) == (ISSUER, "repo:acme/app", NOW + 300)
     assert found.claims == CLAIMS
-    assert (unverified_issuer(token), unverified_kid(token)) == (ISSUER, "one")
+    assert (unverified_issuer(token), unverified_header(token).kid) == (ISSUER, "one")
 
 
 @pytest.mark.case(1)
@@ -112,7 +112,7 @@ def test_the_key_is_found_by_its_id_or_is_the_only_one_that_fits() -> None:
     other, same = make_key(kid="two"), make_key(kid="one")
     assert verify(sign(KEY, CLAIMS), KEY, other).subject
     assert verify(sign(KEY, CLAIMS, kid=None)).subject
-    assert unverified_kid(sign(KEY, CLAIMS, kid=None)) is None
+    assert unverified_header(sign(KEY, CLAIMS, kid=None)).kid is None
     assert refused(sign(KEY, CLAIMS, kid=None), KEY, other) == TokenCode.HEADER
     assert refused(sign(KEY, CLAIMS), KEY, same) == TokenCode.HEADER
     assert refused(sign(KEY, CLAIMS, kid="../../etc/passwd")) == TokenCode.UNKNOWN_KEY
@@ -226,6 +226,8 @@ def test_keys_that_cannot_verify_signatures_here_are_passed_over() -> None:
         weak,
         {},
     ]
+    plain = {name: value for name, value in good.items() if name not in ("alg", "use", "key_ops")}
+    assert read_foreign_keys(json.dumps({"keys": [plain]}).encode())[0].algorithms == {"ES256"}
     found = read_foreign_keys(json.dumps({"keys": [*others, good, {**good, "use": "jwt-svid", "kid": "two"}]}).encode())
     assert [key.kid for key in found] == ["one", "two"]
     with pytest.raises(InvalidError, match="holds no RSA, EC or Ed25519 key"):

@@ -14,7 +14,8 @@ from leasehold.decide.answer import request_need
 from leasehold.decide.approvals import approver_needs, approvers_of, people_who_may
 from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
-from leasehold.decide.rows import CallRow, RequestRow, Row, StopRow
+from leasehold.decide.proven import as_proven
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, RequestRow, Row, StopRow
 from leasehold.model.call import Admission, CallState
 from leasehold.model.card import Footer
 from leasehold.model.decision import Decision, Reason, deny
@@ -89,7 +90,10 @@ def _committed(
 
 def look_at_approvals(engine: Engine, policy: Policy, row: RequestRow, run: Run, request: Request) -> tuple[str, ...]:
     """The people whose approval of a request counts now."""
-    facts = Facts(engine.store.queries.control())
+    control = engine.store.queries.control()
+    now = max(engine.system.now(), Instant(control.last_time_ms))
+    facts = Facts(replace(control, last_time_ms=int(now)))
+    facts.reader = lambda ref: engine.store.queries.rows([ref])[0]
     refs = [need for need in approver_needs(policy, run.route, run.requested_by) if isinstance(need, Ref)]
     for ref, found in zip(refs, engine.store.queries.rows(refs), strict=True):
         facts.load(ref, found)
@@ -102,6 +106,9 @@ def look_at_footer(engine: Engine, row: RequestRow) -> Footer:
     request, run = engine.request(row.tenant, row.request_id), engine.run(row.tenant, row.run_id)
     policy = engine.active_policy()
     need = request_need(policy, run, request)
+    known = policy
+    for person in engine.store.queries.people([AUTHORITY_WIDE]) if policy.sign_in else ():
+        known = as_proven(known, person, engine.system.now())
     is_late = row.state == RequestState.PENDING and engine.system.now().reached(row.answer_by)
     return Footer(
         state=RequestState.EXPIRED if is_late else RequestState(row.state),
@@ -110,6 +117,6 @@ def look_at_footer(engine: Engine, row: RequestRow) -> Footer:
         quorum=need.quorum,
         approved_by=look_at_approvals(engine, policy, row, run, request),
         may_approve=people_who_may(
-            policy, route=run.route, requested_by=run.requested_by, effect=need.effect, editors=request.editors
+            known, route=run.route, requested_by=run.requested_by, effect=need.effect, editors=request.editors
         ),
     )

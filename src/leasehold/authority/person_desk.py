@@ -25,6 +25,7 @@ from leasehold.authority.standing import Standing
 from leasehold.decide.answer import Answered, request_need
 from leasehold.decide.approvals import answers_of, refuse_person, refuse_proof
 from leasehold.decide.documents import decode_admission
+from leasehold.decide.proven import as_proven
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Stopped
 from leasehold.decide.voices import sign_ins_of
@@ -152,20 +153,21 @@ class PersonDesk:
             for name, route in policy.routes.items()
             if not tenants.isdisjoint(route.tenants)
             or (route.tenants == (EVERYONE,) and tenants)
-            or is_entitled(policy, self.person, name, "")
+            or is_entitled(self._held(policy), self.person, name, "")
         ]
         return PolicyShown(hash=policy.hash, document=excerpt(policy, routes, tenants))
 
     def powers(self) -> tuple[PowerIn, ...]:
         """What the roles of this person can do, to offer no button that would be refused."""
-        policy = self._engine.active_policy()
+        policy = self._held(self._engine.active_policy())
         held = [policy.roles[role] for role in policy.people.get(self.person, ()) if role in policy.roles]
         found = [(power, {name for role in held if power in role.can for name in role.tenants}) for power in Power]
         return tuple(PowerIn(power=power, tenants=tuple(sorted(tenants))) for power, tenants in found if tenants)
 
     def may(self, power: Power, tenant: str) -> bool:
         """Whether a role of this person can do this in the tenant, or in every tenant where it is empty."""
-        return has_power(self._engine.active_policy(), self.person, power, tenant)
+        active = self._engine.active_policy()
+        return has_power(active if power is Power.POLICY else self._held(active), self.person, power, tenant)
 
     # requests
 
@@ -285,6 +287,12 @@ class PersonDesk:
             missing=max(0, request_need(policy, run, request).quorum - len(approvals)),
         )
 
+    def _held(self, policy: Policy) -> Policy:
+        """The policy with the roles in it that groups of a provider prove of this person."""
+        if not policy.sign_in:
+            return policy
+        return as_proven(policy, self._engine.row(PersonRow, AUTHORITY_WIDE, self.person), self.now())
+
     def _refuse_answer(self, policy: Policy, row: RequestRow, run: Run, request: Request) -> Decision | None:
         """Why an answer would be refused or change nothing, as far as can be told before it is given."""
         if row.state != RequestState.PENDING or self._engine.system.now().reached(row.answer_by):
@@ -294,7 +302,7 @@ class PersonDesk:
             return deny(Reason.NOT_PENDING, "you have answered; others still have to")
         effect = request_need(policy, run, request).effect
         return refuse_person(
-            policy,
+            self._held(policy),
             self.person,
             route=run.route,
             requested_by=run.requested_by,
@@ -440,7 +448,7 @@ class PersonDesk:
 
     def _tenants(self) -> tuple[str, ...]:
         """The tenants where a role of this person can query."""
-        policy = self._engine.active_policy()
+        policy = self._held(self._engine.active_policy())
         known = self._engine.store.queries.tenants()
         return tuple(tenant for tenant in known if has_power(policy, self.person, Power.QUERY, tenant))
 
@@ -448,7 +456,7 @@ class PersonDesk:
         return self.may(power, AUTHORITY_WIDE)
 
     def _may_see(self, run: Run) -> bool:
-        policy = self._engine.active_policy()
+        policy = self._held(self._engine.active_policy())
         return (
             run.requested_by == self.person
             or is_entitled(policy, self.person, run.route, run.requested_by)

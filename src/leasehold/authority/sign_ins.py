@@ -13,6 +13,8 @@ import msgspec
 
 from leasehold.authority.engine import Engine
 from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.proven import proven_roles
+from leasehold.decide.provider_sign_ins import Account, SignInByProvider
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
 from leasehold.decide.sign_ins import (
     AddSignIn,
@@ -22,7 +24,7 @@ from leasehold.decide.sign_ins import (
     RenewSecret,
     TouchSession,
 )
-from leasehold.decide.voices import SessionVoice, refuse_session, sign_ins_of
+from leasehold.decide.voices import SessionVoice, is_of_provider, refuse_session, sign_in_of, sign_ins_of
 from leasehold.errors import Denied, VerificationError
 from leasehold.model.decision import Reason, deny
 from leasehold.model.instant import Instant
@@ -186,6 +188,31 @@ class SignIns:
         )
         return session_id, _signed_in(self._engine.ask(lambda _: step))
 
+    def begin_by_provider(self, account: Account, *, address: str, ends: bytes = b"") -> tuple[bytes, SignedIn]:
+        """Sign in whoever a provider has proven somebody to be; answers as `begin` does. Groups count from here on.
+
+        Raises:
+            Denied: nobody here, somebody else, or the provider is not the policy's any more.
+        """
+        session_id = self._engine.system.random_bytes(SESSION_ID_BYTES)
+        sign_in = self._engine.system.new_id("signin")
+        row = self._engine.ask(
+            lambda policy: SignInByProvider(
+                policy_document=policy,
+                account=account,
+                sign_in=sign_in,
+                session=digest_of_session(session_id),
+                address=address,
+                ends=digest_of_session(ends) if ends else "",
+            )
+        )
+        return session_id, _signed_in(row)
+
+    def roles_of(self, person: str) -> tuple[str, ...]:
+        """The roles that groups of a provider prove of a person now."""
+        row = self._engine.row(PersonRow, AUTHORITY_WIDE, person)
+        return proven_roles(self._engine.active_policy(), row, self._engine.system.now())
+
     def find(self, session_id: bytes) -> SignedIn | None:
         """Who is signed in under this id now; None if nobody is. Marks the session as used."""
         name = digest_of_session(session_id)
@@ -221,7 +248,11 @@ class SignIns:
         queries = self._engine.store.queries
         person = self._engine.row(PersonRow, AUTHORITY_WIDE, session.person)
         now = max(self._engine.system.now(), Instant(queries.control().last_time_ms))
-        return (None if refuse_session(session, person, now) else _signed_in(session)), session.seen_at
+        used = sign_in_of(person, session.sign_in)
+        is_over = refuse_session(session, person, now) is not None
+        if is_over or (used is not None and not is_of_provider(self._engine.active_policy(), used)):
+            return None, session.seen_at
+        return _signed_in(session), session.seen_at
 
 
 def passkey_of(row: PersonRow | None, credential: str) -> SignIn:

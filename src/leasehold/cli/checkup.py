@@ -28,6 +28,7 @@ from leasehold.model.proposal import ProposalState
 from leasehold.model.times import show_time
 from leasehold.policy.cases import run_tests
 from leasehold.policy.document import REQUESTER, Policy
+from leasehold.policy.evaluate import group_roles
 from leasehold.policy.explain import laxer_rules
 from leasehold.policy.shortage import routes_short_of_approvers
 from leasehold.token.foreign import read_foreign_keys
@@ -53,6 +54,7 @@ __all__ = [
     "check_policy",
     "check_policy_file",
     "check_proposals",
+    "check_providers",
     "check_revocations",
 ]
 
@@ -283,7 +285,7 @@ def check_policy(policy: Policy, active: str) -> Iterator[Finding]:
 
 def check_approvers(policy: Policy, with_keys: Collection[str]) -> Iterator[Finding]:
     """Roles that nobody holds, and routes whose approvals too few people with keys can give."""
-    held = {role for roles in policy.people.values() for role in roles}
+    held = {role for roles in policy.people.values() for role in roles} | group_roles(policy)
     named = {role for route in policy.routes.values() for role in route.approvers} | set(policy.roles)
     for role in sorted(named - held - {REQUESTER}):
         yield Finding(
@@ -335,14 +337,29 @@ def check_notices(policy: Policy, files: StateFiles, given_up: Sequence[Delivery
 
 def check_issuers(policy: Policy) -> Iterator[Finding]:
     """Issuers whose keys travel without TLS, even if only on this machine."""
-    for name, rule in sorted(policy.issuers.items()):
-        if "http:" in (name[:5], rule.keys[:5]):
+    places: dict[str, tuple[str, ...]] = {name: (name, rule.keys) for name, rule in policy.issuers.items()}
+    places |= {rule.issuer: (rule.issuer,) for rule in policy.sign_in.values()}
+    for name, addresses in sorted(places.items()):
+        if any(address.startswith("http:") for address in addresses):
             yield Finding(
                 code="issuer-in-the-clear",
                 severity=Severity.WARNING,
                 what=f"the keys of {name} are fetched without TLS",
                 why="whoever else listens at that port of this machine can say who anybody is",
                 remedy="serve it over https, or list its keys in the policy",
+            )
+
+
+def check_providers(policy: Policy, files: StateFiles) -> Iterator[Finding]:
+    """Providers of the policy in force whose secret is not here."""
+    for name, rule in sorted(policy.sign_in.items()):
+        if rule.secret and not read_secrets(files.provider_secret(name)):
+            yield Finding(
+                code="provider-without-secret",
+                severity=Severity.WARNING,
+                what=f"the secret of our client at {name} is not here",
+                why="nobody can sign in with it",
+                remedy=f"leasehold provider secret {name}",
             )
 
 

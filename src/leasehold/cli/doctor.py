@@ -31,6 +31,7 @@ from leasehold.cli.checkup import (
     check_policy,
     check_policy_file,
     check_proposals,
+    check_providers,
     check_revocations,
 )
 from leasehold.cli.exits import ExitCode, Failure
@@ -104,6 +105,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_proposals(found.proposals, found.control.policy, now)
                 if found.policy is not None:
                     yield from check_clients(found.policy, found.client_keys, now)
+                    yield from check_providers(found.policy, files)
                     yield from check_notices(found.policy, files, found.given_up)
         except (LeaseholdError, OSError) as error:
             unread = found is None

@@ -20,7 +20,17 @@ from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.times import parse_time, show_time
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
-from leasehold.policy.document import DISCOVERY, LISTED, Acceptance, IssuerRule, Policy, RolePowers, Route
+from leasehold.policy.document import (
+    DISCOVERY,
+    LISTED,
+    Acceptance,
+    IssuerRule,
+    Policy,
+    RolePowers,
+    Route,
+    SignInRule,
+    WhoComesIn,
+)
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 from leasehold.policy.reach import Reach, reach
@@ -107,6 +117,7 @@ def explain(session: Session, route: str | None, action: str | None, pairs: Sequ
         lines += [
             *map(_role_words, found.roles.values()),
             *(_issuer_words(rule) for _, rule in sorted(found.issuers.items())),
+            *(line for _, rule in sorted(found.sign_in.items()) for line in _provider_lines(rule)),
         ]
     session.give(tables, lines)
 
@@ -274,6 +285,13 @@ def _issuer_words(rule: IssuerRule) -> str:
     """Whose word on who somebody is counts, and where the keys for it come from."""
     sources = {DISCOVERY: "found by its own document", LISTED: "listed in the policy"}
     return f"issuer {rule.issuer}: tokens for {rule.audience}, keys {sources.get(rule.keys, f'from {rule.keys}')}"
+
+
+def _provider_lines(rule: SignInRule) -> list[str]:
+    """Whom a provider may sign in, and what its groups mean here."""
+    whom = "people who are known here" if rule.people is WhoComesIn.KNOWN else "whoever is in one of the groups"
+    means = [f"    group {group}: {', '.join(roles)}" for group, roles in sorted(rule.roles.items())]
+    return [f"sign-in {rule.name} at {rule.issuer}: {whom}, as user:<{rule.person}>", *means]
 
 
 def _row_lines(row: RouteRow) -> list[str]:

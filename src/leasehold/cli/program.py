@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "break-glass": ("leasehold.cli.break_glass:break_glass", "Skip rules of a route for minutes, as two people."),
     "person": ("leasehold.cli.person:person", "Add and remove people, their keys and passwords."),
     "client": ("leasehold.cli.client:client", "See programs that may call over the network, and give them keys."),
+    "provider": ("leasehold.cli.provider:provider", "See where people sign in, and set our secrets there."),
     "notices": ("leasehold.cli.notices:notices", "See and try how people are told what happens."),
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),
     "ledger": ("leasehold.cli.ledger:ledger", "Ask, export and verify the ledger."),

@@ -10,7 +10,7 @@ import click
 
 from leasehold.cli.extra import server_extra
 from leasehold.cli.session import Session, with_session
-from leasehold.config import read_key_ring
+from leasehold.config import PROVIDER_SECRET, read_key_ring, read_secrets
 from leasehold.errors import ConfigError
 from leasehold.token.keys import DocumentType
 
@@ -70,7 +70,7 @@ def serve(
         session.around.system, log_format, has_metrics=listening.metrics is not None, has_traces=traces
     )
     with closing(instruments), session.authority(sweep=True, watcher=instruments.watcher) as authority:
-        serving = Serving(authority, listening, instruments, partial(_read_keys, session))
+        serving = Serving(authority, listening, instruments, partial(_read_keys, session), partial(_secret, session))
         if listening.metrics is not None and not _is_loopback(listening.metrics[0]):
             session.say(f"whoever reaches {serving.metrics_url} can read it; it names no tenants, people or ids")
         if not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
@@ -79,6 +79,10 @@ def serve(
             session.say(f"interactivity address of the Slack app: {serving.chat_url}")
         session.give({"url": serving.site.origin, "metrics": serving.metrics_url}, [serving.site.origin])
         serving.run()
+
+
+def _secret(session: Session, provider: str) -> str:
+    return read_secrets(session.files().provider_secret(provider)).get(PROVIDER_SECRET, "")
 
 
 def _address(text: str) -> tuple[str, int]:

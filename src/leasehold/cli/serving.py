@@ -89,7 +89,8 @@ class Instruments:
 
 
 class Serving:
-    """A server that is bound to its addresses and not running yet. `check_keys` raises where keys cannot be read."""
+    """A server that is bound to its addresses and not running yet. `check_keys` raises where keys cannot be read;
+    `provider_secret` tells the secret of our client at a provider."""
 
     def __init__(
         self,
@@ -97,11 +98,13 @@ class Serving:
         listening: Listening,
         instruments: Instruments | None = None,
         check_keys: Callable[[], object] = lambda: None,
+        provider_secret: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._authority = authority
         self._listening = listening
         self._instruments = instruments
         self._check_keys = check_keys
+        self._provider_secret = provider_secret
         public = Site.public(listening.public_url) if listening.public_url is not None else None
         self._metrics_listener: socket | None = None
         with ExitStack() as held:
@@ -123,7 +126,9 @@ class Serving:
     def run(self) -> None:
         """Serve until a signal says to stop."""
         streams = Streams(self._authority)
-        app: ASGIApp = create_app(self._authority, console_pages(), site=self.site, streams=streams)
+        app: ASGIApp = create_app(
+            self._authority, console_pages(), site=self.site, streams=streams, providers=self._provider_secret
+        )
         if self._instruments is not None:
             start_logging(self._instruments.log_format, sys.stderr)
             app = self._instruments.around(app)

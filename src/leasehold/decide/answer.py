@@ -23,6 +23,7 @@ from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import proof_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
+from leasehold.decide.proven import as_proven
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import (
@@ -102,6 +103,9 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             rows=(row, *self._count(facts)), entries=(entry,)
         )
 
+    def _person(self, facts: Facts) -> PersonRow | None:
+        return facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
+
     def _passkey(self, facts: Facts) -> tuple[PersonRow, SignIn, PasskeyProof] | None:
         """The person with the passkey that they answered with; None where they answered with something else."""
         person = facts.get(PersonRow, AUTHORITY_WIDE, self.answer.person)
@@ -127,7 +131,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
             or self._refuse_card()
             or self._refuse_voice(facts, now)
             or refuse_person(
-                self.policy_document,
+                as_proven(self.policy_document, self._person(facts), now),
                 self.answer.person,
                 route=self.run.route,
                 requested_by=self.run.requested_by,
@@ -148,7 +152,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse_voice(self, facts: Facts, now: Instant) -> Decision | None:
         refusal = refuse_voice(facts, self.voice, now)
-        person = facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
+        person = self._person(facts)
         if refusal is not None:
             return refusal
         is_own = self.voice.person == self.answer.person and is_answer_vouched(

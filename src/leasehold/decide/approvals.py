@@ -12,6 +12,7 @@ import msgspec
 
 from leasehold.decide.bond import bond_of
 from leasehold.decide.facts import Facts, Need, Ref
+from leasehold.decide.proven import as_proven
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import is_answer_vouched
 from leasehold.model.decision import Decision, Reason, deny
@@ -125,7 +126,10 @@ def refuse_proof(policy: Policy, answer: Answer, effect: Effect) -> Decision | N
 
 
 def approver_needs(policy: Policy, route: str, requested_by: str) -> list[Need]:
-    """The people whose word may count on a route: what `approvers_of` asks for."""
+    """The people of the policy whose word may count on a route: what `approvers_of` asks for.
+
+    Whoever has the role by a group of a provider is found by their answer, once it is there (`Facts.seek`).
+    """
     people = sorted({*policy.people, requested_by})
     return [Ref(PersonRow, (AUTHORITY_WIDE, name)) for name in people if is_entitled(policy, name, route, requested_by)]
 
@@ -138,13 +142,19 @@ def approvers_of(
     for answer in answers_of(row):
         if answer.verdict is not Verdict.APPROVE or answer.vouched_by in counted.values():
             continue
+        person = facts.seek(PersonRow, AUTHORITY_WIDE, answer.person)
         if refuse_person(
-            policy, answer.person, route=route, requested_by=requested_by, effect=effect, editors=bond_of(row).editors
+            as_proven(policy, person, facts.now),
+            answer.person,
+            route=route,
+            requested_by=requested_by,
+            effect=effect,
+            editors=bond_of(row).editors,
         ):
             continue
         if refuse_proof(policy, answer, effect) is not None:
             continue
-        if is_answer_vouched(policy, facts.get(PersonRow, AUTHORITY_WIDE, answer.person), answer.proof):
+        if is_answer_vouched(policy, person, answer.proof):
             counted.setdefault(answer.person, answer.vouched_by)
     return tuple(counted)
 

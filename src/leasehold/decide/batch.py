@@ -8,6 +8,7 @@ import msgspec
 
 from leasehold.decide.facts import Changes, Facts, Step, StepAnswer
 from leasehold.decide.rows import Row
+from leasehold.errors import StoreError
 from leasehold.ledger.entry import Entry, encode_entry
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
@@ -47,6 +48,8 @@ def decide_batch(steps: Sequence[Step[object]], facts: Facts, now: Instant) -> B
     for step in steps:
         try:
             answer, changes, bodies = _decide_one(step, facts, now)
+        except StoreError:
+            raise  # the database failed while a row was sought: no step's fault, and the end of the batch
         except Exception as error:  # noqa: BLE001 - the outermost edge of a step: its fault must not take the batch along
             batch.answers.append(error)
             continue

@@ -20,8 +20,9 @@ from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.entries import request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
+from leasehold.decide.proven import as_proven
 from leasehold.decide.request import AskLease, refuse_undelegated
-from leasehold.decide.rows import RequestRow
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import Voice, refuse_voice, voice_needs
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.card import Change
@@ -61,7 +62,11 @@ class Editor(msgspec.Struct, frozen=True, kw_only=True):
             refuse_row(self.row(facts), self.request, now)
             or refuse_voice(facts, self.voice, now)
             or refuse_person(
-                policy, self.voice.person, route=self.run.route, requested_by=self.run.requested_by, effect=effect
+                as_proven(policy, facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person), now),
+                self.voice.person,
+                route=self.run.route,
+                requested_by=self.run.requested_by,
+                effect=effect,
             )
             or refuse_run(facts, self.run, self.request.attempt, now)
         )

@@ -149,6 +149,7 @@ class Facts:
         self.control = control
         self.clock_behind = clock_behind
         self.next_index = control.size
+        self.reader: Callable[[Ref], Row | None] | None = None  # set by stores, valid while their transaction is open
         self._rows: dict[tuple[type[Row], Key], Row | None] = {}
         self._buckets: dict[tuple[type[Index], Key], dict[Key, Row]] = {}
         self._indexed: set[type[Index]] = set()  # of which indexes a bucket is held; seldom that of open calls
@@ -175,6 +176,21 @@ class Facts:
             return self._rows[(row_type, key)]  # type: ignore[index, return-value]  # stored under its own type
         except KeyError:
             raise TransitionError(f"{row_type.__name__} {key} was not named by keys()") from None
+
+    @property
+    def now(self) -> Instant:
+        """The time that counts, while steps are decided."""
+        return Instant(self.control.last_time_ms)
+
+    def seek(self, row_type: type[R], *key: str) -> R | None:
+        """A row that could be named only once others were seen, such as the person behind an answer.
+
+        Read in the same transaction, so it is as true as what was loaded before; None where nothing can be read.
+        """
+        ref = Ref(row_type, key)  # type: ignore[arg-type]  # a type of row, as its bound says
+        if (ref.row_type, key) not in self._rows and self.reader is not None:
+            self.load(ref, self.reader(ref))
+        return self._rows.get((ref.row_type, key))  # type: ignore[return-value]  # stored under its own type
 
     def find(self, index: Index) -> tuple[Row, ...]:
         """The rows of one bucket, in key order.

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from leasehold.decide.facts import Changes, Facts, Need, Step, StepAnswer
+from leasehold.decide.proven import as_proven
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow
 from leasehold.decide.voices import Voice, refuse_voice, voice_needs
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
@@ -44,8 +46,9 @@ class Empowered(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
         return [*voice_needs(self.voice), *self.step.keys()]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[A], Changes]:
+        person = facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
         refusal = refuse_voice(facts, self.voice, now) or refuse_power(
-            self.policy_document, self.voice.person, self.power, self.tenant
+            as_proven(self.policy_document, person, now), self.voice.person, self.power, self.tenant
         )
         if refusal is not None:
             return StepAnswer(refusal), Changes()

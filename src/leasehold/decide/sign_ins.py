@@ -30,6 +30,9 @@ __all__ = [
     "RemoveSignIn",
     "RenewSecret",
     "TouchSession",
+    "begin_session",
+    "ended",
+    "session_needs",
 ]
 
 SESSION_SECONDS = 12 * 3600
@@ -177,27 +180,18 @@ class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
     needs_clock: bool = True
 
     def keys(self) -> Sequence[Need]:
-        sessions = [Ref(SessionRow, (AUTHORITY_WIDE, name)) for name in (self.session, self.ends) if name]
-        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person)), *sessions]
+        return [Ref(PersonRow, (AUTHORITY_WIDE, self.person)), *session_needs(self.session, self.ends)]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[SessionRow], Changes]:
         row = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
         used = sign_in_of(row, self.sign_in)
-        if row is None or used is None or facts.get(SessionRow, AUTHORITY_WIDE, self.session) is not None:
+        if row is None or used is None or used.method is SignInMethod.OIDC:
             return StepAnswer(deny(Reason.NOT_SIGNED_IN, "this sign-in does not stand any more")), Changes()
+        session = begin_session(facts, used, self.person, self.session, now.seconds)
+        if session is None:
+            return StepAnswer(deny(Reason.NOT_SIGNED_IN, "this session began before")), Changes()
         if used.method is SignInMethod.PASSKEY and (refusal := refuse_count(used, self.count)) is not None:
             return StepAnswer(refusal), Changes()
-        session = SessionRow(
-            tenant=AUTHORITY_WIDE,
-            session=self.session,
-            person=self.person,
-            sign_in=used.sign_in,
-            method=used.method,
-            state=SessionState.OPEN,
-            authenticated_at=now.seconds,
-            seen_at=now.seconds,
-            expires_at=now.seconds + SESSION_SECONDS,
-        )
         detail: dict[str, str | int | tuple[str, ...]] = {
             "sign_in": used.sign_in,
             "method": used.method,
@@ -205,14 +199,37 @@ class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
             "address": self.address,
         }
         entry = Entry(kind=EntryKind.SIGNED_IN, person=self.person, detail=detail)
-        earlier = facts.get(SessionRow, AUTHORITY_WIDE, self.ends) if self.ends else None
-        ended = (
-            (replace(earlier, state=SessionState.ENDED),)
-            if earlier is not None and earlier.state == SessionState.OPEN
-            else ()
-        )
         people = (counted(row, used, self.count),) if self.count else ()
-        return StepAnswer(allow(), session), Changes(rows=(*ended, *people, session), entries=(entry,))
+        rows = (*ended(facts, self.ends), *people, session)
+        return StepAnswer(allow(), session), Changes(rows=rows, entries=(entry,))
+
+
+def session_needs(session: str, ends: str) -> list[Need]:
+    """The rows of a session that begins, and of the browser's earlier one, if any."""
+    return [Ref(SessionRow, (AUTHORITY_WIDE, name)) for name in (session, ends) if name]
+
+
+def begin_session(facts: Facts, used: SignIn, person: str, session: str, authenticated_at: int) -> SessionRow | None:
+    """A fresh session by this sign-in; None if there is one of this name. `authenticated_at` is in Unix seconds."""
+    if facts.get(SessionRow, AUTHORITY_WIDE, session) is not None:
+        return None
+    return SessionRow(
+        tenant=AUTHORITY_WIDE,
+        session=session,
+        person=person,
+        sign_in=used.sign_in,
+        method=used.method,
+        state=SessionState.OPEN,
+        authenticated_at=authenticated_at,
+        seen_at=facts.now.seconds,
+        expires_at=facts.now.seconds + SESSION_SECONDS,
+    )
+
+
+def ended(facts: Facts, session: str) -> tuple[SessionRow, ...]:
+    """The row of a browser's earlier session, over; nothing where there is none that is open."""
+    row = facts.get(SessionRow, AUTHORITY_WIDE, session) if session else None
+    return (replace(row, state=SessionState.ENDED),) if row is not None and row.state == SessionState.OPEN else ()
 
 
 class EndSession(msgspec.Struct, frozen=True, kw_only=True):

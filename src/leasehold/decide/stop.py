@@ -16,7 +16,8 @@ from leasehold.decide.breaker import reset_breaker, reset_needs
 from leasehold.decide.facts import AllOpenCalls, Changes, Facts, Index, Need, OpenCalls, Ref, StepAnswer
 from leasehold.decide.in_flight import calls_in_flight
 from leasehold.decide.powers import refuse_power
-from leasehold.decide.rows import LeaseRow, RequestRow, RunRow, StopRow
+from leasehold.decide.proven import as_proven
+from leasehold.decide.rows import AUTHORITY_WIDE, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.voices import Voice, refuse_voice, voice_needs
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import Admission
@@ -147,8 +148,9 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
         return StepAnswer(allow(), self.scope), Changes(rows=(lifted, *reset), entries=(entry,))
 
     def _refuse_person(self, facts: Facts, now: Instant) -> Decision | None:
+        person = facts.get(PersonRow, AUTHORITY_WIDE, self.voice.person)
         return refuse_voice(facts, self.voice, now) or refuse_power(
-            self.policy_document, self.voice.person, Power.LIFT, self.tenant
+            as_proven(self.policy_document, person, now), self.voice.person, Power.LIFT, self.tenant
         )
 
 

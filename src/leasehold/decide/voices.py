@@ -16,7 +16,16 @@ from leasehold.decide.lifecycles import PersonState, SessionState
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
-from leasehold.model.proof import AnswerProof, ChatProof, KeyProof, Proof, SessionProof, SignIn, vouched_by
+from leasehold.model.proof import (
+    AnswerProof,
+    ChatProof,
+    KeyProof,
+    Proof,
+    SessionProof,
+    SignIn,
+    SignInMethod,
+    vouched_by,
+)
 from leasehold.policy.document import Policy
 from leasehold.token.keys import raw_thumbprint
 
@@ -29,6 +38,7 @@ __all__ = [
     "counted",
     "encode_sign_ins",
     "is_answer_vouched",
+    "is_of_provider",
     "is_of_session",
     "is_of_voice",
     "is_vouched",
@@ -89,10 +99,19 @@ def is_vouched(row: PersonRow | None, proof: Proof) -> bool:
     return vouched_by(proof) in {known.sign_in for known in sign_ins_of(row)}
 
 
+def is_of_provider(policy: Policy, known: SignIn) -> bool:
+    """Whether the policy still names the provider by which somebody signs in; of other ways to sign in always."""
+    if known.method is not SignInMethod.OIDC:
+        return True
+    rule = policy.sign_in.get(known.provider)
+    return rule is not None and rule.issuer == known.issuer
+
+
 def is_answer_vouched(policy: Policy, row: PersonRow | None, proof: AnswerProof) -> bool:
-    """The same of an answer: of a user of a chat the live policy says whose they are."""
+    """The same of an answer by the live policy: it still names the provider, or says whose a chat's user is."""
     if not isinstance(proof, ChatProof):
-        return is_vouched(row, proof)
+        known = sign_in_of(row, vouched_by(proof))
+        return is_vouched(row, proof) and (known is None or is_of_provider(policy, known))
     is_known = row is not None and row.state == PersonState.ACTIVE
     return row is not None and is_known and policy.reviewer(proof.channel, proof.speaker) == row.person
 

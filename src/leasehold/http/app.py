@@ -21,6 +21,7 @@ from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
 from leasehold.http.passwords import Passwords
 from leasehold.http.problems import ProblemPage, exception_handlers, plain_problem_page
+from leasehold.http.providers import ProviderSecrets, provider_routes
 from leasehold.http.sessions import SignedInOnly
 from leasehold.http.sign_in import SignInPage, plain_sign_in_page, sign_in_routes
 from leasehold.http.site import Site
@@ -51,15 +52,18 @@ def create_app(
     site: Site,
     streams: Streams | None = None,
     passwords: Passwords | None = None,
+    providers: ProviderSecrets = lambda _: "",
 ) -> ASGIApp:
     """The whole application over one authority.
 
     `streams` are closed by the server that stops, `passwords` have the costs of hashing; both are made where not given.
+    `providers` tells the secrets of our clients at the providers of the policy.
     """
     own = account_routes(authority, pages.account, site)
     inside = SignedInOnly(Router([*own, *pages.routes], redirect_slashes=False), authority, site)
     outside = [
         *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
+        *provider_routes(authority, pages.sign_in, site, providers),
         *chat_routes(authority),
         *pages.public,
     ]

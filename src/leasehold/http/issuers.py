@@ -12,7 +12,7 @@ from leasehold.http.issuer_source import IssuerSource, Wire
 from leasehold.policy.document import IssuerRule
 from leasehold.system import System
 from leasehold.token.codes import TokenCode
-from leasehold.token.foreign import IssuerClaims, unverified_issuer, unverified_kid, verify_foreign
+from leasehold.token.foreign import IssuerClaims, unverified_header, unverified_issuer, verify_foreign
 
 __all__ = ["IssuerClaims", "Issuers"]
 
@@ -35,7 +35,7 @@ class Issuers:
         """
         issuer = unverified_issuer(token)
         source = self._source(issuer)
-        keys = await source.keys(unverified_kid(token))
+        keys = await source.keys(unverified_header(token).kid)
         rule = source.rule
         return verify_foreign(token, keys, issuer=issuer, audience=rule.audience, now=self._system.now())
 

@@ -31,10 +31,12 @@ __all__ = [
     "SIGN_IN_PATH",
     "SignedInOnly",
     "again_path",
+    "comes_by_a_link",
     "cookie_of",
     "keep_cookie",
     "require_recent",
     "safe_path",
+    "step_inside",
 ]
 
 COOKIE = "__Host-leasehold"
@@ -105,18 +107,18 @@ def _to_the_door(request: Request, *, has_cookie: bool) -> Response:
     if request.method not in SAFE_METHODS:
         raise ProblemError(403, "Sign in first", "You are not signed in, or not any more. Nothing was done.")
     wanted = safe_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
-    if not has_cookie and _comes_by_a_link(request):
-        return _step_inside(wanted)
+    if not has_cookie and comes_by_a_link(request):
+        return step_inside(wanted)
     return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(wanted)}", status_code=303)
 
 
-def _comes_by_a_link(request: Request) -> bool:
+def comes_by_a_link(request: Request) -> bool:
     """Whether another site's link led here: the browser keeps a strict cookie back then, though it may have one."""
     fetch = request.headers.get("sec-fetch-site"), request.headers.get("sec-fetch-mode")
     return fetch[0] in ("cross-site", "same-site") and fetch[1] == "navigate"
 
 
-def _step_inside(path: str) -> Response:
+def step_inside(path: str) -> Response:
     """A page of our own that leads on at once, so that the next request is ours and carries the cookie."""
     to = escape(path, quote=True)
     body = (

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict, Unpack
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -32,7 +33,16 @@ from leasehold.model.decision import Reason, deny
 from leasehold.model.proof import SignIn, SignInMethod
 from leasehold.model.text import check_identifier
 
-__all__ = ["PASSKEY_SCRIPT", "SIGN_IN", "SIGN_OUT", "SignInForm", "SignInPage", "plain_sign_in_page", "sign_in_routes"]
+__all__ = [
+    "PASSKEY_SCRIPT",
+    "SIGN_IN",
+    "SIGN_OUT",
+    "SignInForm",
+    "SignInPage",
+    "blank_form",
+    "plain_sign_in_page",
+    "sign_in_routes",
+]
 
 SIGN_IN, SIGN_OUT = "sign-in", "sign-out"
 """The purposes of the two forms, for their tokens."""
@@ -51,17 +61,29 @@ class SignInForm:
     """What the sign-in page shows. It posts `person`, `password`, `next` and `token` to `/sign-in`.
 
     A second form, which needs scripts, posts `credential`, `next` and `token` to `/sign-in/passkey`; `passkey` are the
-    options for `navigator.credentials.get` as JSON. `words` say what went wrong, empty on a first look. `again` is the
-    person who is signed in and is asked once more.
+    options for `navigator.credentials.get` as JSON. For each of `providers` a form posts `next`, `token` and, to prove
+    it once more, `again` as `1` to `/sign-in/with/` and its name. `words` say what went wrong, empty on a first look.
+    `again` is the person who is signed in and is asked once more.
     """
 
     token: str
     passkey: str = ""
+    providers: tuple[str, ...] = ()
     next: str = "/"
     person: str = ""
     words: str = ""
     again: str = ""
     status: int = 200
+
+
+class Filled(TypedDict, total=False):
+    """What of the form is filled in beforehand; see `SignInForm`."""
+
+    next: str
+    person: str
+    words: str
+    again: str
+    status: int
 
 
 SignInPage: TypeAlias = Callable[[Request, SignInForm], Response]
@@ -86,6 +108,12 @@ def plain_sign_in_page(request: Request, form: SignInForm) -> Response:  # noqa:
         f"{field('hidden', 'token', form.token)}{field('hidden', 'next', form.next)}{field('hidden', 'credential', '')}"
         "<p><button disabled data-needs-script>Sign in with a passkey</button></p></form>"
     )
+    for name in form.providers:
+        body += (
+            f'<form method="post" action="{SIGN_IN_PATH}/with/{quote(name)}">{field("hidden", "token", form.token)}'
+            f"{field('hidden', 'next', form.next)}{field('hidden', 'again', '1' if form.again else '')}"
+            f"<p><button>Sign in with {escape(name)}</button></p></form>"
+        )
     return HTMLResponse(body, status_code=form.status)
 
 
@@ -121,9 +149,10 @@ class _FrontDesk:
         is_again = "again" in request.query_params
         if session is not None and not is_again:
             return RedirectResponse(wanted, status_code=303)
-        form = SignInForm(
-            token=FormTokens(cookie).make(SIGN_IN),
-            passkey=sign_in_options(self._site, cookie),
+        form = blank_form(
+            self._authority,
+            self._site,
+            cookie,
             next=wanted,
             again=session.person if session is not None else "",
             words="Prove once more that it is you." if session is not None else "",
@@ -178,12 +207,8 @@ class _FrontDesk:
 
     def _once_more(self, cookie: bytes, form: dict[str, str]) -> SignInForm:
         """The form again, as it was filled in but for the password."""
-        return SignInForm(
-            token=FormTokens(cookie).make(SIGN_IN),
-            passkey=sign_in_options(self._site, cookie),
-            next=safe_path(form.get("next", "/")),
-            person=form.get("person", ""),
-        )
+        wanted = safe_path(form.get("next", "/"))
+        return blank_form(self._authority, self._site, cookie, next=wanted, person=form.get("person", ""))
 
     async def sign_out(self, request: Request) -> Response:
         """End the session of this browser."""
@@ -221,6 +246,21 @@ class _FrontDesk:
             sign_ins.count_failure(person)
             raise
         return sign_ins.begin(person, used.sign_in, address=address, ends=cookie, count=count)
+
+
+def blank_form(
+    authority: Authority,
+    site: Site,
+    cookie: bytes,
+    **filled: Unpack[Filled],
+) -> SignInForm:
+    """The form for the browser that has this cookie, as far as it is filled in."""
+    form = SignInForm(
+        token=FormTokens(cookie).make(SIGN_IN),
+        passkey=sign_in_options(site, cookie),
+        providers=tuple(sorted(authority.engine.active_policy().sign_in)),
+    )
+    return replace(form, **filled)
 
 
 def _let_in(begun: tuple[bytes, SignedIn], path: str) -> Response:

@@ -52,6 +52,7 @@ class SignInMethod(StrEnum):
 
     PASSWORD = "password"  # noqa: S105 - the method's name
     PASSKEY = "passkey"
+    OIDC = "oidc"
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,10 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
 
     `secret` is the salted hash of a password. Of a passkey, `credential` is the id that its authenticator gave it and
     `public_key` its SubjectPublicKeyInfo, both base64url; `count` is how often it said it had signed.
+
+    Of an account at another provider (OpenID Connect), `provider` is its name in the policy, `issuer` and `subject` say
+    which account; `groups` are those of the policy's that it was last proven to be in, which count before
+    `groups_until`.
     """
 
     sign_in: str
@@ -68,9 +73,16 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     credential: str = ""
     public_key: str = ""
     count: int = 0
+    provider: str = ""
+    issuer: str = ""
+    subject: str = ""
+    groups: tuple[str, ...] = ()
+    groups_until: int = 0
 
     def __post_init__(self) -> None:
         check_id(self.sign_in, "signin")
+        if self.method is SignInMethod.OIDC and not (self.provider and self.issuer and self.subject):
+            raise InvalidError("an account at another provider has a provider, an issuer and a subject")
         if self.method is SignInMethod.PASSWORD and not self.secret.startswith("$argon2id$"):
             raise InvalidError("of a password only its argon2id hash is kept")
         if self.method is SignInMethod.PASSKEY and not (self.credential and self.public_key):

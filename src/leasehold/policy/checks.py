@@ -17,7 +17,7 @@ from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grant, matches_action, split_action
 from leasehold.policy.client_rule import ClientRule
 from leasehold.policy.document import EVERYONE, REQUESTER, Acceptance, ActionRule, GlassRule, Policy, Power, Route
-from leasehold.policy.evaluate import has_power, implied, need_for_call
+from leasehold.policy.evaluate import group_roles, has_power, implied, need_for_call
 from leasehold.policy.lines import KeyPath
 from leasehold.policy.order import prerequisites
 from leasehold.policy.paths import argument_of, is_argument_name
@@ -292,7 +292,7 @@ def _of_approvers(policy: Policy, route: Route) -> Iterator[Problem]:
                 f"{waiting[0]} needs approval in route {route.name}, which names no approvers; "
                 f'add approvers, or spell out approve."{waiting[0]}" = "none"',
             )
-    known = {role for roles in policy.people.values() for role in roles} | policy.roles.keys()
+    known = {role for roles in policy.people.values() for role in roles} | policy.roles.keys() | group_roles(policy)
     for role in route.approvers:
         near = get_close_matches(role, sorted(known), n=1, cutoff=_LIKELY_TYPO)
         if role not in known and near:
@@ -345,6 +345,9 @@ def _of_roles(policy: Policy) -> Iterator[Problem]:
     for person, roles in policy.people.items():
         if REQUESTER in roles:
             yield Problem(("people", person), f'"{REQUESTER}" is no role: it means the person whose run it is')
+    for name, rule in policy.sign_in.items():
+        if any(REQUESTER in roles for roles in rule.roles.values()):
+            yield Problem(("sign_in", name, "roles"), f'"{REQUESTER}" is no role: it means the person whose run it is')
     if REQUESTER in policy.roles:
         yield Problem(("roles", REQUESTER), f'"{REQUESTER}" is no role: it means the person whose run it is')
 

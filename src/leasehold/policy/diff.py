@@ -16,7 +16,17 @@ from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
 from leasehold.policy.client_rule import ClientRule, RunsRight
-from leasehold.policy.document import EVERYONE, Acceptance, ActionRule, NoticeRule, Policy, PublicJwk, Rate, Route
+from leasehold.policy.document import (
+    EVERYONE,
+    Acceptance,
+    ActionRule,
+    NoticeRule,
+    Policy,
+    PublicJwk,
+    Rate,
+    Route,
+    WhoComesIn,
+)
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
@@ -53,6 +63,7 @@ def diff(old: Policy, new: Policy) -> list[Change]:
         *_break_glass(old, new),
         *_issuers(old, new),
         *_clients(old, new),
+        *_sign_in(old, new),
     ]
     for action in old.actions.keys() | new.actions.keys():
         changes += [replace(change, action=action) for change in _action(old, new, action)]
@@ -205,6 +216,29 @@ def _issuers(old: Policy, new: Policy) -> Iterator[Change]:
         yield from _value(f"{subject}.keys", before.keys, after.keys, widens=True)
         listed = [tuple(map(_show_jwk, rule.listed)) for rule in (before, after)]
         yield from _names(f"{subject}.keys.listed", *listed, added=True, removed=False)
+        yield from _names(f"{subject}.networks", before.networks, after.networks, added=True, removed=False)
+
+
+def _sign_in(old: Policy, new: Policy) -> Iterator[Change]:
+    """Who may sign people in, and what their groups mean here: one more, another, or more of it widens."""
+    for name in old.sign_in.keys() | new.sign_in.keys():
+        before, after = old.sign_in.get(name), new.sign_in.get(name)
+        yield from _presence("sign_in", name, was=before is not None, is_now=after is not None, widens=before is None)
+        roles_before, roles_after = before.roles if before else {}, after.roles if after else {}
+        subject = f"sign_in.{name}"
+        for group in roles_before.keys() | roles_after.keys():
+            pair = roles_before.get(group, ()), roles_after.get(group, ())
+            yield from _names(f"{subject}.roles.{group}", *pair, added=True, removed=False)
+        if before is None or after is None:
+            continue
+        for field in ("issuer", "client_id", "person", "groups"):
+            yield from _value(f"{subject}.{field}", getattr(before, field), getattr(after, field), widens=True)
+        opens = after.people is WhoComesIn.GROUPS
+        yield from _value(f"{subject}.people", before.people, after.people, widens=opens)
+        yield from _names(f"{subject}.scopes", before.scopes, after.scopes, added=False, removed=False)
+        yield from _limit(f"{subject}.groups_for", before.groups_seconds, after.groups_seconds)
+        yield from _limit(f"{subject}.max_age", before.max_age_seconds, after.max_age_seconds)
+        yield from _value(f"{subject}.secret", before.secret, after.secret, widens=before.secret)
         yield from _names(f"{subject}.networks", before.networks, after.networks, added=True, removed=False)
 
 

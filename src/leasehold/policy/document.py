@@ -48,6 +48,8 @@ __all__ = [
     "RolePowers",
     "Route",
     "RouteTerms",
+    "SignInRule",
+    "WhoComesIn",
 ]
 
 POLICY_VERSION = 1
@@ -86,6 +88,13 @@ class Acceptance(StrEnum):
 
     ONE = "one"
     TWO = "two"
+
+
+class WhoComesIn(StrEnum):
+    """Whom a provider may sign in: people who are known here already, or also whoever is in one of the groups."""
+
+    KNOWN = "known"
+    GROUPS = "groups"
 
 
 class ActionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -297,6 +306,28 @@ class IssuerRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return [dict(members) for members in self.listed]
 
 
+class SignInRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider at which people sign in with OpenID Connect. Its issuer is compared as it is written.
+
+    `person` is the claim that names the person: `user:` and its value. `groups` is the claim that lists groups (empty:
+    none is asked for), and `roles` says which roles each of them means, for `groups_seconds` after each sign-in.
+    `max_age_seconds` is how long ago they may have proven there who they are; `secret` says that our client has one.
+    """
+
+    name: str
+    issuer: str
+    client_id: str
+    person: str
+    scopes: tuple[str, ...] = ()
+    people: WhoComesIn = WhoComesIn.KNOWN
+    groups: str = ""
+    roles: dict[str, tuple[str, ...]] = {}
+    groups_seconds: int = 8 * 3600
+    max_age_seconds: int = 12 * 3600
+    secret: bool = False
+    networks: tuple[str, ...] = ()
+
+
 class PolicyTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the author expects of a route: actions that pass, that wait for a person, that are refused."""
 
@@ -342,6 +373,7 @@ class _StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     break_glass: dict[str, GlassRule]
     accept: Acceptance = Acceptance.ONE
     issuers: dict[str, IssuerRule] = {}
+    sign_in: dict[str, SignInRule] = {}
 
 
 prepare(_StoredPolicy)
@@ -365,6 +397,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     accept: Acceptance = Acceptance.ONE
     break_glass: dict[str, GlassRule] = {}
     issuers: dict[str, IssuerRule] = {}
+    sign_in: dict[str, SignInRule] = {}
 
     @cached_property
     def hash(self) -> str:

@@ -47,6 +47,7 @@ __all__ = [
     "default_quorum",
     "finish_seconds",
     "fresh_seconds",
+    "group_roles",
     "has_power",
     "implied",
     "is_entitled",
@@ -218,6 +219,11 @@ def has_power(policy: Policy, person: str, power: Power, tenant: str) -> bool:
         role is not None and power in role.can and (tenant in role.tenants or role.tenants == (EVERYONE,))
         for role in held
     )
+
+
+def group_roles(policy: Policy) -> frozenset[str]:
+    """The roles that groups of a provider can mean: who holds them is not in the policy."""
+    return frozenset(role for rule in policy.sign_in.values() for roles in rule.roles.values() for role in roles)
 
 
 # Refusals of grants.

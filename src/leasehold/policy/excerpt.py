@@ -38,6 +38,7 @@ def excerpt(policy: Policy, routes: Collection[str], tenants: Collection[str]) -
         clients={name: rule for name, rule in policy.clients.items() if _concerns(rule, kept, tenants)},
         break_glass={name: rule for name, rule in policy.break_glass.items() if name in kept},
         issuers={},
+        sign_in={},
         tests=tuple(test for test in policy.tests if test.route in kept),
     )
 

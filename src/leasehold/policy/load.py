@@ -20,11 +20,12 @@ from leasehold.policy.lines import KeyPath
 from leasehold.policy.notice_table import read_notice_rule
 from leasehold.policy.reader import Places, Source, Table, fault, parse_source, show_path, suggest
 from leasehold.policy.route_table import read_audience, read_defaults, read_route
+from leasehold.policy.sign_in_table import read_sign_in
 
 __all__ = ["Source", "load_policy"]
 
 _SETTINGS = ("version", "authority", "policy", "defaults")
-_NAMED = ("people", "roles", "actions", "routes", "notices", "clients", "break_glass", "issuers")
+_NAMED = ("people", "roles", "actions", "routes", "notices", "clients", "break_glass", "issuers", "sign_in")
 
 
 def load_policy(sources: Sequence[Source]) -> Policy:
@@ -53,6 +54,7 @@ def load_policy(sources: Sequence[Source]) -> Policy:
         accept=_acceptance(top.table("policy")),
         break_glass={name: read_glass(name, table) for name, table in top.table("break_glass").entries().items()},
         issuers={name: read_issuer(name, table) for name, table in top.table("issuers").entries().items()},
+        sign_in={name: read_sign_in(name, table) for name, table in top.table("sign_in").entries().items()},
     )
     problems = find_problems(policy)
     if problems:

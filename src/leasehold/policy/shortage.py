@@ -8,6 +8,7 @@ import msgspec
 
 from leasehold.model.effect import ApprovalMode
 from leasehold.policy.document import REQUESTER, Policy, Power
+from leasehold.policy.evaluate import group_roles
 from leasehold.policy.explain import explain_route
 
 __all__ = ["Shortage", "powers_only_of", "routes_short_of_approvers"]
@@ -25,8 +26,8 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
 def routes_short_of_approvers(policy: Policy, people: Collection[str]) -> Iterator[Shortage]:
     """The routes that need more approvers than these people come to, sorted by name."""
     for name, route in sorted(policy.routes.items()):
-        if REQUESTER in route.approvers:
-            continue
+        if REQUESTER in route.approvers or not group_roles(policy).isdisjoint(route.approvers):
+            continue  # whoever asks approves, or who can is known to a provider and not here
         rows = (row for row in explain_route(policy, name) if row.mode is not ApprovalMode.NONE)
         needed = max((row.quorum for row in rows), default=0)
         able = [person for person, roles in policy.people.items() if set(roles) & set(route.approvers)]

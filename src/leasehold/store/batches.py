@@ -28,6 +28,7 @@ __all__ = [
     "fresh_control",
     "keyed",
     "needs_of",
+    "needs_of_ref",
     "writing_of",
 ]
 
@@ -85,6 +86,11 @@ def needs_of(steps: Sequence[Step[object]]) -> Needs:
             else:
                 indexes.setdefault(type(need), {})[need.bucket] = need
     return Needs(refs, indexes)
+
+
+def needs_of_ref(ref: Ref) -> Needs:
+    """One row more, beside the log's own."""
+    return Needs({**needs_of(()).refs, ref.row_type: {ref.key: ref}}, {})
 
 
 def facts_of(needs: Needs, found: Found, clock: Instant) -> Loaded:

@@ -10,18 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic, sleep
 from typing import NamedTuple, cast
 
 import psycopg
 
 from leasehold.decide.batch import Batch, decide_batch
-from leasehold.decide.facts import INDEXES, Step, StepAnswer
-from leasehold.decide.rows import TABLES, ControlRow
+from leasehold.decide.facts import INDEXES, Ref, Step, StepAnswer
+from leasehold.decide.rows import TABLES, ControlRow, Row
 from leasehold.errors import StoreError, UnavailableError, VerificationError
 from leasehold.ledger.tree import leaf_hash
 from leasehold.model.instant import Instant
-from leasehold.store.batches import Found, Loaded, Writing, bucketed, facts_of, keyed, needs_of, writing_of
+from leasehold.store.batches import (
+    Found,
+    Loaded,
+    Needs,
+    Writing,
+    bucketed,
+    facts_of,
+    keyed,
+    needs_of,
+    needs_of_ref,
+    writing_of,
+)
 from leasehold.store.columns import SHAPES, decoded
 from leasehold.store.lane import RefusedError, UnansweredError
 from leasehold.store.postgres_connection import (
@@ -121,6 +133,7 @@ class PostgresBackend:
             with translated(self._place):
                 execute(connection, _BEGIN)
                 loaded = self._load(connection, steps)
+                loaded.facts.reader = partial(self._seek, connection)
                 self._prove(connection, loaded.control)
                 batch = decide_batch(steps, loaded.facts, loaded.now)
                 writing = self._apply(connection, loaded, batch)
@@ -140,8 +153,18 @@ class PostgresBackend:
         return self._connection
 
     def _load(self, connection: Connection, steps: Sequence[Step[object]]) -> Loaded:
-        """Read the rows of each table by key and of each index by bucket, and the time, with a single statement."""
         needs = needs_of(steps)
+        found, now = self._read(connection, needs)
+        clock = self._clock.now() if self._clock is not None else now
+        return facts_of(needs, found, clock)
+
+    def _seek(self, connection: Connection, ref: Ref) -> Row | None:
+        """One row more, inside the same transaction."""
+        with translated(self._place):
+            return self._read(connection, needs_of_ref(ref))[0].rows[ref.row_type].get(ref.key)
+
+    def _read(self, connection: Connection, needs: Needs) -> tuple[Found, Instant]:
+        """The rows of each table by key and of each index by bucket, and the time, read with a single statement."""
         refs, indexes = needs
         queries = [*(_BY_KEY[row_type] for row_type in refs), *(_BY_INDEX[index] for index in indexes)]
         named = [storable_keys(keys) for keys in (*refs.values(), *indexes.values())]
@@ -156,8 +179,7 @@ class PostgresBackend:
             raise RefusedError(f"{self._place}: a row is damaged; run: leasehold db check: {error}") from error
         if not rows[ControlRow]:
             raise StoreError(f"{self._place}: the control row is missing; restore a backup")
-        clock = self._clock.now() if self._clock is not None else Instant(now)
-        return facts_of(needs, Found(rows, indexed), clock)
+        return Found(rows, indexed), Instant(now)
 
     def _apply(self, connection: Connection, loaded: Loaded, batch: Batch) -> Writing | None:
         """Write the last state of each row, the entries and their hashes, and the log's row, with one statement."""

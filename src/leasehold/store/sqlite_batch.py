@@ -13,10 +13,10 @@ from typing import cast
 import apsw
 
 from leasehold.decide.batch import Batch, decide_batch
-from leasehold.decide.facts import INDEXES, Step, StepAnswer
-from leasehold.decide.rows import ControlRow
+from leasehold.decide.facts import INDEXES, Ref, Step, StepAnswer
+from leasehold.decide.rows import ControlRow, Row
 from leasehold.errors import StoreError, VerificationError
-from leasehold.store.batches import Found, Loaded, Needs, bucketed, facts_of, keyed, needs_of, writing_of
+from leasehold.store.batches import Found, Loaded, Needs, bucketed, facts_of, keyed, needs_of, needs_of_ref, writing_of
 from leasehold.store.columns import SHAPES, decoded, keys_json
 from leasehold.store.lane import RefusedError
 from leasehold.store.protocol import Clock
@@ -48,6 +48,7 @@ class SqliteBackend:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             loaded = self._load(steps)
+            loaded.facts.reader = self._seek
             batch = decide_batch(steps, loaded.facts, loaded.now)
             self._apply(loaded, batch)
             self._check_files()
@@ -95,6 +96,13 @@ class SqliteBackend:
         if not rows[ControlRow]:
             raise StoreError(f"{self._place}: the control row is missing; restore a backup")
         return Found(rows, indexed)
+
+    def _seek(self, ref: Ref) -> Row | None:
+        """One row more, inside the same transaction."""
+        try:
+            return self._read(needs_of_ref(ref)).rows[ref.row_type].get(ref.key)
+        except apsw.Error as error:
+            raise in_our_words(error, self._place) from error
 
     def _apply(self, loaded: Loaded, batch: Batch) -> None:
         """Write the last state of each row, the entries with their hashes, and the log's own row."""

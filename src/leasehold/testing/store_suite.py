@@ -99,6 +99,17 @@ def test_each_step_of_a_batch_sees_the_rows_of_those_before_it(store: Store) -> 
     assert settled(store) == 50
 
 
+def test_a_step_may_seek_a_row_that_it_could_not_name_and_sees_it_as_the_batch_left_it(store: Store) -> None:
+    def seek(facts: Facts, _: Instant) -> tuple[StepAnswer[object], Changes]:
+        return StepAnswer(allow(), facts.seek(CallRow, TENANT, "adm_1")), Changes()
+
+    steps = [ScriptedStep([], seek), write(call("adm_1")), ScriptedStep([], seek)]
+    with lane_held(store):
+        together = [store.submit(step) for step in steps]
+    assert [together[place].result().value for place in (0, 2)] == [None, call("adm_1")]
+    assert store.submit(ScriptedStep([], seek)).result().value == call("adm_1")
+
+
 def test_each_step_of_a_batch_sees_the_indexes_as_those_before_it_left_them(store: Store) -> None:
     def look(index: Index) -> ScriptedStep:
         def script(facts: Facts, _: Instant) -> tuple[StepAnswer[object], Changes]:

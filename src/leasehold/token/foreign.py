@@ -30,11 +30,13 @@ from leasehold.token.codes import TokenCode
 __all__ = [
     "ALGORITHMS",
     "MAX_FOREIGN_CHARACTERS",
+    "SKEW_SECONDS",
+    "ForeignHeader",
     "ForeignKey",
     "IssuerClaims",
     "read_foreign_keys",
+    "unverified_header",
     "unverified_issuer",
-    "unverified_kid",
     "verify_foreign",
 ]
 
@@ -84,6 +86,14 @@ class IssuerClaims(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     expires_at: int
     claims: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class ForeignHeader:
+    """How a token says that it is signed; `kid` is None where it names no key."""
+
+    algorithm: str
+    kid: str | None
 
 
 @dataclass(frozen=True)
@@ -172,16 +182,15 @@ def unverified_issuer(token: str) -> str:
     return issuer
 
 
-def unverified_kid(token: str) -> str | None:
-    """Return which key a token names, so that newer keys can be asked for; None if it names none.
+def unverified_header(token: str) -> ForeignHeader:
+    """Return which key a token names, so that newer keys can be asked for, and its algorithm, which is one of ours.
 
     Raises:
         TokenError: it is no token, or its header is one that is refused.
     """
     header = _take_apart(token).header
-    _check_header(header)
-    kid = header.get("kid")
-    return kid if isinstance(kid, str) else None
+    algorithm, kid = _check_header(header), header.get("kid")
+    return ForeignHeader(algorithm, kid if isinstance(kid, str) else None)
 
 
 def verify_foreign(token: str, keys: Sequence[ForeignKey], *, issuer: str, audience: str, now: Instant) -> IssuerClaims:
