@@ -20,9 +20,9 @@ from leasehold.http.site import Site
 
 
 @contextmanager
-def served(make: Callable[[Site], ASGIApp]) -> Iterator[int]:
-    """Serve an application until the block ends; answers its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def served(make: Callable[[Site], ASGIApp], *, port: int = 0) -> Iterator[int]:
+    """Serve an application until the block ends; answers its port, which is any unless one is given."""
+    listener = socket.create_server(("127.0.0.1", port))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `leasehold.http.server.listen` does
     port = listener.getsockname()[1]
     config = uvicorn.Config(

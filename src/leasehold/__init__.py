@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leasehold.assemble import open_authority as open  # noqa: A004 - `leasehold.open` reads like `sqlite3.connect`
     from leasehold.authority import Authority
+    from leasehold.client.remote import connect
     from leasehold.errors import ApprovalNeeded, ConfigError, Denied, Edited, InvalidError, LeaseholdError, StoreError
     from leasehold.guard import Capability, Guard, Toolbox
     from leasehold.model.call import Call, Outcome
     from leasehold.model.decision import Decision, Reason
-    from leasehold.model.lease import HeldLease, Lease
+    from leasehold.model.lease import HeldLease
     from leasehold.model.preview import Preview
     from leasehold.model.scope import Scope
 
@@ -31,7 +32,6 @@ __all__ = [
     "Guard",
     "HeldLease",
     "InvalidError",
-    "Lease",
     "LeaseholdError",
     "Outcome",
     "Preview",
@@ -39,6 +39,7 @@ __all__ = [
     "Scope",
     "StoreError",
     "Toolbox",
+    "connect",
     "open",
 ]
 
@@ -54,7 +55,6 @@ _PLACES = {
     "Guard": "leasehold.guard",
     "HeldLease": "leasehold.model.lease",
     "InvalidError": "leasehold.errors",
-    "Lease": "leasehold.model.lease",
     "LeaseholdError": "leasehold.errors",
     "Outcome": "leasehold.model.call",
     "Preview": "leasehold.model.preview",
@@ -62,6 +62,7 @@ _PLACES = {
     "Scope": "leasehold.model.scope",
     "StoreError": "leasehold.errors",
     "Toolbox": "leasehold.guard",
+    "connect": "leasehold.client.remote",
 }
 
 

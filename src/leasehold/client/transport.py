@@ -1,0 +1,141 @@
+"""Many questions over few connections, each with a deadline, asked again where that is safe. Owned by one event loop.
+
+Every question may be asked again: it carries its own id, so the same answer comes back and nothing happens twice. What
+did not come within the deadline is an `UnavailableError`, and whoever asked must not go on (fail closed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from leasehold.client.connection import BrokenError, Connection, Reply, open_connection
+from leasehold.client.place import Place
+from leasehold.errors import UnavailableError
+
+__all__ = ["MAX_WAITING", "Credential", "Question", "Transport"]
+
+MAX_CONNECTIONS = 64
+MAX_WAITING = 32
+"""How many connections may stand open only to wait; who waits beyond that takes turns with them."""
+
+_IDLE_SECONDS = 20.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+_ASK_AGAIN = frozenset({429, 502, 503, 504})
+
+
+class Credential(Protocol):
+    """What proves who asks."""
+
+    def authorize(self, question: Question) -> str:
+        """The value of `Authorization` for one try of one question."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One request, whole. `seconds` bound all tries together; `waits` says that the server may hold it back long."""
+
+    method: str
+    target: str
+    credential: Credential
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    seconds: float
+    max_answer: int
+    waits: bool = False
+
+
+class Transport:
+    """Connections to one place, whoever asks. `jitter` answers a number from 0 to 1."""
+
+    def __init__(self, place: Place, jitter: Callable[[], float]) -> None:
+        self._place = place
+        self._jitter = jitter
+        self._idle: list[Connection] = []
+        self._at_work = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._waiting = asyncio.Semaphore(MAX_WAITING)
+
+    async def ask(self, question: Question) -> Reply:
+        """Return what the authority answered, whatever its status, but for those that ask to come again.
+
+        Raises:
+            UnavailableError: nothing usable came within the deadline. `maybe_persisted` where it was sent.
+        """
+        was_sent = False
+        last = "it did not answer in time"
+        try:
+            async with asyncio.timeout(question.seconds):
+                pause = _FIRST_PAUSE_SECONDS
+                while True:
+                    try:
+                        reply = await self._once(question)
+                        if reply.status not in _ASK_AGAIN or _is_decided(reply):
+                            return reply
+                        was_sent, last = True, f"it answers {reply.status}"
+                    except BrokenError as error:
+                        was_sent, last = was_sent or error.was_sent, str(error)
+                        if error.is_final:
+                            break
+                    except ssl.SSLError as error:
+                        last = f"TLS: {error.reason or 'failed'}".lower().replace("_", " ")
+                        break
+                    except OSError as error:
+                        last = error.strerror or "it cannot be reached"
+                    await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
+                    pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        except TimeoutError:
+            was_sent = True
+        raise UnavailableError(f"{self._place}: {last}; nothing may be started", maybe_persisted=was_sent) from None
+
+    def close(self) -> None:
+        """Let all idle connections go."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _once(self, question: Question) -> Reply:
+        turn = self._waiting if question.waits else self._at_work
+        async with turn, self._connection() as connection:
+            return await connection.exchange(self._written(question), max_body=question.max_answer)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        now = asyncio.get_running_loop().time()
+        connection = None
+        while self._idle and connection is None:
+            candidate = self._idle.pop()
+            if candidate.is_open and now - candidate.idle_since < _IDLE_SECONDS:
+                connection = candidate
+            else:
+                candidate.close()
+        connection = connection or await open_connection(self._place)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if connection.is_open:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+
+    def _written(self, question: Question) -> bytes:
+        lines = [
+            f"{question.method} {question.target} HTTP/1.1",
+            f"Host: {self._place.name}",
+            f"Authorization: {question.credential.authorize(question)}",
+            "Accept: application/json",
+            *(f"{name}: {value}" for name, value in question.headers),
+        ]
+        if question.method != "GET":
+            lines += ["Content-Type: application/json", f"Content-Length: {len(question.body)}"]
+        return "\r\n".join([*lines, "", ""]).encode("ascii") + question.body
+
+
+def _is_decided(reply: Reply) -> bool:
+    """Whether a 503 is the authority's own decision (its clock is wrong), which asking again does not change."""
+    return b'"decision"' in reply.body

@@ -1,0 +1,132 @@
+"""The thread behind a client: one event loop that all its questions run on, whoever asks. Used by `leasehold.client`.
+
+It is started by the first question, and once more in a process that was forked since then. Questions that arrive
+together wake the loop once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from leasehold.errors import UnavailableError
+
+__all__ = ["Worker"]
+
+T = TypeVar("T")
+
+_Asked = tuple["Future[Any]", Callable[[], Coroutine[Any, Any, Any]]]
+
+
+class Worker:
+    """Runs coroutines and answers Futures. `_lock` guards the start; all fill `_arrived`, the loop empties it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._process = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._arrived: deque[_Asked] = deque()
+        self._is_due = False
+        self._is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a child of the one that the thread runs in."""
+        return self._process not in (0, os.getpid())
+
+    def submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run what `make` makes on the loop. Cancelling the Future before it is done cancels the coroutine."""
+        future: Future[T] = Future()
+        if self._is_closed:
+            future.set_exception(UnavailableError("this client is closed; nothing was asked"))
+            return future
+        loop = self._loop if self._loop is not None and not self.is_forked else self._start()
+        self._arrived.append((future, make))
+        if not self._is_due:
+            self._is_due = True
+            loop.call_soon_threadsafe(self._begin)
+        return future
+
+    def close(self, finish: Callable[[], None]) -> None:
+        """End what is under way, call `finish` on the loop, and end the thread."""
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+            loop, thread = self._loop, self._thread
+        if was_closed or loop is None or thread is None or self.is_forked or thread is threading.current_thread():
+            return
+        loop.call_soon_threadsafe(loop.create_task, self._end(finish))
+        thread.join()
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is not None and not self.is_forked:
+                return self._loop
+            self._process, self._is_due = os.getpid(), False
+            self._arrived.clear()
+            self._tasks.clear()
+            loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
+            self._thread.start()
+            self._loop = loop
+            return loop
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    def _begin(self) -> None:
+        self._is_due = False
+        while self._arrived:
+            future, make = self._arrived.popleft()
+            task = asyncio.get_running_loop().create_task(_answered(future, make))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            future.add_done_callback(lambda done, task=task: self._cancelled(done, task))  # type: ignore[misc]  # bound
+
+    def _cancelled(self, future: Future[Any], task: asyncio.Task[None]) -> None:
+        if future.cancelled() and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing runs there any more
+                self._loop.call_soon_threadsafe(task.cancel)
+
+    async def _end(self, finish: Callable[[], None]) -> None:
+        self._begin()
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        finish()
+        await asyncio.sleep(0)  # connections that were let go say so in the loop's next round
+        asyncio.get_running_loop().stop()
+
+
+async def _answered(future: Future[T], make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    try:
+        answer = await make()
+    except asyncio.CancelledError:
+        _give(future, error=UnavailableError("this client was closed before the answer came", maybe_persisted=True))
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong belongs to the one who asked
+        _give(future, error=error)
+    else:
+        _give(future, answer=answer)
+
+
+def _give(future: Future[Any], *, answer: object = None, error: Exception | None = None) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,186 @@
+"""Lost answers, repeats, connections cut in the middle, a server that was restarted: one effect, and charges stay."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from api_server import ApiServer
+from cutting import Cut, cutting
+from far import FarStage, Switch
+
+from leasehold.client.remote import RemoteAuthority, connect
+from leasehold.errors import Denied, UnavailableError
+from leasehold.guard import Capability, Guard
+from leasehold.ledger.entry import EntryKind
+from leasehold.ledger.history import check_history
+from leasehold.model.call import CallState, Outcome, OutcomeStatus
+from leasehold.model.decision import Reason
+from leasehold.model.endpoints import EndpointName
+from leasehold.model.lease import KeyedLease
+from leasehold.system import RealSystem
+from leasehold.testing.fixtures import memory_authority
+from served import served
+from stage import ANA, BEN, UPDATE, Stage, changed
+
+MANY = changed("calls = 20", "calls = 2000")
+
+
+@pytest.fixture
+def near() -> Iterator[Stage]:
+    """The authority itself, with real clocks, because what is cut takes real time."""
+    stage = Stage(authority=memory_authority(MANY, system=RealSystem()))
+    yield stage
+    assert check_history(stage.entries()) == []
+    stage.close()
+
+
+def far(port: int, role: str = "agent@host", seconds: float = 30.0) -> RemoteAuthority:
+    return connect(f"http://127.0.0.1:{port}", role, deadline_seconds=seconds)
+
+
+def started(authority: RemoteAuthority) -> Any:
+    return authority.start(
+        agent="bot", route="desk", tenant="acme", environment="prod", requested_by=ANA, purpose="answer T-1"
+    )
+
+
+def until_started(update: Any, lease: KeyedLease, ticket: str) -> None:
+    """Make the same call again where its answer was so late that it was not started."""
+    while True:
+        try:
+            return update(lease, ticket_id=ticket)
+        except Denied as denied:
+            if denied.decision.reason is not Reason.NOT_STARTED_IN_TIME:
+                raise
+
+
+@pytest.mark.requirement("L9", "P14")
+@pytest.mark.invariant("I2", "I3", "I7")
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_cut_each_call_runs_once_and_is_charged_once(
+    near: Stage, port: int, switch: Switch, seed: int
+) -> None:
+    switch.app = ApiServer(near.authority).app
+    ran: Counter[str] = Counter()
+    with (
+        cutting(port, seed=seed, cuts=(*Cut, Cut.NOTHING, Cut.NOTHING, Cut.NOTHING)) as proxy,
+        far(proxy.port) as host,
+        far(proxy.port, "ticket@prod") as door,
+    ):
+        guard = Guard("ticket", door, environment="prod")
+
+        @guard.action("update")
+        def update(capability: Capability, ticket_id: str) -> None:
+            ran[ticket_id] += 1
+
+        run = started(host)
+        lease = host.wait(host.request(run, UPDATE, reason="customer asked"), 30)
+        numbers = range(40)
+        with ThreadPoolExecutor(8) as threads:
+            done = list(threads.map(lambda n: until_started(update, lease.once(f"k{n}"), f"T-{n}"), numbers))
+        proxy.is_quiet = True
+        receipt = host.finish(run)
+
+    assert len(done) == 40
+    assert ran == Counter({f"T-{number}": 1 for number in numbers})
+    assert set(proxy.made) == set(Cut)
+    assert near.spent(lease.lease.request_id) == (40_000_000, 0, 0)
+    settled = [entry.outcome for entry in near.entries(EntryKind.CALL_SETTLED)]
+    assert settled.count("done") == 40
+    assert set(settled) <= {"done", "not_started"}
+    assert len(near.entries(EntryKind.RUN_STARTED)) == len(near.entries(EntryKind.REQUEST_MADE)) == 1
+    assert receipt
+
+
+@pytest.mark.invariant("I7")
+@pytest.mark.parametrize("cut", [Cut.AFTER, Cut.AMID])
+def test_call_whose_answer_never_comes_is_not_run_and_its_charge_is_not_forgotten(
+    near: Stage, port: int, switch: Switch, cut: Cut
+) -> None:
+    switch.app = ApiServer(near.authority).app
+    lease = near.lease(UPDATE)
+    ran: list[str] = []
+    with cutting(port, seed=0, cuts=(cut,)) as proxy, far(proxy.port, "ticket@prod", 0.4) as door:
+        guard = Guard("ticket", door, environment="prod")
+
+        @guard.action("update")
+        def update(capability: Capability, ticket_id: str) -> None:
+            ran.append(ticket_id)
+
+        with pytest.raises(UnavailableError) as raised:
+            update(lease.once("k"), ticket_id="T-1")
+
+    assert raised.value.maybe_persisted is True
+    assert ran == []
+    assert len(near.entries(EntryKind.CALL_ADMITTED)) == 1
+    assert near.spent(lease.lease.request_id) in ((0, 1_000_000, 0), (0, 0, 0))  # given back if that word came through
+
+
+def test_call_that_ran_and_whose_settle_never_comes_stays_charged(near: Stage, port: int, switch: Switch) -> None:
+    switch.app = ApiServer(near.authority).app
+    lease = near.lease(UPDATE)
+    with cutting(port, seed=0, cuts=(Cut.BEFORE,)) as proxy, far(proxy.port, "ticket@prod", 0.4) as door:
+        guard = Guard("ticket", door, environment="prod")
+        proxy.is_quiet = True
+        with guard.call(lease.once("k"), "update", {"ticket_id": "T-1"}):
+            proxy.is_quiet = False
+
+    assert near.entries(EntryKind.CALL_SETTLED) == []
+    assert near.spent(lease.lease.request_id) == (0, 1_000_000, 0)
+    assert near.refusal(lease, "ticket.update", key="k") is Reason.IN_FLIGHT
+
+
+def test_same_words_sent_again_are_the_same_answer_and_other_words_are_a_conflict(stage: FarStage) -> None:
+    lease = stage.lease()
+    call = stage.call("ticket.update", key="k")
+    door = stage.door()
+    first = door.admit(lease.token_for("ticket"), call)
+
+    assert door.admit(lease.token_for("ticket"), call).admission_id == first.admission_id
+    done = Outcome(status=OutcomeStatus.DONE)
+    assert door.settle(call.admission_id, done) == door.settle(call.admission_id, done)
+    with pytest.raises(Denied) as denied:
+        door.settle(call.admission_id, Outcome(status=OutcomeStatus.FAILED))
+    assert denied.value.decision.reason is Reason.ALREADY_SETTLED
+
+
+def test_client_goes_on_when_its_server_was_restarted(near: Stage) -> None:
+    """The second server takes the first one's port; the client has connections to the first."""
+    api = ApiServer(near.authority)
+    with served(lambda _: api.app) as port:
+        host = far(port)
+        run = started(host)
+        request = host.request(run, {"ticket.close": {"ticket": ["T-1"]}}, reason="customer asked")
+        waiting = host.runs.submit_wait(request)
+        while EndpointName.REQUEST_STATE not in api.asked:
+            threading.Event().wait(0.01)
+        api.is_stopping = True
+    api.is_stopping = False
+    near.people.approve(request.request_id, BEN)
+    with host, served(lambda _: api.app, port=port):
+        assert waiting.result(30).lease.request_id == request.request_id
+        assert host.run(run.run_id).attempt == 1
+
+
+def test_watch_outlives_an_authority_that_cannot_be_reached(near: Stage) -> None:
+    api = ApiServer(near.authority)
+    lease = near.lease()
+    told = threading.Event()
+    with served(lambda _: api.app) as port:
+        door = far(port, "ticket@prod", 0.5)
+        admission = door.door("ticket", "prod").admit(lease.token_for("ticket"), near.call("ticket.update", key="k"))
+        door.door("ticket", "prod").watch(admission.admission_id, lambda _: told.set())
+        while EndpointName.ADMISSION not in api.asked:
+            threading.Event().wait(0.01)
+        api.is_stopping = True
+    api.is_stopping = False
+    near.revoke(f"lease:{lease.lease.lease_id}", tenant="acme")
+    assert not told.is_set()
+    with door, served(lambda _: api.app, port=port):
+        assert told.wait(30)
+    assert near.settle(admission).state is CallState.DONE

@@ -1,0 +1,491 @@
+"""What a client makes of servers that lie, break off, or are not who they should be: it refuses and tells no secret."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trustme
+from scripted import Act, Scripted, answer, closes, read_request, says, scripted
+
+import leasehold
+from leasehold.client.credentials import Bearer
+from leasehold.client.remote import RemoteAuthority, connect
+from leasehold.errors import ConfigError, Denied, InvalidError, LeaseholdError, NotFoundError, UnavailableError
+from leasehold.model.api import RunAnswer
+from leasehold.model.decision import Reason, deny
+from leasehold.model.ids import AdmissionId
+from leasehold.model.problem import PROBLEM_MEDIA_TYPE, Problem
+from leasehold.model.run import Run
+
+SECRET = "lhk_k1_this-is-the-secret"
+RUN_ID = "run_01JZ8Q5X0M3V7K2N9B4C6D8E0F"
+OTHER_RUN = "run_01JZ8Q5X0M3V7K2N9B4C6D8E0G"
+OTHER_ID = "adm_01JZ8Q5X0M3V7K2N9B4C6D8E0G"
+
+
+def run_answer(run_id: str = RUN_ID, **changed: str) -> bytes:
+    named = {"tenant": "acme", "environment": "prod", "agent": "bot", "requested_by": "user:ana", "route": "desk"}
+    run = Run(run_id=run_id, purpose="x", started_at=1, expires_at=2, policy="", **{**named, **changed})  # type: ignore[arg-type]
+    return msgspec.json.encode(RunAnswer(run=run, attempt=1, state="open"))
+
+
+def client(server: Scripted, seconds: float = 5.0, **options: Any) -> RemoteAuthority:
+    return connect(f"http://127.0.0.1:{server.port}", SECRET, deadline_seconds=seconds, **options)
+
+
+def failure(act: Act, seconds: float = 5.0, ask: Callable[[RemoteAuthority], object] | None = None) -> UnavailableError:
+    """How a question fails at a server that acts like this."""
+    with scripted(act) as server, client(server, seconds) as authority, pytest.raises(UnavailableError) as raised:
+        (ask or (lambda far: far.run(RUN_ID)))(authority)
+    assert SECRET not in str(raised.value)
+    return raised.value
+
+
+def test_answer_that_is_one_is_taken() -> None:
+    with scripted(says(answer(run_answer()))) as server, client(server) as authority:
+        assert authority.run(RUN_ID).run_id == RUN_ID
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://lease.example.com", "in the clear"),
+        ("http://127.0.0.1.example.com", "in the clear"),
+        ("http://10.0.0.1:8470", "in the clear"),
+        ("ftp://lease.example.com", "https"),
+        ("https://user:pw@lease.example.com", "user-info"),
+        ("https://lease.example.com/v1", "nothing behind it"),
+        ("https://LEASE.example.com", "lower-case"),
+        ("unix:relative/socket", "absolute"),
+        ("https://lease.example.com#x", "address"),
+    ],
+)
+def test_address_that_would_show_the_credential_to_others_is_refused(url: str, words: str) -> None:
+    with pytest.raises(InvalidError, match=words):
+        connect(url, SECRET)
+
+
+@pytest.mark.parametrize("credential", ["", "two words", "line\r\nX-Other: 1", "é", "x" * 20_000])
+def test_credential_that_cannot_stand_in_a_header_is_refused_and_not_shown(credential: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        connect("https://lease.example.com", credential)
+    assert not credential or credential not in str(raised.value)
+
+
+def test_tls_context_that_does_not_verify_is_refused() -> None:
+    lax = ssl.create_default_context()
+    lax.check_hostname = False
+    with pytest.raises(InvalidError, match="does not verify"):
+        connect("https://lease.example.com", SECRET, trust=lax)
+    lax.verify_mode = ssl.CERT_NONE
+    with pytest.raises(InvalidError, match="does not verify"):
+        connect("https://lease.example.com", SECRET, trust=lax)
+
+
+def test_deadline_is_between_nothing_and_five_minutes() -> None:
+    for seconds in (0, -1, 301):
+        with pytest.raises(InvalidError):
+            connect("https://lease.example.com", SECRET, deadline_seconds=seconds)
+
+
+@pytest.fixture
+def certificates() -> trustme.CA:
+    return trustme.CA()
+
+
+def _context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def _trust(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_server_with_a_certificate_of_its_name_is_believed(certificates: trustme.CA) -> None:
+    served = _context(certificates, "localhost")
+    with (
+        scripted(says(answer(run_answer())), context=served) as server,
+        connect(f"https://localhost:{server.port}", SECRET, trust=_trust(certificates)) as authority,
+    ):
+        assert authority.run(RUN_ID).attempt == 1
+
+
+@pytest.mark.parametrize("kind", ["another name", "another issuer"])
+def test_server_that_cannot_prove_its_name_is_told_nothing(certificates: trustme.CA, kind: str) -> None:
+    heard: list[bytes] = []
+
+    def listen(connection: socket.socket) -> None:
+        heard.append(connection.recv(1000))
+
+    name = "localhost" if kind == "another issuer" else "other.example"
+    issuer = trustme.CA() if kind == "another issuer" else certificates
+    with (
+        scripted(listen, context=_context(issuer, name)) as server,
+        connect(f"https://localhost:{server.port}", SECRET, trust=_trust(certificates)) as authority,
+        pytest.raises(UnavailableError, match="certificate verify failed") as raised,
+    ):
+        authority.run(RUN_ID)
+    assert raised.value.maybe_persisted is False
+    assert b"".join(heard) == b""
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent"])
+def test_redirect_is_never_followed(status: str) -> None:
+    with scripted(says(answer(run_answer()))) as other:
+        elsewhere = f"Location: http://127.0.0.1:{other.port}/v1/runs/{RUN_ID}"
+        error = failure(says(answer(b"{}", status, elsewhere)))
+        assert "redirect" in str(error)
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999999999999\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *(b"100000\r\n" + b"x" * 0x100000 + b"\r\n",) * 10),
+        (b"HTTP/1.1 200 OK\r\n", *(b"X-Header: " + b"x" * 1_000_000 + b"\r\n",) * 10),
+    ],
+    ids=["length", "no number", "chunks", "head"],
+)
+def test_answer_without_a_measure_is_refused_before_it_is_read(pieces: tuple[bytes, ...]) -> None:
+    assert "large" in str(failure(says(*pieces))) or "HTTP/1.1" in str(failure(says(*pieces)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
+        answer(b"[]"),
+        answer(b'{"run": 1}'),
+        answer(b"\xff"),
+        answer(b"[" * 100_000),
+        answer(b"", "204 No Content"),
+        answer(b"<html>", "404 Not Found", kind="text/html"),
+        answer(b"{}", "404 Not Found", kind=PROBLEM_MEDIA_TYPE),
+    ],
+)
+def test_what_is_no_answer_of_an_authority_is_refused_at_once(data: bytes) -> None:
+    with scripted(says(data)) as server, client(server) as authority:
+        with pytest.raises(UnavailableError):
+            authority.run(RUN_ID)
+        assert server.connections == 1
+
+
+def test_answer_to_another_question_is_refused() -> None:
+    started = says(answer(run_answer(tenant="globex")))
+
+    def start(far: RemoteAuthority) -> object:
+        named = {"agent": "bot", "route": "desk", "environment": "prod", "requested_by": "user:ana"}
+        return far.start(purpose="x", tenant="acme", **named)
+
+    assert "another question" in str(failure(says(answer(run_answer(OTHER_RUN)))))
+    assert "another question" in str(failure(started, ask=start))
+
+
+def test_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
+    gone = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        read_request(connection)
+        gone.wait(20)
+
+    try:
+        with scripted(silent) as server, client(server, 0.3) as authority:
+            with pytest.raises(UnavailableError) as raised:
+                authority.run(RUN_ID)
+            gone.set()
+    finally:
+        gone.set()
+    assert raised.value.maybe_persisted is True
+
+
+def test_server_that_drips_is_given_up_at_the_deadline() -> None:
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not stop.wait(0.02):
+            connection.sendall(b" ")
+
+    with scripted(drip) as server, client(server, 0.3) as authority:
+        with pytest.raises(UnavailableError):
+            authority.run(RUN_ID)
+        stop.set()
+
+
+def test_nobody_there_is_unavailable_and_nothing_was_done() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (
+        connect(f"http://127.0.0.1:{port}", SECRET, deadline_seconds=0.3) as authority,
+        pytest.raises(UnavailableError, match="nothing may be started") as raised,
+    ):
+        authority.run(RUN_ID)
+    assert str(port) in str(raised.value)
+
+
+def test_answer_that_was_lost_is_asked_for_again_with_the_same_key() -> None:
+    requests: list[bytes] = []
+
+    def lose(connection: socket.socket) -> None:
+        requests.append(read_request(connection))
+
+    def tell(connection: socket.socket) -> None:
+        requests.append(read_request(connection))
+        connection.sendall(answer(run_answer()))
+
+    def cut(connection: socket.socket) -> None:
+        requests.append(read_request(connection))
+        connection.sendall(answer(run_answer())[:-5])
+
+    def busy(connection: socket.socket) -> None:
+        requests.append(read_request(connection))
+        connection.sendall(answer(b"", "503 Service Unavailable", kind="text/plain"))
+
+    with scripted(lose, cut, busy, tell) as server, client(server) as authority:
+        assert authority.start(agent="bot", purpose="x").run_id == RUN_ID
+    keys = {line for request in requests for line in request.split(b"\r\n") if line.startswith(b"Idempotency-Key")}
+    assert (len(requests), len(keys)) == (4, 1)
+    assert len(set(requests)) == 1
+
+
+def test_problem_of_the_authority_is_the_exception_that_it_stands_for() -> None:
+    for problem, kind in (
+        (Problem.of_code("not_found", "gone"), NotFoundError),
+        (Problem.of_code("invalid", "no"), InvalidError),
+        (Problem.of_code("unauthenticated", "who"), UnavailableError),
+    ):
+        reply = answer(msgspec.json.encode(problem), f"{problem.status} X", kind=PROBLEM_MEDIA_TYPE)
+        with scripted(says(reply)) as server, client(server) as authority, pytest.raises(kind):
+            authority.run(RUN_ID)
+
+
+def test_id_that_is_none_never_becomes_a_path() -> None:
+    with scripted(closes) as server, client(server) as authority:
+        for odd in ("../desk/stops", "run_1?wait=9", "run 1", "", "run_1\r\nX: y"):
+            with pytest.raises(InvalidError):
+                authority.run(odd)
+        assert server.connections == 0
+
+
+def test_connections_are_used_again_and_what_came_unasked_ends_them() -> None:
+    served: list[int] = []
+
+    def twice(connection: socket.socket) -> None:
+        for number in range(2):
+            read_request(connection)
+            served.append(number)
+            connection.sendall(answer(run_answer()))
+        read_request(connection)
+
+    def poisons(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(answer(run_answer()) + answer(run_answer(OTHER_RUN)))
+        read_request(connection)
+
+    with scripted(twice) as server, client(server) as authority:
+        authority.run(RUN_ID)
+        authority.run(RUN_ID)
+        assert (served, server.connections) == ([0, 1], 1)
+    with scripted(poisons) as server, client(server) as authority:
+        for _ in range(5):
+            assert authority.run(RUN_ID).run_id == RUN_ID
+        assert server.connections == 5
+
+
+@pytest.mark.requirement("P18")
+def test_credential_stands_in_no_log_error_or_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    texts = [repr(Bearer(SECRET)), repr(Bearer(lambda: SECRET))]
+    with scripted(says(answer(SECRET.encode(), "500 No", kind="text/plain"))) as server, client(server) as authority:
+        texts += [repr(authority), repr(authority.door("ticket", "prod")), str(vars(authority.runs))]
+        with pytest.raises(LeaseholdError) as raised:
+            authority.run(RUN_ID)
+    error: BaseException | None = raised.value
+    while error is not None:
+        texts += [str(error), repr(error)]
+        error = error.__cause__ or error.__context__
+    assert SECRET not in "".join(texts) + caplog.text
+
+
+def test_credential_of_the_moment_is_asked_for_with_every_request() -> None:
+    shown: list[bytes] = []
+    tokens = iter(["first", "second"])
+
+    def act(connection: socket.socket) -> None:
+        shown.append(read_request(connection))
+        connection.sendall(answer(run_answer()))
+
+    with scripted(act) as server, connect(f"http://127.0.0.1:{server.port}", lambda: next(tokens)) as authority:
+        authority.run(RUN_ID)
+        authority.run(RUN_ID)
+    assert [b"Bearer first" in shown[0], b"Bearer second" in shown[1]] == [True, True]
+
+
+def test_unix_socket_is_an_address(tmp_path: Path) -> None:
+    path = str(tmp_path / "authority.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                read_request(connection)
+                connection.sendall(answer(run_answer()))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with connect(f"unix:{path}", SECRET) as authority:
+            assert authority.run(RUN_ID).run_id == RUN_ID
+        thread.join()
+
+
+def test_closed_client_asks_nothing_and_ends_what_waits() -> None:
+    release = threading.Event()
+
+    def hold(connection: socket.socket) -> None:
+        read_request(connection)
+        release.wait(20)
+
+    with scripted(hold) as server:
+        authority = client(server)
+        waiting = authority.runs.submit_resume(RUN_ID)
+        while server.connections == 0:
+            os.sched_yield()
+        authority.close()
+        release.set()
+        assert isinstance(waiting.exception(10), UnavailableError)
+        with pytest.raises(UnavailableError, match="closed"):
+            authority.run(RUN_ID)
+        authority.close()
+
+
+def test_process_that_was_forked_has_connections_of_its_own() -> None:
+    program = (
+        "import os, sys, leasehold\n"
+        "authority = leasehold.connect(sys.argv[1], 'lhk_a_b')\n"
+        "print(authority.run(sys.argv[2]).attempt, flush=True)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    print(authority.run(sys.argv[2]).attempt, flush=True)\n"
+        "    authority.close()\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "print(authority.run(sys.argv[2]).attempt)\n"
+        "authority.close()\n"
+    )
+    with _keeping() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program, f"http://127.0.0.1:{server.port}", RUN_ID],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.stdout, done.returncode) == ("1\n1\n1\n", 0), done.stderr
+
+
+class _Keeping:
+    """A server that keeps connections, each in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self.threads[-1].start()
+
+    @staticmethod
+    def _serve(connection: socket.socket) -> None:
+        with connection:
+            try:
+                while True:
+                    read_request(connection)
+                    connection.sendall(answer(run_answer()))
+            except OSError:
+                return
+
+
+@contextmanager
+def _keeping() -> Iterator[_Keeping]:
+    server = _Keeping()
+    try:
+        yield server
+    finally:
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.listener.close()
+        for thread in server.threads:
+            thread.join()
+
+
+def test_without_the_extra_it_is_said_what_to_install() -> None:
+    program = (
+        "import sys\nsys.modules['httptools'] = None\nimport leasehold, leasehold.aio\n"
+        "from leasehold.errors import ConfigError\n"
+        "try:\n    leasehold.connect('https://lease.example.com', 'k')\n"
+        "except ConfigError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "pip install 'leasehold[client]'" in done.stdout
+
+
+def test_denial_over_the_network_is_the_same_denial() -> None:
+    decision = deny(Reason.NOT_GRANTED, "no", rule="r", check="c", enough="e")
+    reply = answer(msgspec.json.encode(Problem.of_decision(decision)), "403 Forbidden", kind=PROBLEM_MEDIA_TYPE)
+    with scripted(says(reply)) as server, client(server) as authority, pytest.raises(Denied) as raised:
+        authority.run(RUN_ID)
+    assert raised.value.decision == decision
+    assert leasehold.Denied is Denied
+    assert ConfigError is leasehold.ConfigError
+
+
+def test_who_is_a_host_and_a_door_shows_each_its_own_credential() -> None:
+    shown: list[bytes] = []
+
+    def act(connection: socket.socket) -> None:
+        shown.append(read_request(connection))
+        connection.sendall(answer(b"{}", "500 No"))
+
+    with (
+        scripted(act) as server,
+        connect(f"http://127.0.0.1:{server.port}", "host-key", doors={"ticket": "door-key"}) as authority,
+    ):
+        for ask in (
+            lambda: authority.run(RUN_ID),
+            lambda: authority.door("ticket", "prod").submit_check(AdmissionId(OTHER_ID)).result(),
+            lambda: authority.door("mail", "prod").submit_check(AdmissionId(OTHER_ID)).result(),
+        ):
+            with pytest.raises(UnavailableError):
+                ask()
+    assert [b"host-key" in each for each in shown] == [True, False, True]
+    assert [b"door-key" in each for each in shown] == [False, True, False]
