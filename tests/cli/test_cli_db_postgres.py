@@ -97,6 +97,28 @@ def test_a_backup_of_a_server_is_restored_in_place_and_what_stood_there_is_kept(
     assert served.lease().startswith("lease_")
 
 
+@pytest.mark.case(62, 96)
+@pytest.mark.invariant("I8")
+def test_a_server_that_was_set_back_to_an_earlier_moment_is_refused_until_it_is_declared(
+    served: Terminal, postgres_server: PostgresServer
+) -> None:
+    """As after a dump that was loaded, or a recovery to a point in time: the anchor outside remembers more."""
+    lease = served.lease()
+    name = served.json("db", "check")["database"].rpartition("/")[2]
+    earlier = postgres_server.fresh(name)
+    served.run("lease", "revoke", lease, "--reason", "over")
+    postgres_server.execute(f'DROP DATABASE "{name}"')
+    postgres_server.execute(f'ALTER DATABASE "{earlier}" RENAME TO "{name}"')
+    refused = served.run("run", "list", code=1).stderr
+    assert "was recorded outside: it was rolled back or replaced" in refused
+    assert served.run("db", "check").stdout == "the database is whole\n"
+    assert "rolled back" in served.run("lease", "renew", lease, code=1).stderr
+    assert served.run("db", "restore", "--reason", "set back", typing="restore\ny\n").stdout == "epoch: 2\n"
+    assert served.json("lease", "inspect", lease)["status"] == "stale_epoch"
+    codes = [finding["code"] for finding in served.json("doctor")["findings"]]
+    assert "revocations-paused" in codes
+
+
 def test_a_server_that_is_damaged_is_not_backed_up(
     served: Terminal, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlite_places import SqliteDatabase
 
 from leasehold.errors import StoreError
-from leasehold.store.sqlite_copies import back_up, check_database
+from leasehold.store.sqlite_copies import back_up, check_database, new_file, put_in_place
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import TENANT, spend, write
 
@@ -57,6 +57,36 @@ def test_backup_that_fails_leaves_no_file(path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         back_up(path, tmp_path / "backup.db")
     assert not (tmp_path / "backup.db").exists()
+
+
+def test_backup_takes_no_name_that_somebody_else_took_meanwhile(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "backup.db"
+    with pytest.raises(StoreError, match="cannot be named: File exists"), new_file(target) as unfinished:
+        target.write_bytes(b"precious")
+    assert target.read_bytes() == b"precious"
+    assert not unfinished.exists()
+
+
+def test_database_that_cannot_be_moved_stays_where_it_is(path: Path, tmp_path: Path) -> None:
+    grow(path, 3)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="cannot be moved: No such file"):
+        put_in_place(tmp_path / "none", path, tmp_path / "aside")
+    assert path.read_bytes() == before
+    with closing(SqliteDatabase(str(path)).open(clock=FrozenSystem())) as store:
+        assert store.submit(spend()).result().value == 1
+
+
+def test_what_was_replaced_is_kept_whole_under_a_name_of_its_own(path: Path, tmp_path: Path) -> None:
+    for number in range(1, 4):
+        prepared = tmp_path / "prepared.db"
+        grow(prepared, number)
+        put_in_place(prepared, path, tmp_path / "aside.db")
+        with closing(SqliteDatabase(str(path)).open(clock=FrozenSystem())) as store:
+            store.submit(write(entries=10)).result()
+    kept = ["aside.db", "aside.db-2"]
+    assert sorted(each.name for each in tmp_path.glob("aside*")) == kept
+    assert [check_database(tmp_path / name) for name in kept] == [(), ()]
 
 
 def test_check_finds_nothing_wrong_with_a_sound_database(path: Path) -> None:

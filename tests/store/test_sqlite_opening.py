@@ -7,9 +7,10 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import apsw
 import msgspec
@@ -21,6 +22,7 @@ from leasehold.errors import StoreError, UnavailableError
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import allow
 from leasehold.model.instant import Instant
+from leasehold.store import migrations
 from leasehold.store.migrations import SCHEMAS
 from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import Anchor, TreeHead
@@ -170,6 +172,54 @@ def test_newer_database_is_refused(path: Path) -> None:
     for open_it in (open_at, open_read_only):
         with pytest.raises(StoreError, match="schema version 2, this program knows up to 1"):
             open_it(path)
+
+
+def second_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this program know a version to come."""
+    (folder / "second.sql").write_text("CREATE TABLE second (one INTEGER) STRICT")
+    package = migrations.files("leasehold.store")
+    both = SimpleNamespace(joinpath=lambda name: folder / name if name == "second.sql" else package / name)
+    monkeypatch.setattr(migrations, "SCHEMAS", (*SCHEMAS, "second.sql"))
+    monkeypatch.setattr(migrations, "files", lambda _: both)
+
+
+def test_of_two_processes_that_upgrade_the_second_finds_it_done(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(path, 1)
+    second_version(tmp_path, monkeypatch)
+    with ThreadPoolExecutor(4) as pool:
+        stores = [future.result() for future in [pool.submit(open_at, path) for _ in range(4)]]
+    assert [store.submit(spend()).result().decision.is_allowed for store in stores] == [True] * 4
+    for store in stores:
+        store.close()
+    with closing(apsw.Connection(str(path))) as connection:
+        assert connection.pragma("user_version") == 2
+        assert connection.execute("SELECT count(*) FROM second").get == 0
+
+
+def test_upgrade_waits_longer_than_a_batch_would_for_whoever_upgrades(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(path, 1)
+    second_version(tmp_path, monkeypatch)
+    asked = Event()
+    real = migrations.transaction
+
+    def transaction(connection: apsw.Connection) -> AbstractContextManager[None]:
+        assert connection.pragma("busy_timeout") > 60_000
+        asked.set()
+        return real(connection)
+
+    monkeypatch.setattr(migrations, "transaction", transaction)
+    with closing(apsw.Connection(str(path))) as holding, ThreadPoolExecutor(1) as pool:
+        holding.execute("BEGIN IMMEDIATE")
+        opening = pool.submit(open_at, path)
+        assert asked.wait(30)
+        assert not opening.done()
+        holding.execute("ROLLBACK")
+        with closing(opening.result()) as store:
+            assert store.submit(spend()).result().decision.is_allowed
 
 
 # not behind its anchor
