@@ -117,8 +117,11 @@ class EmbeddedDoor:
         """The clock that `start_within_ms` counts on."""
         return self._engine.system.boot_milliseconds()
 
-    def admit(self, token: str, call: Call) -> Admission:
+    def admit(self, token: str, call: Call, *, holder: str | None = None) -> Admission:
         """Ask for leave to start one call, and wait for it.
+
+        `holder` is the thumbprint of the key that the presenter has just proven to hold (RFC 9449), which a bound token
+        demands.
 
         Raises:
             Denied: the call may not start; nothing was charged.
@@ -126,17 +129,17 @@ class EmbeddedDoor:
             InvalidError: the arguments are not canonical JSON.
             StoreError: the authority cannot answer; nothing may be started.
         """
-        build, chain = self._prepare(token, call)
+        build, chain = self._prepare(token, call, holder)
         return self._with_tokens(self._engine.ask(build), chain)
 
     def settle(self, admission_id: AdmissionId, outcome: Outcome) -> Settlement:
         """Report how an admitted call went, and wait until that is durable."""
         return self._engine.ask(self._settlement(admission_id, outcome))
 
-    def submit_admit(self, token: str, call: Call) -> Future[Admission]:
-        """Ask for leave to start one call. The Future raises what `admit` raises."""
+    def submit_admit(self, token: str, call: Call, *, holder: str | None = None) -> Future[Admission]:
+        """Ask for leave to start one call. As `admit`; the Future raises what that raises."""
         try:
-            build, chain = self._prepare(token, call)
+            build, chain = self._prepare(token, call, holder)
         except LeaseholdError as error:
             return _failed(error)
         return self._engine.submit_then(build, lambda admission: self._with_tokens(admission, chain))
@@ -216,9 +219,9 @@ class EmbeddedDoor:
         if decision is not None:
             raise refusal_error(decision)
 
-    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Step[Admission]], Chain]:
+    def _prepare(self, token: str, call: Call, holder: str | None) -> tuple[Callable[[Policy], Step[Admission]], Chain]:
         try:
-            chain = self._chain(token)
+            chain = self._chain(token, holder)
         except TokenError as error:
             raise refusal_error(self._turned_away(error)) from None
         except NotFoundError as error:
@@ -239,12 +242,12 @@ class EmbeddedDoor:
             step=build(policy), policy_document=policy, voice=voice, door=door, admitted_by=admitted_by
         )
 
-    def _chain(self, token: str) -> Chain:
+    def _chain(self, token: str, holder: str | None) -> Chain:
         """What the token stands for. A break-glass that is really one goes on to the step, which refuses and alarms."""
         if token.startswith(GLASS_PREFIXES):
             opening = read_opening(self._engine, token).opening
             return self._engine.chain(opening.tenant, opening.lease_id)
-        verified = self._verify(token)
+        verified = self._verify(token, holder)
         return self._engine.chain(verified.tenant, verified.lease_id)
 
     def _building(self, chain: Chain, call: Call) -> Callable[[Policy, GlassUse | None], Admit]:
@@ -265,22 +268,24 @@ class EmbeddedDoor:
         step = Settle(admission=admission, outcome=outcome, tool=self._tool, environment=self._environment)
         return self._behind(lambda policy: replace(step, breaker=policy.breaker(admission.route)), admission.client)
 
-    def _verify(self, token: str) -> VerifiedToken:
+    def _verify(self, token: str, holder: str | None) -> VerifiedToken:
         """Step 0 of admit: authentic, of this type, for this door. Whether it is in time the step decides.
 
         Where this clock reads earlier than the token's issue, the recorded time counts, as it does in the step.
         """
         now = self._engine.system.now()
         try:
-            return self._authenticate(token, now)
+            return self._authenticate(token, holder, now)
         except TokenError as error:
             recorded = Instant(self._engine.store.queries.control().last_time_ms)
             if error.code != TokenCode.NOT_YET or recorded <= now:
                 raise
-            return self._authenticate(token, recorded)
+            return self._authenticate(token, holder, recorded)
 
-    def _authenticate(self, token: str, now: Instant) -> VerifiedToken:
-        return self._engine.verifier.authenticate(token, audience=self._tool, environment=self._environment, now=now)
+    def _authenticate(self, token: str, holder: str | None, now: Instant) -> VerifiedToken:
+        return self._engine.verifier.authenticate(
+            token, audience=self._tool, environment=self._environment, now=now, holder=holder
+        )
 
     def _turned_away(self, error: TokenError) -> Decision:
         self._count()

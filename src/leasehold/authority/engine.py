@@ -289,8 +289,8 @@ class Engine:
         kept = self._digesters.get((tenant,))
         return kept or self._digesters.put((tenant,), Digester(derive_tenant_key(self.identity.digest_key, tenant)))
 
-    def token(self, lease: Lease, audience: str) -> Token:
-        """The token of a lease for one tool.
+    def token(self, lease: Lease, audience: str, holder: str = "") -> Token:
+        """The token of a lease for one tool; `holder` is the thumbprint of the key that it is bound to, if to any.
 
         Raises:
             Denied: it is that of a break-glass, which agents' doors do not take.
@@ -299,9 +299,11 @@ class Engine:
             raise Denied(
                 deny(Reason.BAD_TOKEN, f"{lease.lease_id} is a break-glass; no token of a lease is made for it")
             )
-        key = (lease.lease_id, audience)
+        key = (lease.lease_id, audience, holder)
         kept = self._tokens.get(key)
-        return kept or self._tokens.put(key, sign_lease(lease, audience, self.identity.issuer, self.identity.leases))
+        return kept or self._tokens.put(
+            key, sign_lease(lease, audience, self.identity.issuer, self.identity.leases, holder or None)
+        )
 
     def held(self, lease: Lease) -> HeldLease:
         """A lease with all its tokens."""

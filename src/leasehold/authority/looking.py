@@ -5,7 +5,7 @@ The answer is true of one moment and starts nothing; whatever starts goes throug
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -26,7 +26,7 @@ from leasehold.model.scope import StopKind
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import implied
 
-__all__ = ["find_end", "look_at_approvals", "look_at_chain", "look_at_footer"]
+__all__ = ["find_end", "look_at_approvals", "look_at_chain", "look_at_footer", "look_at_grants"]
 
 
 def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
@@ -39,6 +39,15 @@ def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -
     if decision is not None and decision.reason is Reason.ENDING and call.parent_admission is not None:
         return refuse_chain(facts, chain, actions, now, call.parent_admission)
     return decision
+
+
+def look_at_grants(engine: Engine, chain: Chain, actions: Iterable[str]) -> frozenset[str]:
+    """Which of these actions the lease may still be used for, as far as lives and stops go."""
+    facts, now = _committed(engine, chain)
+    policy = engine.policy(facts.control.policy)
+    return frozenset(
+        action for action in actions if refuse_chain(facts, chain, (action, *implied(policy, action)), now) is None
+    )
 
 
 def find_end(engine: Engine, chain: Chain, call: Admission) -> Decision | None:
