@@ -18,6 +18,7 @@ from leasehold.authority.so_far import run_so_far
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.answer import Withdraw
 from leasehold.decide.chain import Chain
+from leasehold.decide.draw_first import DrawFirst
 from leasehold.decide.facts import Step
 from leasehold.decide.finish import FinishRun
 from leasehold.decide.glass import CloseGlass
@@ -343,6 +344,13 @@ class Runs:
 
     def submit_draw(self, request: Request) -> Future[HeldLease]:
         """A Future of the next lease of an approved request. What it grants is what was asked for under that id."""
+        return self._submit_draw(request, lambda draw: draw)
+
+    def submit_first_draw(self, request: Request) -> Future[HeldLease]:
+        """The same for who may have one lease of it and no other; it raises `Denied` where one was drawn before."""
+        return self._submit_draw(request, lambda draw: DrawFirst(draw=draw))
+
+    def _submit_draw(self, request: Request, judged: Callable[[DrawLease], Step[Lease]]) -> Future[HeldLease]:
         source = self._engine.request(request.tenant, request.request_id)
         if source.kind is RequestKind.CALL:
             source = self._engine.request(source.tenant, source.lease_request or "")
@@ -350,7 +358,9 @@ class Runs:
         parent = self._parent_chain(run)
         lease_id = LeaseId(self._engine.system.new_id("lease"))
         drawn = self._submit(
-            lambda policy: DrawLease(policy_document=policy, run=run, request=source, lease_id=lease_id, parent=parent),
+            lambda policy: judged(
+                DrawLease(policy_document=policy, run=run, request=source, lease_id=lease_id, parent=parent)
+            ),
             About(
                 works_on=run,
                 name=lambda lease: lease.lease_id,
