@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, MAIL, OTHER, api_key, client_stage, door_of, runs_of, voice_of
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import PresentedKey
+from leasehold.decide.clients import ClientVoice
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import CallState, Outcome, OutcomeStatus
@@ -118,6 +119,34 @@ def test_identity_counts_while_the_policy_names_exactly_it(stage: Stage) -> None
     stage.accept(changed('ref = "main"', 'ref = "release"', CLIENT_POLICY))
     assert reason_of(lambda: start(runs)) is Reason.UNKNOWN_CLIENT
     assert reason_of(lambda: runs.resume(run.run_id)) is Reason.UNKNOWN_CLIENT
+
+
+@pytest.mark.case(110)
+def test_an_address_stands_for_a_client_while_the_policy_lists_exactly_it(stage: Stage) -> None:
+    address = "http://127.0.0.1:7777/back"
+    with_address = changed(f'[clients."{OTHER}"]', f'[clients."{OTHER}"]\nredirects = ["{address}"]', CLIENT_POLICY)
+    stage.accept(with_address)
+    voice = ClientVoice(client=OTHER, redirect=address)
+    runs = stage.authority.client_runs(voice)
+    run = start(runs)
+    assert runs.resume(run.run_id).attempt == 1
+    for wrong in (
+        replace(voice, redirect=f"{address}/"),
+        replace(voice, client=HOST),
+        replace(voice, client="nobody"),
+        replace(voice, key_id="01JZ8Q5X0M3V7K2N9B4C6D8E0F"),
+    ):
+        assert reason_of(lambda wrong=wrong: start(stage.authority.client_runs(wrong))) is Reason.UNKNOWN_CLIENT
+    stage.accept(CLIENT_POLICY)
+    assert reason_of(lambda: start(runs)) is Reason.UNKNOWN_CLIENT
+
+
+def test_the_first_lease_of_a_request_is_had_once_through_the_client_too(stage: Stage) -> None:
+    runs = runs_of(stage, HOST)
+    request = runs.request(start(runs), UPDATE, reason="x")
+    assert runs.submit_first_draw(request).result().lease.request_id == request.request_id
+    assert reason_of(lambda: runs.submit_first_draw(request).result()) is Reason.REPLAYED
+    assert reason_of(lambda: runs_of(stage, OTHER).submit_first_draw(request).result()) is Reason.NOT_FOUND
 
 
 # rights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from policy_worlds import EXAMPLE, changed, line_of, load
 
@@ -78,6 +80,34 @@ REFUSED = {
 }
 
 
+ADDRESSED = {
+    "not https": "http://app.example/back",
+    "a fragment": "https://app.example/back#x",
+    "somebody in it": "https://app.example@evil.example/back",
+    "no host": "https:///back",
+    "another scheme": "javascript:alert(1)",
+    "a name for loopback": "http://localhost:7777/back",
+    "hidden": "https://app.example/\u202e",
+    "no address": "https://[",
+}
+
+
+@pytest.mark.case(110)
+@pytest.mark.parametrize("name", ADDRESSED)
+def test_an_address_that_a_browser_must_not_be_sent_to_is_refused(name: str) -> None:
+    text = TEXT.replace("identity = {", f"redirects = [{json.dumps(ADDRESSED[name])}]\nidentity = {{", 1)
+    with pytest.raises(ConfigError, match="redirects"):
+        load(text)
+
+
+def test_addresses_for_browsers_are_for_clients_that_start_runs() -> None:
+    redirects = 'redirects = ["https://app.example/back", "http://127.0.0.1:7777/", "http://[::1]/b"]\n'
+    found = load(TEXT.replace("identity = {", f"{redirects}identity = {{", 1)).clients["ci-launcher"]
+    assert found.redirects == ("http://127.0.0.1:7777/", "http://[::1]/b", "https://app.example/back")
+    with pytest.raises(ConfigError, match="no person consents"):
+        load(TEXT.replace("door = {", f"{redirects}door = {{", 1))
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_client_that_cannot_be_meant_is_refused_at_its_line(name: str) -> None:
     old, new, at, words = REFUSED[name]
@@ -99,6 +129,7 @@ CHANGED = {
     "another door": ('tool = "ticket", env', 'tool = "mail", env', True),
     "another claim": ("refs/heads/main", "refs/heads/next", True),
     "no identity": (IDENTITY, "", False),
+    "an address": ("identity = {", 'redirects = ["https://app.example/back"]\nidentity = {', True),
     "a client gone": ('[clients."ticket-door"]\ndoor = { tool = "ticket", environment = "prod" }\n', "", False),
 }
 

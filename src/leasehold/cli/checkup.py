@@ -207,7 +207,7 @@ def check_clients(policy: Policy, keys: Collection[ClientKeyRow], now: Instant) 
             remedy=f'identity under [clients."{row.client}"], then leasehold client key remove {row.key_id}',
         )
     for name, rule in sorted(policy.clients.items()):
-        if rule.identity is None and not any(row.client == name for row in live):
+        if rule.identity is None and not rule.redirects and not any(row.client == name for row in live):
             yield Finding(
                 code="client-without-proof",
                 severity=Severity.WARNING,

@@ -79,7 +79,13 @@ def remove(session: Session, key_id: str) -> None:
 
 
 def _value(rule: ClientRule) -> dict[str, object]:
-    return {"client": rule.name, "runs": rule.runs, "door": rule.door, "identity": rule.identity}
+    return {
+        "client": rule.name,
+        "runs": rule.runs,
+        "door": rule.door,
+        "identity": rule.identity,
+        "redirects": rule.redirects,
+    }
 
 
 def _right(rule: ClientRule) -> str:

@@ -43,15 +43,17 @@ A = TypeVar("A")
 
 
 class ClientVoice(msgspec.Struct, frozen=True, kw_only=True):
-    """Which client asks and by what it is known: an API key, or a verified token that has this identity.
+    """Which client asks and by what it is known: an API key, a verified token that has this identity, or `redirect`.
 
-    `digest` is the SHA-256 of the key's secret as it was presented.
+    `digest` is the SHA-256 of the key's secret as it was presented. `redirect` is the address to which a person who
+    consented is sent back: it says nothing about who asks, so it stands only for what that person let it ask.
     """
 
     client: str
     key_id: str = ""
     digest: bytes = b""
     identity: WorkloadIdentity | None = None
+    redirect: str = ""
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +87,8 @@ def refuse_key(row: ClientKeyRow | None, policy: Policy, voice: ClientVoice, now
     if voice.key_id:
         is_known = row is not None and row.client == voice.client and hmac.compare_digest(row.digest, voice.digest)
         is_live = row is not None and row.state == ClientKeyState.ACTIVE and not now.reached(row.expires_at)
+    elif voice.redirect:
+        is_known = is_live = rule is not None and voice.redirect in rule.redirects
     else:
         is_known = is_live = rule is not None and rule.identity is not None and rule.identity == voice.identity
     if rule is not None and is_known and is_live:

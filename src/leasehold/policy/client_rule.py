@@ -51,9 +51,13 @@ class WorkloadIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class ClientRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One client by its name, with `runs` or `door`, one of them."""
+    """One client by its name, with `runs` or `door`, one of them.
+
+    `redirects` are the addresses, compared exactly, to which a browser goes back with what a person consented to.
+    """
 
     name: str
     runs: RunsRight | None = None
     door: DoorRight | None = None
     identity: WorkloadIdentity | None = None
+    redirects: tuple[str, ...] = ()

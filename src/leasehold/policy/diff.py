@@ -264,6 +264,8 @@ def _clients(old: Policy, new: Policy) -> Iterator[Change]:
             )
         doors = [_door(rule) for rule in (before, after)]
         yield from _value(f"{subject}.door", *doors, widens=doors[1] is not None)
+        addresses = [rule.redirects if rule is not None else () for rule in (before, after)]
+        yield from _names(f"{subject}.redirects", *addresses, added=True, removed=False)
         identities = [_identity(rule) for rule in (before, after)]
         yield from _value(f"{subject}.identity", *identities, widens=identities[1] is not None)
 
