@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-NODE_MODULES := examples/handoff/node_modules/.package-lock.json
+NODE_MODULES := $(patsubst %,%/node_modules/.package-lock.json,examples/handoff tests/peers)
 
 STRICT := */leasehold/model/*,*/leasehold/token/*,*/leasehold/policy/*,*/leasehold/ledger/*,*/leasehold/decide/*,*/leasehold/authority/*,*/leasehold/guard/*
 

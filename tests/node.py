@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["HANDOFF", "NO_NODE", "find_node", "lines_of", "run_script"]
+__all__ = ["HANDOFF", "NO_NODE", "PEERS", "find_node", "lines_of", "run_script"]
 
 ROOT = Path(__file__).parent.parent
 HANDOFF = ROOT / "examples/handoff"
+PEERS = ROOT / "tests/peers"
 NO_NODE = (
     "NO NODE with its modules was found (`make test` installs them where npm is): no program in JavaScript was asked "
     "what it thinks of our tokens"
@@ -22,7 +23,8 @@ NO_NODE = (
 def find_node() -> str | None:
     """Where node is, if its modules are there too."""
     node = shutil.which("node")
-    return node if node and (HANDOFF / "node_modules/jose").is_dir() else None
+    modules = (HANDOFF / "node_modules/jose", PEERS / "node_modules/oauth4webapi")
+    return node if node and all(module.is_dir() for module in modules) else None
 
 
 def run_script(script: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -139,7 +139,7 @@ CASES: dict[int, Case] = {
     107: Case("tool names that collide or descriptions that change: pinned, blocked", PLANNED),
     108: Case("a client's token passed upstream: never", PLANNED),
     109: Case("a request's state altered or replayed: refused", PLANNED),
-    110: Case("an OAuth flow opened in a victim's browser: bound to the browser", PLANNED),
+    110: Case("an OAuth flow opened in a victim's browser, a code in other hands, a mixed-up issuer: worth nothing"),
     111: Case("a credential wider or longer than the lease: refused at mint", PLANNED),
     112: Case("configuration that an agent can write: not read"),
     # console, HTTP

@@ -15,12 +15,15 @@ from leasehold.authority import Authority
 from leasehold.cli.extra import otel_extra
 from leasehold.console.pages import console_pages
 from leasehold.http.app import create_app
+from leasehold.http.callers import Callers
 from leasehold.http.events import Streams
 from leasehold.http.exchanges import Observed, Observer
 from leasehold.http.gates import SLACK_PATH
 from leasehold.http.health import Health, Readiness
+from leasehold.http.issuers import Issuers
 from leasehold.http.logs import LogFormat, RequestLog, start_logging
 from leasehold.http.metrics import Metrics, metrics_app
+from leasehold.http.oauth.callers import PolicyClients
 from leasehold.http.server import Wiring, fitting_limits, listen, run_server
 from leasehold.http.site import Site
 from leasehold.store.observed import Together, Watcher
@@ -126,8 +129,15 @@ class Serving:
     def run(self) -> None:
         """Serve until a signal says to stop."""
         streams = Streams(self._authority)
+        engine = self._authority.engine
+        callers = Callers(self._authority, Issuers(lambda: engine.active_policy().issuers, engine.system))
         app: ASGIApp = create_app(
-            self._authority, console_pages(), site=self.site, streams=streams, providers=self._provider_secret
+            self._authority,
+            console_pages(),
+            site=self.site,
+            streams=streams,
+            providers=self._provider_secret,
+            clients=PolicyClients(self._authority, callers),
         )
         if self._instruments is not None:
             start_logging(self._instruments.log_format, sys.stderr)

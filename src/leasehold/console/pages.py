@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from leasehold.console.batch import batch_routes
+from leasehold.console.consent import consent_page
 from leasehold.console.deciding import card_routes
 from leasehold.console.editing import edit_routes
 from leasehold.console.entrance import account_page, problem_page, sign_in_page
@@ -57,4 +58,5 @@ def console_pages() -> Pages:
         sign_in=sign_in_page,
         problem=problem_page,
         account=account_page,
+        consent=consent_page,
     )

@@ -19,6 +19,9 @@ from leasehold.http.events import Streams
 from leasehold.http.exchanges import templates_of
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
+from leasehold.http.oauth.clients import Clients
+from leasehold.http.oauth.consent import ConsentPage, plain_consent_page
+from leasehold.http.oauth.routes import MACHINE_PATHS, consent_routes, oauth_routes
 from leasehold.http.passwords import Passwords
 from leasehold.http.problems import ProblemPage, exception_handlers, plain_problem_page
 from leasehold.http.providers import ProviderSecrets, provider_routes
@@ -43,6 +46,7 @@ class Pages:
     sign_in: SignInPage = plain_sign_in_page
     problem: ProblemPage = plain_problem_page
     account: AccountPage = plain_account_page
+    consent: ConsentPage = plain_consent_page
 
 
 def create_app(
@@ -53,18 +57,21 @@ def create_app(
     streams: Streams | None = None,
     passwords: Passwords | None = None,
     providers: ProviderSecrets = lambda _: "",
+    clients: Clients | None = None,
 ) -> ASGIApp:
-    """The whole application over one authority.
+    """The whole application over one authority. Without `clients` it has no doors for programs.
 
     `streams` are closed by the server that stops, `passwords` have the costs of hashing; both are made where not given.
     `providers` tells the secrets of our clients at the providers of the policy.
     """
     own = account_routes(authority, pages.account, site)
-    inside = SignedInOnly(Router([*own, *pages.routes], redirect_slashes=False), authority, site)
+    consent = consent_routes(authority, clients, site, pages.consent) if clients is not None else ()
+    inside = SignedInOnly(Router([*own, *consent, *pages.routes], redirect_slashes=False), authority, site)
     outside = [
         *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
         *provider_routes(authority, pages.sign_in, site, providers),
         *chat_routes(authority),
+        *(oauth_routes(authority, clients, site) if clients is not None else ()),
         *pages.public,
     ]
     app = Starlette(
@@ -79,4 +86,5 @@ def create_app(
 
 def protect(app: ASGIApp, *, site: Site, page: ProblemPage, system: System) -> ASGIApp:
     """The application behind strict headers and the checks of host, origin and size."""
-    return StrictHeaders(Gates(app, site, page), system, is_https=site.scheme == "https")
+    gates = Gates(app, site, page, MACHINE_PATHS)
+    return StrictHeaders(gates, system, is_https=site.scheme == "https")

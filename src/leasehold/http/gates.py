@@ -6,6 +6,8 @@ something and says nothing of where it comes from is refused, because every brow
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.datastructures import Headers
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
@@ -38,10 +40,14 @@ _FOREIGN = Problem(
 class Gates:
     """Lets requests through that name this server and, where they change something, come from its own pages."""
 
-    def __init__(self, app: ASGIApp, site: Site, page: ProblemPage) -> None:
+    def __init__(self, app: ASGIApp, site: Site, page: ProblemPage, machines: Collection[str] = ()) -> None:
+        """`machines` are the paths, and below one that ends with a slash all, at which programs prove who they are in
+        each request, and no cookie is read: nothing there can be borrowed by another site's page."""
         self._app = RequestBodyLimitMiddleware(app, MAX_BODY_BYTES)
         self._site = site
         self._page = page
+        self._machines = frozenset(machines)
+        self._below = tuple(path for path in machines if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request. Web sockets are refused: no page of ours opens one."""
@@ -60,6 +66,8 @@ class Gates:
             return _NO_HOST
         if not self._site.is_host(hosts[0]):
             return _OTHER_HOST
+        if scope["path"] in self._machines or scope["path"].startswith(self._below):
+            return None
         if scope["method"] in SAFE_METHODS or self._is_own_page(headers, hosts[0]):
             return None
         if scope["path"] == SLACK_PATH and not any(name in headers for name in _OF_BROWSERS):

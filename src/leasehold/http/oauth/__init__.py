@@ -1,0 +1,1 @@
+"""The standards' doors to the same decision: OAuth metadata, tokens, introspection, revocation (decision 0021)."""

@@ -1,0 +1,111 @@
+"""DPoP at the token endpoint: bound tokens, and every proof that is none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from joserfc.jwk import OKPKey
+from oauth_house import OAuthHouse, details, said
+
+from leasehold.http.oauth.metadata import EXCHANGE
+from leasehold.token import base64url
+from served import Reply
+
+KEY, OTHER = OKPKey.generate_key("Ed25519"), OKPKey.generate_key("Ed25519")
+
+
+def proof(oauth: OAuthHouse, key: OKPKey = KEY, **claims: object) -> str:
+    """A proof for the token endpoint, made now, with the server's nonce, as far as nothing else is said."""
+    now = oauth.stage.system.now().seconds
+    said = {"jti": "one", "htm": "POST", "htu": f"{oauth.origin}/oauth/token", "iat": now, "nonce": nonce(oauth)}
+    header = {"typ": "dpop+jwt", "alg": "Ed25519", "jwk": key.as_dict(private=False)}
+    parts = [json.dumps(part).encode() for part in (header, {k: v for k, v in (said | claims).items() if v})]
+    text = ".".join(map(base64url.encode, parts))
+    return f"{text}.{base64url.encode(key.private_key.sign(text.encode()))}"
+
+
+def nonce(oauth: OAuthHouse) -> str:
+    """The nonce that the server asks for."""
+    reply = ask(oauth, "x")
+    assert said(reply, 400)["error"] == "invalid_dpop_proof"
+    return reply.headers["dpop-nonce"]
+
+
+def ask(oauth: OAuthHouse, text: str, client: str = "launcher", **form: str) -> Reply:
+    asked = {"grant_type": "client_credentials", "authorization_details": details(), **form}
+    return oauth.post("/oauth/token", client, asked, DPoP=text)
+
+
+def refusal(reply: Reply) -> str:
+    assert reply.headers["dpop-nonce"]
+    return str(said(reply, 400)["error"])
+
+
+@pytest.mark.case(11)
+def test_a_token_asked_for_with_a_proof_is_bound_to_its_key(oauth: OAuthHouse) -> None:
+    reply = ask(oauth, proof(oauth))
+    found = said(reply)
+    assert (found["token_type"], bool(reply.headers["dpop-nonce"])) == ("DPoP", True)
+    for client in ("launcher", "ticket-door"):
+        active = said(oauth.post("/oauth/introspect", client, {"token": str(found["access_token"])}))
+        assert (active["cnf"], active["token_type"]) == ({"jkt": KEY.thumbprint()}, "DPoP")
+
+
+@pytest.mark.case(11)
+def test_a_proof_without_this_servers_nonce_is_asked_for_again(oauth: OAuthHouse) -> None:
+    old = nonce(oauth)
+    for wrong in (None, "made-up"):
+        assert refusal(ask(oauth, proof(oauth, nonce=wrong))) == "use_dpop_nonce"
+    oauth.stage.pass_time(600)
+    assert refusal(ask(oauth, proof(oauth, nonce=old))) == "use_dpop_nonce"
+
+
+@pytest.mark.case(11)
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"htm": "GET"},
+        {"htu": "https://elsewhere.example/oauth/token"},
+        {"htu": "http://127.0.0.1:1/oauth/token"},
+        {"iat": 1},
+        {"iat": 4_102_444_800},
+        {"jti": None},
+    ],
+)
+def test_a_proof_for_another_request_or_time_is_refused(oauth: OAuthHouse, claims: dict[str, object]) -> None:
+    assert refusal(ask(oauth, proof(oauth, **claims))) == "invalid_dpop_proof"
+
+
+@pytest.mark.case(11)
+def test_a_proof_counts_once_whoever_sends_it_and_whichever_process_takes_it(oauth: OAuthHouse) -> None:
+    text = proof(oauth)
+    first = said(ask(oauth, text))
+    oauth.stage.pass_time(1)
+    for client in ("launcher", "other"):
+        assert refusal(ask(oauth, text, client)) == "invalid_dpop_proof"
+    assert said(ask(oauth, proof(oauth, jti="two")))["lease_id"] != first["lease_id"]
+    twice = f"{proof(oauth, jti='three')}, {proof(oauth, jti='four')}"
+    assert refusal(ask(oauth, twice)) == "invalid_dpop_proof"
+
+
+@pytest.mark.case(11)
+def test_who_proves_to_be_no_client_uses_up_no_proof(oauth: OAuthHouse) -> None:
+    text = proof(oauth)
+    assert said(ask(oauth, text, ""), 401)["error"] == "invalid_client"
+    assert said(ask(oauth, text))["token_type"] == "DPoP"
+
+
+@pytest.mark.case(11)
+def test_a_bound_lease_is_exchanged_by_its_holder_alone(oauth: OAuthHouse) -> None:
+    bound = str(said(ask(oauth, proof(oauth)))["access_token"])
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": bound,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "authorization_details": details(agent="helper", requested_by=""),
+    }
+    for stranger in ("", proof(oauth, OTHER)):
+        assert said(oauth.post("/oauth/token", "launcher", form, DPoP=stranger), 400)["error"] == "invalid_request"
+    child = said(oauth.post("/oauth/token", "launcher", form, DPoP=proof(oauth, jti="two")))
+    assert child["token_type"] == "DPoP"
