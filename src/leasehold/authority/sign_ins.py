@@ -13,6 +13,7 @@ import msgspec
 
 from leasehold.authority.engine import Engine
 from leasehold.decide.lifecycles import PersonState
+from leasehold.decide.own_sign_ins import SetOwnSignIn
 from leasehold.decide.proven import proven_roles
 from leasehold.decide.provider_sign_ins import Account, SignInByProvider
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
@@ -106,14 +107,27 @@ class SignIns:
             Denied: the person has too many ways to sign in.
         """
         check_identifier(person, "person")
+        sign_in = self._password(hashed)
+        return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
+
+    def set_own_password(self, who: SignedIn, hashed: str) -> str:
+        """Give a signed-in person a password, in the place of the one that they had, whose sessions end; others stay.
+
+        Raises:
+            InvalidError: this is no argon2id hash.
+            Denied: their session is over, they proved too long ago who they are, or have too many ways to sign in.
+        """
+        step = SetOwnSignIn(voice=who.voice, sign_in=self._password(hashed))
+        return self._engine.ask(lambda _: step)
+
+    def _password(self, hashed: str) -> SignIn:
         system = self._engine.system
-        sign_in = SignIn(
+        return SignIn(
             sign_in=system.new_id("signin"),
             method=SignInMethod.PASSWORD,
             added_at=system.now().seconds,
             secret=hashed,
         )
-        return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
 
     def add_passkey(self, person: str, credential: str, public_key: str, *, count: int, by: str) -> str:
         """Give a person a passkey beside what they have: the id that its authenticator gave it, and its public key as

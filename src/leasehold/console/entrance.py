@@ -20,7 +20,7 @@ def sign_in_page(request: Request, form: SignInForm) -> Response:  # noqa: ARG00
 
 def account_page(request: Request, view: AccountView) -> Response:
     """By what a person signs in."""
-    return draw_page(request, "account.html", here="account", view=view)
+    return draw_page(request, "account.html", here="account", status=view.status, view=view)
 
 
 def problem_page(request: Request, problem: Problem) -> Response:

@@ -64,11 +64,12 @@ def create_app(
     `streams` are closed by the server that stops, `passwords` have the costs of hashing; both are made where not given.
     `providers` tells the secrets of our clients at the providers of the policy.
     """
-    own = account_routes(authority, pages.account, site)
+    passwords = passwords or Passwords()
+    own = account_routes(authority, pages.account, site, passwords)
     consent = consent_routes(authority, clients, site, pages.consent) if clients is not None else ()
     inside = SignedInOnly(Router([*own, *consent, *pages.routes], redirect_slashes=False), authority, site)
     outside = [
-        *sign_in_routes(authority, pages.sign_in, passwords or Passwords(), site),
+        *sign_in_routes(authority, pages.sign_in, passwords, site),
         *provider_routes(authority, pages.sign_in, site, providers),
         *chat_routes(authority),
         *(oauth_routes(authority, clients, site) if clients is not None else ()),

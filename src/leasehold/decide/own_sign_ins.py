@@ -1,0 +1,42 @@
+"""What a signed-in person changes of their own ways to sign in, judged in the same breath as the change.
+
+Whoever changes that has proven who they are a moment ago: a browser left open must not become a way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.sign_ins import AddSignIn
+from leasehold.decide.voices import SessionVoice, refuse_stale, refuse_voice, voice_needs
+from leasehold.model.instant import Instant
+from leasehold.model.proof import SignIn
+
+__all__ = ["RECENT_SECONDS", "SetOwnSignIn"]
+
+RECENT_SECONDS = 600
+"""How long ago somebody may have proven who they are, to change by what they sign in."""
+
+
+class SetOwnSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Give oneself a way to sign in, such as a new password in the place of the old one, whose sessions end."""
+
+    voice: SessionVoice
+    sign_in: SignIn
+
+    policy: None = None
+    needs_clock: bool = True
+
+    @property
+    def _add(self) -> AddSignIn:
+        return AddSignIn(person=self.voice.person, sign_in=self.sign_in, by=self.voice.person)
+
+    def keys(self) -> Sequence[Need]:
+        return [*voice_needs(self.voice), *self._add.keys()]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        refusal = refuse_voice(facts, self.voice, now) or refuse_stale(facts, self.voice, now, RECENT_SECONDS)
+        return (StepAnswer(refusal), Changes()) if refusal is not None else self._add.decide(facts, now)
