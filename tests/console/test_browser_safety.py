@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,15 +13,18 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from browsing import Visit
-from office import BEN, EVA, KIM, Office
 from playwright.sync_api import Error, Page, expect
 
+from glass import TABLE, signatory, wish
+from governed import governed, propose
 from leasehold.errors import Denied, InvalidError
 from leasehold.model.call import OutcomeStatus
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
 from leasehold.model.scope import Scope
-from stage import Stage
+from office import ANA, BEN, EVA, KIM, TEXT, Office
+from stage import Stage, changed
+from unsafe import unsafe_paths
 
 Visits = Callable[..., AbstractContextManager[Visit]]
 
@@ -50,6 +55,28 @@ def fill(office: Office, payloads: Sequence[str]) -> list[Request]:
     return [
         office.asks(lease=lease, note=payload, other={payload: [payload]}, **{payload: "name"}) for payload in payloads
     ]
+
+
+def fill_by_people(office: Office) -> None:
+    """The same wherever people write what others read: in a policy, in what they ask for, in what they think of it."""
+    two = governed(changed('"user:ana" = ["lead"]', '"user:ana" = ["lead", "oncall"]', TEXT)) + TABLE
+    office.stage.accept(two)
+    spans = ", ".join(
+        f"{{ from = 2020-01-{day:02}T00:00:00Z, until = 2020-01-{day + 1:02}T00:00:00Z, reason = {json.dumps(text)} }}"
+        for day, text in enumerate(CORPUS[:6], start=1)
+    )
+    wider = changed("calls = 20", "calls = 21", changed("deny = ", f"freeze = [{spans}]\ndeny = ", two))
+    propose(office.stage, text=wider, replaces=two)
+    signatory(office.stage, ANA)
+    office.has_password(BEN)
+    for payload in CORPUS:
+        ana = office.viewer(ANA).glass
+        held = ana.propose(ana.draft(wish(reason=payload)))
+        office.viewer(BEN).glass.confirm(held.glass_id)
+        office.viewer(ANA).glass.close(held.glass_id)
+        office.viewer(EVA).glass.review(held.glass_id, payload)
+    ana.propose(ana.draft(wish(reason=" ".join(CORPUS))))
+    ana.propose(ana.draft(wish(second=EVA, reason=" ".join(CORPUS))))
 
 
 def _call(stage: Stage, lease: HeldLease, payload: str) -> None:
@@ -89,6 +116,7 @@ def test_nothing_that_agents_write_is_executed_on_any_page(office: Office, visit
     office.stage.people.deny(requests[0], EVA)
     office.stage.desk.hold(Scope.parse("tool:mail"), by=EVA, reason=CORPUS[1])
     office.stage.desk.revoke(Scope.parse(f"run:{requests[-1].run_id}"), by=EVA, reason=CORPUS[2])
+    fill_by_people(office)
     executed: list[str] = []
     with visits() as visit:
         visit.context.expose_binding("pwned", lambda source: executed.append(source["page"].url))
@@ -108,7 +136,17 @@ def test_nothing_that_agents_write_is_executed_on_any_page(office: Office, visit
             page.goto(kept.as_uri())
             expect(page.get_by_role("heading", name="Verify it")).to_be_visible()
             expect(page.locator("script")).to_have_count(0)
-    assert {path.split("/")[1] for path in opened} >= {"requests", "runs", "leases", "ledger", "policy", "stops"}
+    assert {path.split("/")[1] for path in opened} >= {
+        "requests",
+        "runs",
+        "leases",
+        "ledger",
+        "policy",
+        "stops",
+        "break-glass",
+    }
+    assert any(path.startswith("/policy/proposals/sha256:") for path in opened)
+    assert sum(path.startswith("/break-glass/glass_") for path in opened) == len(CORPUS) + 2
     assert len(opened) > 2 * len(CORPUS)
     assert executed == []
 
@@ -184,6 +222,35 @@ def test_form_of_another_origin_answers_nothing_though_the_browser_sends_the_coo
             assert answered.status == 403
             assert "__Host-leasehold" in str(answered.request.all_headers().get("cookie"))
     assert office.state_of(request) == "pending"
+
+
+@pytest.mark.case(114)
+def test_no_form_of_another_origin_changes_anything_whichever_route_it_is_sent_to(
+    office: Office, visits: Visits
+) -> None:
+    request = office.asks()
+    paths = [re.sub(r"\{\w+(:\w+)?\}", request.request_id, path) for _, path in unsafe_paths(office.application)]
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{value}">'
+        for name, value in (("verdict", "approve"), ("deed", "hold"), ("scope", "all"), ("reason", "x"), ("words", "x"))
+    )
+    forms = "".join(
+        f'<form method="post" action="{office.address}{path}">{hidden}<button>{path}</button></form>' for path in paths
+    )
+    assert len(paths) >= 16
+    with visits() as visit, another_site(forms) as address:
+        page = visit.sign_in(BEN)
+        before = office.stage.entries()
+        for path in paths:
+            page.goto(address)
+            with page.expect_navigation() as gone:
+                page.get_by_role("button", name=path, exact=True).click()
+            answered = gone.value
+            assert answered is not None
+            assert (path, answered.status) == (path, 403)
+        page.goto(office.address)
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        assert office.stage.entries() == before
 
 
 @pytest.mark.case(115)

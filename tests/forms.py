@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from html import unescape
 from urllib.parse import urlencode
 
-from office import Office
-
 from leasehold.model.request import Request
+from office import Office
 from served import Browser, Reply
 
 __all__ = ["answer", "approve", "fields", "items", "send"]

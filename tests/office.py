@@ -58,6 +58,11 @@ class Office:
 
         return answer
 
+    @property
+    def application(self) -> ASGIApp:
+        """The application as it is served now."""
+        return self._app
+
     def _application(self) -> ASGIApp:
         return create_app(
             self.stage.authority, console_pages(), site=self._site, streams=self.streams, passwords=self.passwords
