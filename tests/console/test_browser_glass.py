@@ -143,3 +143,18 @@ def test_passkeys_of_both_sign_what_they_open(office: Office, visits: Visits) ->
         confirm(theirs)
         expect(theirs.get_by_text("Break-glass is open")).to_be_visible()
     assert check_answers(office.stage.entries(EntryKind.GLASS_OPENED)).passkey == 2
+
+
+def test_what_was_proposed_before_a_restart_is_opened_after_it(office: Office, visits: Visits) -> None:
+    with visits(has_script=False) as first, visits(has_script=False) as second:
+        ask(first.sign_in(ANA, "/break-glass"))
+        theirs = second.sign_in(BEN, "/break-glass")
+        theirs.get_by_role("link", name="desk in acme").first.click()
+        office.restart()
+        office.stage.pass_time(3)
+        confirm(theirs)
+        expect(theirs.get_by_text("Break-glass is open")).to_be_visible()
+        office.restart()
+        theirs.reload()
+        expect(theirs.get_by_text("Break-glass is open")).to_be_visible()
+    assert len(office.stage.entries(EntryKind.GLASS_OPENED)) == 1

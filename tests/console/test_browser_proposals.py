@@ -107,3 +107,15 @@ def test_passkey_signs_the_confirmation_where_the_policy_demands_one(office: Off
         confirm(page)
         is_over(page, "confirmed")
     assert check_answers(office.stage.entries()).passkey == 1
+
+
+def test_proposal_that_was_shown_before_a_restart_is_confirmed_after_it(office: Office, visits: Visits) -> None:
+    office.stage.accept(TWO)
+    propose(office.stage, text=WIDER, replaces=TWO)
+    with visits(has_script=False) as visit:
+        page = visit.sign_in(BEN, f"/policy/proposals/{policy(WIDER).hash}")
+        office.restart()
+        office.stage.pass_time(3)
+        confirm(page)
+        is_over(page, "confirmed")
+    assert active(office) == policy(WIDER).hash
