@@ -126,6 +126,8 @@ class Edited(Denied):
         super().__init__(decision)
         if arguments is not None:
             self.args = (f"{decision.describe()}; its arguments are now {arguments}",)
+        step = "make the call with the .arguments of this error" if arguments else f'authority.wait("{request}")'
+        self.add_note(f"next: {step}")
 
     @property
     def arguments(self) -> dict[str, Any] | None:
@@ -143,3 +145,7 @@ class ApprovalNeeded(Denied):
     def __init__(self, decision: Decision, request: str) -> None:
         self.request = request
         super().__init__(decision)
+        self.add_note(
+            f"next: have a person answer it (leasehold request approve {request} --as PERSON), "
+            f'wait for them (authority.wait("{request}")), then make the same call again'
+        )

@@ -240,3 +240,10 @@ def test_a_policy_that_fails_its_own_tests_is_not_accepted(terminal: Terminal) -
     terminal.start()
     change(terminal, ('refuses = ["db.drop"]', 'refuses = ["db.drop", "ticket.get"]'))
     assert "its own tests fail" in terminal.run("policy", "accept", typing="y\n", code=2).stderr
+
+
+def test_person_who_is_named_without_a_kind_is_pointed_at(terminal: Terminal) -> None:
+    terminal.policy.write_text(terminal.policy.read_text().replace('"user:eva" =', '"eva" ='))
+    assert "hardly meant: people.eva is named without a kind; say user:eva" in terminal.run("policy", "check").stdout
+    assert terminal.json("policy", "check")["unlikely"] == ["people.eva is named without a kind; say user:eva"]
+    assert "person-without-kind: [people] names eva without a kind" in terminal.run("doctor").stdout

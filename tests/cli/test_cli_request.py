@@ -108,6 +108,17 @@ def test_a_no_to_another_card_is_refused(terminal: Terminal, pending: str) -> No
     assert terminal.run("request", "deny", pending, "--as", "user:ben", "--digest", digest).stdout == "denied\n"
 
 
+def test_who_may_not_answer_or_comes_late_is_told_before_the_card(terminal: Terminal, pending: str) -> None:
+    terminal.run("person", "add", "user:ana")
+    for person, word in (("user:ana", "own_request"), ("user:ben", "not_pending")):
+        for verb in ("approve", "deny"):
+            told = terminal.run("request", verb, pending, "--as", person, typing="y\n", code=3)
+            assert word in told.stderr
+            assert "customer confirmed" not in told.stderr
+        if person == "user:ana":
+            terminal.approve(pending)
+
+
 @pytest.mark.requirement("P11")
 def test_approving_what_is_approved_changes_nothing(terminal: Terminal, pending: str) -> None:
     terminal.approve(pending)

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 from browsing import Visit, with_authenticator
-from office import ANA, BEN, EVA, PASSWORD, TEXT, Office
 from playwright.sync_api import Page, expect
 
 from glass import TABLE, signatory
 from leasehold.authority.proofs import check_answers
 from leasehold.ledger.entry import EntryKind
+from office import ANA, BEN, EVA, PASSWORD, TEXT, Office
 from stage import changed
 
 pytestmark = [pytest.mark.requirement("P16"), pytest.mark.case(117)]

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 from browsing import Visit, with_authenticator
-from office import BEN, EVA, PASSWORD, TEXT, Office
 from playwright.sync_api import Page, expect
 
 from governed import governed, propose
 from leasehold.authority.proofs import check_answers
 from leasehold.model.proposal import PolicyVerdict
+from office import BEN, EVA, PASSWORD, TEXT, Office
 from stage import changed, policy
 
 Visits = Callable[..., AbstractContextManager[Visit]]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from browsing import visit
-from office import BEN, TEXT, Office
 from playwright.sync_api import Browser, expect
 
 from conftest import opened
 from issuer import make_key, serving
+from office import BEN, TEXT, Office
 from provider import Provider
 from stage import AUDIT
 

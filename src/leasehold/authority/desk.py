@@ -14,7 +14,7 @@ import msgspec
 from leasehold.authority.batches import Item, ItemResult, answer_items, refuse_in_batch
 from leasehold.authority.edits import edit_call, edit_lease
 from leasehold.authority.engine import Engine
-from leasehold.authority.looking import look_at_chain, look_at_footer
+from leasehold.authority.looking import look_at_answer, look_at_chain, look_at_footer
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import SignedIn, passkey_proof
 from leasehold.authority.standing import Standing, standing_stops
@@ -25,6 +25,7 @@ from leasehold.decide.govern import AcceptPolicy, AddPerson, ConfirmClock, Confi
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.offboard import Offboard, Offboarded
 from leasehold.decide.powers import Empowered
+from leasehold.decide.proven import as_proven
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Lift, Stop, Stopped, covers_run
 from leasehold.decide.voices import KeyVoice, Voice
@@ -111,6 +112,18 @@ class Desk:
             NotFoundError: there is no such request.
         """
         return look_at_footer(self._engine, self._engine.request_row(request.tenant, request.request_id))
+
+    def refuse_answer(self, request: Request, person: str) -> Decision | None:
+        """Why an answer of this person would be refused, as far as can be told before they have read the card.
+
+        Raises:
+            NotFoundError: there is no such request.
+        """
+        stored = self._engine.request(request.tenant, request.request_id)
+        run, row = self._engine.run(stored.tenant, stored.run_id), self.request_row(stored)
+        policy = self._engine.active_policy()
+        known = as_proven(policy, self._engine.row(PersonRow, AUTHORITY_WIDE, person), self._engine.system.now())
+        return look_at_answer(self._engine, known, row, run, stored, person)
 
     def answer(self, request: Request, verdict: Verdict, signatory: Signatory, *, reason: str = "") -> Answered:
         """Sign and record one person's answer to a request's card.

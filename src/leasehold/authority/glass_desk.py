@@ -17,6 +17,7 @@ from leasehold.authority.sign_ins import SignedIn, passkey_of, passkey_proof
 from leasehold.decide.glass import ReviewGlass
 from leasehold.decide.glass_wish import CloseOwn, ConfirmGlass, DeclineGlass, ProposeGlass, answer_by
 from leasehold.decide.lifecycles import GlassState
+from leasehold.decide.proven import as_proven
 from leasehold.decide.proving import Word, refuse_weak
 from leasehold.decide.rows import AUTHORITY_WIDE, GlassRow, PersonRow
 from leasehold.errors import NotFoundError
@@ -118,7 +119,7 @@ class GlassDesk:
             entries=self._entries(row, opening),
             may_confirm=waits and person == row.second,
             may_decline=waits and is_part,
-            may_close=is_open and (is_part or has_power(policy, person, Power.REVOKE, row.tenant)),
+            may_close=is_open and (is_part or has_power(self._held(policy), person, Power.REVOKE, row.tenant)),
             may_review=row.state == GlassState.CLOSED and person != row.opener and reviews,
             proof=self.lacks(),
         )
@@ -246,8 +247,15 @@ class GlassDesk:
 
     def _may_see(self, policy: Policy, row: GlassRow) -> bool:
         is_part = self._session.person in (row.opener, row.second)
-        can_query = has_power(policy, self._session.person, Power.QUERY, row.tenant)
+        can_query = has_power(self._held(policy), self._session.person, Power.QUERY, row.tenant)
         return is_part or can_query or self._confirms(policy, row)
+
+    def _held(self, policy: Policy) -> Policy:
+        """The policy with the roles that groups prove of this person: they let look and stop, and open nothing."""
+        if not policy.sign_in:
+            return policy
+        row = self._engine.row(PersonRow, AUTHORITY_WIDE, self._session.person)
+        return as_proven(policy, row, self._engine.system.now())
 
     def _confirms(self, policy: Policy, row: GlassRow) -> bool:
         """Whether a role of theirs confirms break-glass on its route."""

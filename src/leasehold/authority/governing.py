@@ -11,8 +11,9 @@ from leasehold.authority.engine import Engine
 from leasehold.authority.proposals import Proposal, Proposals
 from leasehold.authority.sign_ins import SignedIn
 from leasehold.decide.proposals import OTHER_WIDENING, POLICY_MOVED
+from leasehold.decide.proven import as_proven
 from leasehold.decide.proving import refuse_weak
-from leasehold.decide.rows import AUTHORITY_WIDE, ProposalRow
+from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, ProposalRow
 from leasehold.errors import Denied, NotFoundError
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.proposal import PolicyVerdict, ProposalState
@@ -133,8 +134,10 @@ class Governing:
         return None
 
     def _may_see(self, active: Policy) -> bool:
-        has = (has_power(active, self._session.person, power, AUTHORITY_WIDE) for power in (Power.POLICY, Power.QUERY))
-        return any(has)
+        """Groups of a provider let people look, as everywhere; a say over policies they do not give."""
+        person = self._session.person
+        known = as_proven(active, self._engine.row(PersonRow, AUTHORITY_WIDE, person), self._engine.system.now())
+        return has_power(active, person, Power.POLICY, "*") or has_power(known, person, Power.QUERY, AUTHORITY_WIDE)
 
 
 def state_of(row: ProposalRow, now_seconds: int) -> ProposalState:

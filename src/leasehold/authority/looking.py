@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from leasehold.authority.engine import Engine
 from leasehold.decide.answer import request_need
-from leasehold.decide.approvals import approver_needs, approvers_of, people_who_may
+from leasehold.decide.approvals import approver_needs, approvers_of, people_who_may, refuse_person
 from leasehold.decide.chain import Chain, refuse_chain
 from leasehold.decide.facts import Facts, Index, Ref
 from leasehold.decide.proven import as_proven
@@ -26,7 +26,14 @@ from leasehold.model.scope import StopKind
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import implied
 
-__all__ = ["find_end", "look_at_approvals", "look_at_chain", "look_at_footer", "look_at_grants"]
+__all__ = [
+    "find_end",
+    "look_at_answer",
+    "look_at_approvals",
+    "look_at_chain",
+    "look_at_footer",
+    "look_at_grants",
+]
 
 
 def look_at_chain(engine: Engine, chain: Chain, call: Admission | None = None) -> Decision | None:
@@ -95,6 +102,23 @@ def _committed(
             seen = (see(row) for row in queries.stops([need.bucket[0]]) if row.is_active)
             facts.load_index(need, [row for row in seen if row is not None])
     return facts, now
+
+
+def look_at_answer(
+    engine: Engine, policy: Policy, row: RequestRow, run: Run, request: Request, person: str
+) -> Decision | None:
+    """Why nobody can answer a request any more, or this person may not, as far as can be told before they do."""
+    if row.state != RequestState.PENDING or engine.system.now().reached(row.answer_by):
+        state = f"is {row.state}" if row.state != RequestState.PENDING else "expired unanswered"
+        return deny(Reason.NOT_PENDING, f"this request {state}", check="state == pending")
+    return refuse_person(
+        policy,
+        person,
+        route=run.route,
+        requested_by=run.requested_by,
+        effect=request_need(policy, run, request).effect,
+        editors=request.editors,
+    )
 
 
 def look_at_approvals(engine: Engine, policy: Policy, row: RequestRow, run: Run, request: Request) -> tuple[str, ...]:

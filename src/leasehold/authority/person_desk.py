@@ -17,13 +17,13 @@ from leasehold.authority.desk import Desk, LeaseStatus
 from leasehold.authority.engine import Engine
 from leasehold.authority.glass_desk import GlassDesk
 from leasehold.authority.governing import Governing
-from leasehold.authority.looking import look_at_approvals
+from leasehold.authority.looking import look_at_answer, look_at_approvals
 from leasehold.authority.receipts import Receipts
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import SignedIn
 from leasehold.authority.standing import Standing
 from leasehold.decide.answer import Answered, request_need
-from leasehold.decide.approvals import answers_of, refuse_person, refuse_proof
+from leasehold.decide.approvals import answers_of, refuse_proof
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.proven import as_proven
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
@@ -39,7 +39,7 @@ from leasehold.model.effect import Effect
 from leasehold.model.ids import check_id
 from leasehold.model.instant import Instant
 from leasehold.model.proof import SignIn
-from leasehold.model.request import Answer, Request, RequestState, Verdict
+from leasehold.model.request import Answer, Request, Verdict
 from leasehold.model.run import Run
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import EVERYONE, Policy, Power
@@ -295,20 +295,10 @@ class PersonDesk:
 
     def _refuse_answer(self, policy: Policy, row: RequestRow, run: Run, request: Request) -> Decision | None:
         """Why an answer would be refused or change nothing, as far as can be told before it is given."""
-        if row.state != RequestState.PENDING or self._engine.system.now().reached(row.answer_by):
-            state = row.state if row.state != RequestState.PENDING else RequestState.EXPIRED
-            return deny(Reason.NOT_PENDING, f"this request is {state}")
-        if any(answer.person == self.person for answer in answers_of(row)):
+        refusal = look_at_answer(self._engine, self._held(policy), row, run, request, self.person)
+        if refusal is None and any(answer.person == self.person for answer in answers_of(row)):
             return deny(Reason.NOT_PENDING, "you have answered; others still have to")
-        effect = request_need(policy, run, request).effect
-        return refuse_person(
-            self._held(policy),
-            self.person,
-            route=run.route,
-            requested_by=run.requested_by,
-            effect=effect,
-            editors=request.editors,
-        )
+        return refusal
 
     def _refuse_proof(self, policy: Policy, effect: Effect) -> Decision | None:
         """What an approval in this session would lack."""

@@ -30,7 +30,7 @@ from leasehold.policy.cases import run_tests
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.evaluate import group_roles
 from leasehold.policy.explain import laxer_rules
-from leasehold.policy.shortage import routes_short_of_approvers
+from leasehold.policy.shortage import people_without_a_kind, routes_short_of_approvers
 from leasehold.token.foreign import read_foreign_keys
 from leasehold.token.keys import DocumentType
 
@@ -264,6 +264,14 @@ def check_policy(policy: Policy, active: str) -> Iterator[Finding]:
             what=lax_words(rule),
             why="fewer people look, or power lasts longer, than the language's defaults ask for",
             remedy="take the line out, unless it is meant",
+        )
+    for person in people_without_a_kind(policy):
+        yield Finding(
+            code="person-without-kind",
+            severity=Severity.WARNING,
+            what=f"[people] names {person} without a kind",
+            why=f"who starts runs or signs in as user:{person} is somebody else to this policy",
+            remedy=f'say "user:{person}", unless that is what they are called everywhere',
         )
     for mismatch in run_tests(policy):
         yield Finding(

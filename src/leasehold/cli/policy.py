@@ -34,6 +34,7 @@ from leasehold.policy.document import (
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
 from leasehold.policy.reach import Reach, reach
+from leasehold.policy.shortage import people_without_a_kind
 from leasehold.policy.telling import change_words, is_in_reach, reach_words
 
 __all__ = ["lax_words", "policy"]
@@ -55,6 +56,9 @@ def check(session: Session, file: Path | None) -> None:
     path = file or session.policy_path
     found = read_policy(path)
     mismatches, lax = run_tests(found), laxer_rules(found)
+    unlikely = [
+        f"people.{person} is named without a kind; say user:{person}" for person in people_without_a_kind(found)
+    ]
     value = {
         "hash": found.hash,
         "authority": found.authority,
@@ -63,6 +67,7 @@ def check(session: Session, file: Path | None) -> None:
         "tests": len(found.tests),
         "mismatches": mismatches,
         "laxer": lax,
+        "unlikely": unlikely,
     }
     counts = f"{len(found.actions)} actions, {len(found.routes)} routes, {len(found.tests)} tests"
     session.give(
@@ -70,6 +75,7 @@ def check(session: Session, file: Path | None) -> None:
         [
             f"{path}: {counts}, {found.hash}",
             *(f"laxer than usual: {lax_words(rule)}" for rule in lax),
+            *(f"hardly meant: {escape(words)}" for words in unlikely),
             *map(_mismatch_words, mismatches),
         ],
     )

@@ -19,7 +19,7 @@ from leasehold.cli.session import Session, with_session
 from leasehold.decide.answer import Answered
 from leasehold.decide.approvals import answers_of
 from leasehold.decide.rows import RequestRow
-from leasehold.errors import InvalidError
+from leasehold.errors import Denied, InvalidError
 from leasehold.ledger.load import Tally
 from leasehold.model.card import Card, Footer, card_json
 from leasehold.model.effect import Effect
@@ -141,6 +141,7 @@ def approve(
             approve_batch(session, authority, request_ids, signatory, given=digest, reason=reason)
             return
         asked = authority.find_request(request_ids[0])
+        _check_answerable(authority, asked, person)
         card = _show_card(session, authority, asked)
         confirm(
             session,
@@ -165,6 +166,7 @@ def deny(session: Session, request_id: str, person: str, key: Path | None, diges
     with session.authority() as authority:
         signatory = session.signatory(person, key)
         asked = authority.find_request(request_id)
+        _check_answerable(authority, asked, person)
         _show_card(session, authority, asked)
         if digest is not None:
             confirm(session, "", digest=asked.card_digest, given=digest)
@@ -218,6 +220,12 @@ def _listed(authority: Authority, run_id: str | None) -> Sequence[Request]:
 def _headline(authority: Authority, asked: Request) -> str:
     card = authority.desk.kept_card(asked)
     return "(card erased)" if card is None else card.headline
+
+
+def _check_answerable(authority: Authority, asked: Request, person: str) -> None:
+    """Say first that it is decided, or not theirs to answer: nobody reads a card for that."""
+    if (refusal := authority.desk.refuse_answer(asked, person)) is not None:
+        raise Denied(refusal)
 
 
 def _show_card(session: Session, authority: Authority, asked: Request) -> Card:

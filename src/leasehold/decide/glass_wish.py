@@ -19,6 +19,7 @@ from leasehold.decide.glass_opening import CONFIRM_SECONDS, Making, describe_ope
 from leasehold.decide.glass_use import refuse_glass_roles, refuse_vouchers
 from leasehold.decide.lifecycles import GLASS_TABLE, GlassEvent, GlassState, PersonState, advance
 from leasehold.decide.powers import refuse_power
+from leasehold.decide.proven import as_proven
 from leasehold.decide.proving import Word, refuse_weak
 from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, GlassRow, PersonRow, RunRow
 from leasehold.decide.voices import Voice, refuse_voice, voice_needs
@@ -260,13 +261,15 @@ class CloseOwn(msgspec.Struct, frozen=True, kw_only=True):
         return [*voice_needs(self.voice), *self.close.keys()]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[RunRow], Changes]:
-        refusal = refuse_voice(facts, self.voice, now) or self._refuse_stranger()
+        refusal = refuse_voice(facts, self.voice, now) or self._refuse_stranger(facts, now)
         return (StepAnswer(refusal), Changes()) if refusal is not None else self.close.decide(facts, now)
 
-    def _refuse_stranger(self) -> Decision | None:
-        if self.voice.person in (self.opening.opener, self.opening.second):
+    def _refuse_stranger(self, facts: Facts, now: Instant) -> Decision | None:
+        person = self.voice.person
+        if person in (self.opening.opener, self.opening.second):
             return None
-        return refuse_power(self.policy_document, self.voice.person, Power.REVOKE, self.opening.tenant)
+        known = as_proven(self.policy_document, facts.get(PersonRow, AUTHORITY_WIDE, person), now)
+        return refuse_power(known, person, Power.REVOKE, self.opening.tenant)
 
 
 def _refuse_other(person: str, wanted: str) -> Decision | None:

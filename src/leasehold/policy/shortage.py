@@ -11,7 +11,7 @@ from leasehold.policy.document import REQUESTER, Policy, Power
 from leasehold.policy.evaluate import group_roles
 from leasehold.policy.explain import explain_route
 
-__all__ = ["Shortage", "powers_only_of", "routes_short_of_approvers"]
+__all__ = ["Shortage", "people_without_a_kind", "powers_only_of", "routes_short_of_approvers"]
 
 
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,11 @@ def routes_short_of_approvers(policy: Policy, people: Collection[str]) -> Iterat
         ready = tuple(sorted(person for person in able if person in people))
         if len(ready) < needed:
             yield Shortage(route=name, roles=route.approvers, needed=needed, ready=ready)
+
+
+def people_without_a_kind(policy: Policy) -> tuple[str, ...]:
+    """The people who are named without what they are, sorted: who starts a run as `user:ben` is not this `ben`."""
+    return tuple(sorted(person for person in policy.people if ":" not in person))
 
 
 def powers_only_of(policy: Policy, person: str) -> tuple[Power, ...]:
