@@ -17,13 +17,15 @@ from msgspec.structs import replace
 from leasehold.authority.engine import Engine, refusal_error
 from leasehold.authority.looking import find_end, look_at_chain
 from leasehold.authority.opening import read_opening
+from leasehold.authority.rehearsal import Rehearsal
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.admit import Admit
+from leasehold.decide.ask_only import AskOnly
 from leasehold.decide.call_request import call_digest
 from leasehold.decide.chain import Chain
 from leasehold.decide.clients import ClientVoice, ForDoor
 from leasehold.decide.documents import decode_admission
-from leasehold.decide.facts import Step
+from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.glass_use import GlassUse
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
@@ -143,6 +145,38 @@ class EmbeddedDoor:
         except LeaseholdError as error:
             return _failed(error)
         return self._engine.submit_then(build, lambda admission: self._with_tokens(admission, chain))
+
+    def rehearse(self, chain: Chain, call: Call) -> StepAnswer[Admission]:
+        """What `admit` would answer under a lease, without admitting anything. It starts nothing and writes nothing.
+
+        Raises:
+            InvalidError: the arguments are not canonical JSON.
+        """
+        if (refusal := self._refuse_elsewhere(chain)) is not None:
+            return StepAnswer(refusal)
+        step = self._building(chain, call)(self._engine.active_policy(), None)
+        return Rehearsal(self._engine, chain[-1].run.run_id).ask(step)[0]
+
+    def ask_only(self, chain: Chain, call: Call) -> RequestId:
+        """Have people asked about a call under a lease, without making it; answers the request that waits.
+
+        Raises:
+            Denied: it may not be made whoever agrees, or nobody has to be asked.
+            InvalidError: the arguments are not canonical JSON.
+        """
+        if (refusal := self._refuse_elsewhere(chain)) is not None:
+            raise refusal_error(refusal)
+        build = self._building(chain, call)
+        return self._engine.ask(self._behind(lambda policy: AskOnly(admit=build(policy, None))))
+
+    def _refuse_elsewhere(self, chain: Chain) -> Decision | None:
+        """What the token says at the door itself, here of a lease without one."""
+        lease = chain[-1].lease
+        if lease.environment != self._environment:
+            return deny(Reason.WRONG_ENVIRONMENT, f"{lease.lease_id} is for {lease.environment}")
+        if self._tool not in lease.audiences:
+            return deny(Reason.WRONG_TOOL, f"{lease.lease_id} grants nothing at {self._tool}")
+        return None
 
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         """Report how an admitted call went. Sending the same outcome again answers the same."""

@@ -26,13 +26,11 @@ class DrawFirst(msgspec.Struct, frozen=True, kw_only=True):
 
     draw: DrawLease
 
+    needs_clock: bool = True
+
     @property
     def policy(self) -> str:
         return self.draw.policy
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return self.draw.keys()

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
 from leasehold.http.account import AccountPage, account_routes, plain_account_page
+from leasehold.http.authzen.routes import ACCESS_PREFIX, authzen_routes
 from leasehold.http.chat import chat_routes
 from leasehold.http.events import Streams
 from leasehold.http.exchanges import templates_of
@@ -73,6 +74,7 @@ def create_app(
         *provider_routes(authority, pages.sign_in, site, providers),
         *chat_routes(authority),
         *(oauth_routes(authority, clients, site) if clients is not None else ()),
+        *(authzen_routes(authority, clients, site) if clients is not None else ()),
         *pages.public,
     ]
     app = Starlette(
@@ -87,5 +89,5 @@ def create_app(
 
 def protect(app: ASGIApp, *, site: Site, page: ProblemPage, system: System) -> ASGIApp:
     """The application behind strict headers and the checks of host, origin and size."""
-    gates = Gates(app, site, page, MACHINE_PATHS)
+    gates = Gates(app, site, page, {*MACHINE_PATHS, ACCESS_PREFIX})
     return StrictHeaders(gates, system, is_https=site.scheme == "https")

@@ -69,17 +69,20 @@ class StrictHeaders:
             return
         request_id = self._system.random_bytes(_REQUEST_ID_BYTES).hex()
         scope.setdefault("state", {})["request_id"] = request_id
-        own = (*self._headers, (_REQUEST_ID, request_id.encode("ascii")))
+        own_id = request_id.encode("ascii")
 
         async def send_strictly(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._made_strict(message.get("headers", ()), own)
+                message["headers"] = self._made_strict(message.get("headers", ()), own_id)
             await send(message)
 
         await self._app(scope, receive, send_strictly)
 
-    def _made_strict(self, given: Iterable[_Header], own: Iterable[_Header]) -> list[_Header]:
-        """The headers of a response with ours in the place of its own of these names."""
+    def _made_strict(self, given: Iterable[_Header], request_id: bytes) -> list[_Header]:
+        """The headers of a response with ours in the place of its own of these names.
+
+        But for the request's id, where a specification (AuthZEN) wants the caller's own back.
+        """
         headers, caching = [], b"no-store"
         for name, value in given:
             lower = name.lower()
@@ -87,4 +90,6 @@ class StrictHeaders:
                 headers.append((name, value))
             elif lower == _CACHE_CONTROL and value == _ASK_AGAIN:
                 caching = value
-        return [*headers, *own, (_CACHE_CONTROL, caching)]
+            elif lower == _REQUEST_ID:
+                request_id = value
+        return [*headers, *self._headers, (_REQUEST_ID, request_id), (_CACHE_CONTROL, caching)]

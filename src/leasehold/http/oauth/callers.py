@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
-from leasehold.authority import Authority
+from leasehold.authority import Authority, EmbeddedDoor
 from leasehold.decide.clients import ClientVoice, refuse_run_of
 from leasehold.decide.lifecycles import ClientKeyState
 from leasehold.errors import Denied
@@ -42,6 +42,10 @@ class _PolicyClient:
     def door(self) -> tuple[str, str] | None:
         """The tool and environment that it is the door of, if it is one."""
         return (self.rule.door.tool, self.rule.door.environment) if self.rule.door is not None else None
+
+    def open_door(self) -> EmbeddedDoor | None:
+        """That door, each of its steps behind the client's proof and right; None where it is none."""
+        return self.authority.client_door(self.voice, self.rule.door) if self.rule.door is not None else None
 
     @property
     def startable(self) -> Startable | None:

@@ -17,6 +17,8 @@ from urllib.parse import unquote_plus
 import msgspec
 from starlette.requests import Request as HttpRequest
 
+from leasehold.authority.clients import KEY_PREFIX
+from leasehold.authority.door import EmbeddedDoor
 from leasehold.http.oauth.answers import OAuthError
 from leasehold.http.oauth.metadata import JWT_CLIENT
 from leasehold.http.oauth.params import Params
@@ -32,6 +34,7 @@ __all__ = [
     "Proof",
     "Startable",
     "brings_proof",
+    "read_bearer",
     "read_proof",
     "unknown_client",
 ]
@@ -104,6 +107,10 @@ class Client(Protocol):
         """The tool and environment that it is the door of, if it is one."""
         ...
 
+    def open_door(self) -> EmbeddedDoor | None:
+        """That door, each of its steps behind the client's proof and right; None where it is none."""
+        ...
+
     @property
     def startable(self) -> Startable | None:
         """What it may start, if it starts runs."""
@@ -169,6 +176,16 @@ def read_proof(request: HttpRequest, params: Params) -> Proof:
     if params.get("client_id") not in ("", found[0].name) and found[0].name:
         raise unknown_client("two names of a client")
     return found[0]
+
+
+def read_bearer(request: HttpRequest) -> Proof | None:
+    """The one bearer credential of a request, None where it brings another or none."""
+    headers = request.headers.getlist("authorization")
+    scheme, _, credential = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not credential.isascii() or not credential:
+        return None
+    is_key = credential.startswith(KEY_PREFIX)
+    return Proof(name="", secret=credential) if is_key else Proof(name="", assertion=credential)
 
 
 def unknown_client(words: str) -> OAuthError:

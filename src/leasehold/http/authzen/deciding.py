@@ -1,0 +1,248 @@
+"""Questions of AuthZEN as calls under leases, answered by admit's own decision without its effect.
+
+Called by the handlers in a thread. The door that asks is the tool; the subject says under which lease: a lease, a run,
+or a person, whose runs' leases at this door are all looked at. The arguments of the call are the tool's own where the
+context has them (`context.arguments`), else the question itself, so that a policy reads `resource.id`,
+`resource.properties.status`, `action.properties.soft`. No answer of these is ever an admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from leasehold.authority import Authority
+from leasehold.authority.door import EmbeddedDoor
+from leasehold.decide.ask_only import WAITING
+from leasehold.decide.chain import Chain
+from leasehold.decide.lifecycles import LeaseState
+from leasehold.decide.rows import LeaseRow
+from leasehold.errors import InvalidError, NotFoundError
+from leasehold.http.authzen.documents import AccessRequest, Batch, Evaluation, Semantic
+from leasehold.model.call import Admission, Call
+from leasehold.model.canonical import encode, prepare
+from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.ids import check_id
+from leasehold.model.request import Request, RequestState
+from leasehold.token.digest import derive_purpose_key, sha256_digest
+from leasehold.token.sealed import open_note, seal_note
+
+__all__ = ["AccessQuestions"]
+
+_BINDING_SECONDS = 600
+_STATES = {
+    RequestState.PENDING: "pending",
+    RequestState.APPROVED: "approved",
+    RequestState.USED: "approved",
+    RequestState.COMPLETED: "approved",
+    RequestState.DENIED: "denied",
+    RequestState.EXPIRED: "expired",
+    RequestState.LAPSED: "expired",
+    RequestState.WITHDRAWN: "cancelled",
+    RequestState.SUPERSEDED: "cancelled",
+}
+
+
+class _Binding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a refusal was about, sealed: the access request has to be about the same."""
+
+    tool: str
+    environment: str
+    lease: str
+    action: str
+    arguments: str
+    key: str
+    expires_at: int
+
+
+prepare(_Binding)
+
+
+class AccessQuestions:
+    """The questions of one door: that of the client that asks."""
+
+    def __init__(self, authority: Authority, door: EmbeddedDoor, origin: str) -> None:
+        self._engine = authority.engine
+        self._door = door
+        self._origin = origin
+        self._key = derive_purpose_key(self._engine.identity.digest_key, "access request")
+
+    def evaluate(self, question: Evaluation) -> dict[str, object]:
+        """The decision, with why not, and whether people can be asked.
+
+        Raises:
+            InvalidError: what is asked about cannot be a call.
+        """
+        call = self._call(question)
+        refusal, lease = deny(Reason.NOT_FOUND, "no lease of this subject is alive at this door"), ""
+        for chain in self._chains(question):
+            answer = self._door.rehearse(chain, call)
+            if answer.value is not None:
+                return self._allowed(question, answer.value)
+            refusal, lease = answer.decision, chain[-1].lease.lease_id
+        return self._refused(call, refusal, lease)
+
+    def evaluate_all(self, batch: Batch) -> dict[str, object]:
+        """The decisions of a batch, as far as its semantic goes.
+
+        Raises:
+            InvalidError: as `evaluate`.
+        """
+        if batch.is_single:
+            return self.evaluate(batch.items[0])
+        decisions: list[dict[str, object]] = []
+        for item in batch.items:
+            decisions.append(self.evaluate(item))
+            is_allowed = decisions[-1]["decision"]
+            if batch.semantic is Semantic.DENY_ON_FIRST_DENY and not is_allowed:
+                break
+            if batch.semantic is Semantic.PERMIT_ON_FIRST_PERMIT and is_allowed:
+                break
+        return {"evaluations": decisions}
+
+    def ask(self, question: AccessRequest) -> dict[str, object]:
+        """Have people asked about what was refused; the task that stands for it.
+
+        Raises:
+            InvalidError: the binding is not that of a refusal of exactly this, or not any more.
+            Denied: it may not be done whoever agrees.
+        """
+        call, binding = self._call(question), self._opened(question.denial.binding_token)
+        if binding != self._binding(call, binding.lease, binding.expires_at):
+            raise InvalidError("this binding_token is of another refusal")
+        if self._engine.system.now().reached(binding.expires_at):
+            raise InvalidError("this binding_token is too old; evaluate again")
+        chain = self._engine.chain(self._engine.locate(binding.lease), binding.lease)
+        request_id = self._door.ask_only(chain, call)
+        return self._task(self._engine.request(chain[-1].run.tenant, request_id))
+
+    def task(self, request_id: str) -> dict[str, object]:
+        """How it stands with what was asked, for the door that asked.
+
+        Raises:
+            NotFoundError: there is no such task of this door.
+        """
+        try:
+            request = self._engine.request(self._engine.locate(check_id(request_id, "req")), request_id)
+        except InvalidError:
+            raise NotFoundError("there is no such task") from None
+        chain = self._engine.chain(request.tenant, request.lease_id) if request.lease_id else Chain()
+        tools = {action.rpartition(".")[0] for action in request.allow}
+        if not chain or tools != {self._door.tool} or chain[-1].run.environment != self._door.environment:
+            raise NotFoundError("there is no such task")
+        return self._task(request)
+
+    def _chains(self, question: Evaluation) -> Iterator[Chain]:
+        """The leases that the subject may act under at this door, the newest first."""
+        queries, subject = self._engine.store.queries, question.subject
+        if subject.type == "lease":
+            rows = [row for row in (self._lease(subject.id),) if row]
+        elif subject.type == "run":
+            rows = [(row.tenant, row.lease_id) for row in self._leases_of_run(subject.id)]
+        else:
+            names = (subject.id, f"{subject.type}:{subject.id}")
+            runs = [row for row in queries.open_runs(queries.tenants()) if row.requested_by in names]
+            runs = [row for row in runs if row.environment == self._door.environment]
+            rows = [(one.tenant, one.lease_id) for row in runs for one in self._active(row.tenant, row.run_id)]
+        for tenant, lease_id in rows:
+            yield self._engine.chain(tenant, lease_id)
+
+    def _lease(self, lease_id: str) -> tuple[str, str] | None:
+        try:
+            return self._engine.locate(check_id(lease_id, "lease")), lease_id
+        except (InvalidError, NotFoundError):
+            return None
+
+    def _leases_of_run(self, run_id: str) -> Sequence[LeaseRow]:
+        try:
+            return self._active(self._engine.locate(check_id(run_id, "run")), run_id)
+        except (InvalidError, NotFoundError):
+            return ()
+
+    def _active(self, tenant: str, run_id: str) -> Sequence[LeaseRow]:
+        rows = self._engine.store.queries.leases_of_run(tenant, run_id)
+        return [row for row in rows if row.state == LeaseState.ACTIVE]
+
+    def _call(self, question: Evaluation) -> Call:
+        given = question.context.get("arguments")
+        arguments = given if isinstance(given, dict) else _entities(question)
+        key = question.context.get("idempotency_key")
+        if key is not None and not isinstance(key, str):
+            raise InvalidError("an idempotency_key is text")
+        name = question.action.name
+        prefix = f"{self._door.tool}."
+        return Call(
+            action=name if name.startswith(prefix) else prefix + name,
+            arguments=encode(arguments),
+            admission_id=self._door.new_admission_id(),
+            key=key,
+        )
+
+    def _allowed(self, question: Evaluation, admission: Admission) -> dict[str, object]:
+        """Yes; but a PEP that says by which approval is told no where another one, or none, was what counted."""
+        approval = question.context.get("approval")
+        if approval is not None and not (isinstance(approval, dict) and approval.get("id") == admission.approval):
+            words = "this approval is not that of exactly this"
+            return {"decision": False, "context": _why(deny(Reason.APPROVAL_NEEDED, words))}
+        return {"decision": True}
+
+    def _refused(self, call: Call, refusal: Decision, lease: str) -> dict[str, object]:
+        context = _why(refusal)
+        if refusal.reason in WAITING and lease:
+            expires_at = self._engine.system.now().seconds + _BINDING_SECONDS
+            context["access_request"] = {
+                "endpoint": f"{self._origin}/access/v1/requests",
+                "expires_at": _shown(expires_at),
+                "binding_token": seal_note(self._binding(call, lease, expires_at), self._key),
+            }
+        return {"decision": False, "context": context}
+
+    def _binding(self, call: Call, lease: str, expires_at: int) -> _Binding:
+        return _Binding(
+            tool=self._door.tool,
+            environment=self._door.environment,
+            lease=lease,
+            action=call.action,
+            arguments=sha256_digest(call.arguments),
+            key=call.key or "",
+            expires_at=expires_at,
+        )
+
+    def _opened(self, text: str) -> _Binding:
+        try:
+            return open_note(text, _Binding, self._key)
+        except InvalidError:
+            raise InvalidError("this is no binding_token of ours") from None
+
+    def _task(self, request: Request) -> dict[str, object]:
+        row = self._engine.request_row(request.tenant, request.request_id)
+        state = RequestState(row.state)
+        if state is RequestState.PENDING and self._engine.system.now().reached(row.answer_by):
+            state = RequestState.EXPIRED
+        task = {
+            "id": request.request_id,
+            "status": "cancelled" if row.revoked else _STATES[state],
+            "status_endpoint": f"{self._origin}/access/v1/requests/{request.request_id}",
+            "expires_at": _shown(row.use_by),
+        }
+        if task["status"] != "approved":
+            return {"task": task}
+        approval = {"id": request.request_id, "approved_until": _shown(row.use_by)}
+        return {"task": task, "result": {"mode": "reevaluate", "approval": approval}}
+
+
+def _entities(question: Evaluation) -> dict[str, object]:
+    """The question as arguments, without its context."""
+    value: dict[str, object] = msgspec.to_builtins(question)
+    return {name: value[name] for name in ("subject", "action", "resource")}
+
+
+def _why(refusal: Decision) -> dict[str, object]:
+    said = {"reason": str(refusal.reason), "message": refusal.message, "rule": refusal.rule, "enough": refusal.enough}
+    return {name: text for name, text in said.items() if text}
+
+
+def _shown(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
