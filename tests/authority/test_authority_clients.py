@@ -10,14 +10,16 @@ from msgspec.structs import replace
 from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, MAIL, OTHER, api_key, client_stage, door_of, runs_of, voice_of
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import PresentedKey
+from leasehold.authority.desk import KeyHolder
 from leasehold.decide.clients import ClientVoice
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import CallState, Outcome, OutcomeStatus
 from leasehold.model.decision import Reason
-from leasehold.model.request import RequestState
+from leasehold.model.request import RequestState, Verdict
 from leasehold.model.run import RunAttempt
 from leasehold.policy.client_rule import DoorRight
+from leasehold.token.person import AnswerStatement
 from stage import ANA, BEN, CLOSE, UPDATE, Stage, changed, reason_of
 
 EXACT = {"ticket.close": {"ticket": ["T-1"]}}
@@ -375,3 +377,50 @@ def test_guard_is_asked_to_wait_for_people_as_embedded(stage: Stage) -> None:
     lease = stage.lease(CLOSE)
     with pytest.raises(ApprovalNeeded):
         door_of(stage, GUARD).submit_admit(lease.token_for("ticket"), stage.call("ticket.close", key="a")).result(5)
+
+
+def test_clock_that_was_set_back_stops_clients_but_not_their_settlements(stage: Stage) -> None:
+    key, door = api_key(stage, HOST), door_of(stage, GUARD)
+    run = start(runs_of(stage, HOST, key=key))
+    admission = door.admit(stage.lease().token_for("ticket"), stage.call("ticket.update", key="a"))
+    stage.system.jump(seconds=-60)
+    assert reason_of(lambda: start(runs_of(stage, HOST, key=key))) is Reason.CLOCK
+    assert reason_of(lambda: start(runs_of(stage, HOST, key=key, sent="k"))) is Reason.CLOCK
+    assert reason_of(lambda: api_key(stage, HOST)) is Reason.CLOCK
+    stage.authority.clients.remove_key(voice_of(key, HOST).key_id, by="op")
+    assert door.settle(admission.admission_id, DONE).state is CallState.DONE
+    assert run.attempt == 1
+
+
+def test_admission_is_read_as_it_stands(stage: Stage) -> None:
+    lease, door = stage.lease(), door_of(stage, GUARD)
+    admission = door.admit(lease.token_for("ticket"), stage.call("ticket.update", key="a"))
+    assert door.is_at_hand(lease.token_for("ticket"))
+    assert door.is_known(admission.admission_id)
+    assert not door.is_at_hand("a.b.c")
+    assert door.look(admission.admission_id) == (CallState.ADMITTED, None, None)
+    stage.hold("tool:ticket", tenant="acme")
+    state, refusal, end = door.look(admission.admission_id)
+    assert (state, refusal and refusal.reason, end) == (CallState.ADMITTED, Reason.HELD, None)
+    door.settle(admission.admission_id, DONE)
+    state, _, end = door.look(admission.admission_id)
+    assert (state, end and end.reason) == (CallState.DONE, Reason.ENDED)
+    with pytest.raises(NotFoundError):
+        door.look(stage.door().new_admission_id())
+
+
+def test_key_holder_is_not_signed_in(stage: Stage) -> None:
+    ben = stage.people.signatory(BEN)
+    desk = stage.authority.person_desk(KeyHolder(person=BEN, voice=ben.voice))
+    request = stage.authority.request(stage.start(), EXACT, reason="x")
+    assert desk.waiting(request.request_id).proof is None
+    assert reason_of(lambda: desk.session) is Reason.NOT_SIGNED_IN
+    assert reason_of(lambda: desk.answer(request.request_id, Verdict.APPROVE, card_digest="x")) is Reason.NOT_SIGNED_IN
+    said = AnswerStatement(
+        request_id=request.request_id,
+        card_digest=request.card_digest,
+        verdict=Verdict.APPROVE,
+        answered_at=stage.system.now().seconds,
+        person=ANA,
+    )
+    assert reason_of(lambda: desk.record_answer(said, "x")) is Reason.BAD_SIGNATURE

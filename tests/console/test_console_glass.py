@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from forms import fields
-from office import ANA, BEN, EVA, KIM, TEXT, Office
 
+from forms import fields
 from glass import TABLE, signatory
 from leasehold.ledger.entry import EntryKind
 from leasehold.token import base64url
+from office import ANA, BEN, EVA, KIM, TEXT, Office
 from served import Browser, Reply
 from stage import changed
 

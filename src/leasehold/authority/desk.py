@@ -45,7 +45,7 @@ from leasehold.token.keys import PublicKey, SigningKey
 from leasehold.token.passkey import Assertion, answer_challenge
 from leasehold.token.person import AnswerStatement
 
-__all__ = ["Desk", "LeaseStatus", "Signatory"]
+__all__ = ["Desk", "KeyHolder", "LeaseStatus", "Signatory"]
 
 _POWERS = {StopKind.REVOKE: Power.REVOKE, StopKind.HOLD: Power.HOLD}
 
@@ -61,6 +61,13 @@ class Signatory(msgspec.Struct, frozen=True, kw_only=True):
     def voice(self) -> KeyVoice:
         """Who speaks, for a step."""
         return KeyVoice(person=self.person, public_key=self.key.public().to_bytes())
+
+
+class KeyHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who is not signed in, and whose key, held elsewhere, signed the request in hand."""
+
+    person: str
+    voice: KeyVoice
 
 
 class LeaseStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,7 +315,9 @@ class Desk:
         """Let nothing start in a scope until the hold is lifted: the kill switch. Answers the calls in flight."""
         return self._stop(scope, StopKind.HOLD, by, reason, tenant)
 
-    def lift(self, scope: Scope, who: Signatory | SignedIn, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Scope:
+    def lift(
+        self, scope: Scope, who: Signatory | SignedIn | KeyHolder, *, reason: str, tenant: str = AUTHORITY_WIDE
+    ) -> Scope:
         """Lift a hold.
 
         Raises:

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -47,7 +47,7 @@ from leasehold.token.codes import TokenCode
 from leasehold.token.glass import GLASS_PREFIXES
 from leasehold.token.verify import VerifiedToken
 
-__all__ = ["EmbeddedDoor", "ForgeryCounter", "narrow_to"]
+__all__ = ["CallLook", "EmbeddedDoor", "ForgeryCounter", "narrow_to"]
 
 A = TypeVar("A")
 
@@ -55,6 +55,18 @@ _REASONS = {
     TokenCode.AUDIENCE: Reason.WRONG_TOOL,
     TokenCode.ENVIRONMENT: Reason.WRONG_ENVIRONMENT,
 }
+
+
+_SIGNATURE_CHARACTERS = 86
+"""Of an Ed25519 signature in base64url, with which a token ends."""
+
+
+class CallLook(NamedTuple):
+    """Where an admitted call stands: why it would not be let go on now, holds included, and what is over for good."""
+
+    state: CallState
+    refusal: Decision | None
+    end: Decision | None
 
 
 class ForgeryCounter:
@@ -230,6 +242,32 @@ class EmbeddedDoor:
         done.set_result(None)
         return done
 
+    def look(self, admission_id: AdmissionId) -> CallLook:
+        """Where an admitted call stands, as read now.
+
+        Raises:
+            NotFoundError: it was never admitted here.
+        """
+        admission = self._admission(check_id(admission_id, "adm"))
+        chain = self._engine.chain(admission.tenant, admission.lease_id)
+        row = self._engine.row(CallRow, admission.tenant, admission_id)
+        return CallLook(
+            state=CallState(row.state) if row is not None else CallState.UNKNOWN,
+            refusal=look_at_chain(self._engine, chain, admission),
+            end=find_end(self._engine, chain, admission),
+        )
+
+    def is_at_hand(self, token: str) -> bool:
+        """Whether a token like this was admitted with before, so that nothing has to be read before the step.
+
+        A guess that decides nothing: who has to answer quickly lets a thread ask where it is not.
+        """
+        return self._engine.tokens_seen.get((token[-_SIGNATURE_CHARACTERS:],)) is not None
+
+    def is_known(self, admission_id: AdmissionId) -> bool:
+        """Whether an admission is at hand, so that nothing has to be read before it is settled."""
+        return self._engine.admissions.get((self._client, admission_id)) is not None
+
     def watch(self, admission_id: AdmissionId, ended: Callable[[Decision], None]) -> Callable[[], None]:
         """Have `ended` called once, from another thread, when a call or anything above it has ended; a hold is no end.
 
@@ -262,6 +300,7 @@ class EmbeddedDoor:
             self._count()
             raise refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")) from None
         build = self._building(chain, call)
+        self._engine.tokens_seen.put((token[-_SIGNATURE_CHARACTERS:],), True)
         return self._behind(lambda policy: build(policy, None)), chain
 
     def _behind(

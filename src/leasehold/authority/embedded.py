@@ -9,7 +9,7 @@ from leasehold.authority.archive import Archive
 from leasehold.authority.chat import ChatReview
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import Clients
-from leasehold.authority.desk import Desk
+from leasehold.authority.desk import Desk, KeyHolder
 from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
 from leasehold.authority.engine import Engine
 from leasehold.authority.glass import BreakGlass
@@ -56,7 +56,7 @@ class Authority:
         self.outbox = Outbox(engine, channels)
         self.chat = ChatReview(engine, channels)
 
-    def person_desk(self, session: SignedIn, *, origin: str = "") -> PersonDesk:
+    def person_desk(self, session: SignedIn | KeyHolder, *, origin: str = "") -> PersonDesk:
         """The desk of a person who is signed in, on pages of `origin`: what they may do and see, and nothing else."""
         return PersonDesk(self.engine, self.runs, self.receipts, session, origin=origin)
 

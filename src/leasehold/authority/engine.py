@@ -99,6 +99,7 @@ class Engine:
         self.identity = identity
         self.verifier = Verifier(identity.issuer, identity.leases.public(), VerifiedCache[VerifiedToken](MAX_TOKENS))
         self.admissions: Kept[Admission] = Kept(MAX_DOCUMENTS)
+        self.tokens_seen: Kept[bool] = Kept(MAX_TOKENS)
         self._policies: Kept[Policy] = Kept(64)
         self._runs: Kept[Run] = Kept(MAX_DOCUMENTS)
         self._requests: Kept[Request] = Kept(MAX_DOCUMENTS)

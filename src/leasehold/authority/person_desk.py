@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from leasehold.authority.batches import Item, ItemResult, answer_items
-from leasehold.authority.desk import Desk, LeaseStatus
+from leasehold.authority.desk import Desk, KeyHolder, LeaseStatus
 from leasehold.authority.engine import Engine
 from leasehold.authority.glass_desk import GlassDesk
 from leasehold.authority.governing import Governing
@@ -29,7 +29,7 @@ from leasehold.decide.proven import as_proven
 from leasehold.decide.rows import AUTHORITY_WIDE, AccountRow, CallRow, LeaseRow, PersonRow, RequestRow, RunRow, StopRow
 from leasehold.decide.stop import Stopped
 from leasehold.decide.voices import sign_ins_of
-from leasehold.errors import NotFoundError, StoreError
+from leasehold.errors import Denied, NotFoundError, StoreError
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.call import Admission
 from leasehold.model.canonical import Json
@@ -47,6 +47,7 @@ from leasehold.policy.evaluate import has_power, is_entitled
 from leasehold.policy.excerpt import excerpt
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
 from leasehold.token.passkey import Assertion
+from leasehold.token.person import AnswerStatement
 
 __all__ = ["PersonDesk", "PolicyShown", "PowerIn", "RunDetail", "Waiting"]
 
@@ -112,19 +113,21 @@ class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PersonDesk:
-    """The desk of one signed-in person. Threads may share it.
+    """The desk of one person who is signed in, or whose key signed what they ask. Threads may share it.
 
     They see what stands in tenants where a role of theirs can query; besides, requests and runs of routes whose
     approver they are, and runs that were started for them.
     """
 
-    def __init__(self, engine: Engine, runs: Runs, receipts: Receipts, session: SignedIn, *, origin: str = "") -> None:
+    def __init__(
+        self, engine: Engine, runs: Runs, receipts: Receipts, session: SignedIn | KeyHolder, *, origin: str = ""
+    ) -> None:
         self._engine = engine
         self._receipts = receipts
         self._desk = Desk(engine, runs, voice=session.voice, origin=origin)
         self._session = session
-        self.governing = Governing(engine, session, origin)
-        self.glass = GlassDesk(engine, runs, receipts, session, origin=origin)
+        self._runs = runs
+        self._origin = origin
 
     @property
     def person(self) -> str:
@@ -133,8 +136,24 @@ class PersonDesk:
 
     @property
     def session(self) -> SignedIn:
-        """How and since when they are signed in."""
+        """How and since when they are signed in.
+
+        Raises:
+            Denied: they are not; their key alone says who they are.
+        """
+        if isinstance(self._session, KeyHolder):
+            raise Denied(deny(Reason.NOT_SIGNED_IN, f"{self.person} is not signed in"))
         return self._session
+
+    @property
+    def governing(self) -> Governing:
+        """What they may see of policies that wait, and say to them, while they are signed in."""
+        return Governing(self._engine, self.session, self._origin)
+
+    @property
+    def glass(self) -> GlassDesk:
+        """Their part in break-glass, while they are signed in."""
+        return GlassDesk(self._engine, self._runs, self._receipts, self.session, origin=self._origin)
 
     def now(self) -> Instant:
         """The authority's clock, by which countdowns run."""
@@ -220,10 +239,22 @@ class PersonDesk:
         row = self._located(request_id, "req", RequestRow)
         request = self._engine.request(row.tenant, row.request_id)
         if assertion is None:
-            return self._desk.answer_signed_in(request, verdict, self._session, card_digest=card_digest, reason=reason)
+            return self._desk.answer_signed_in(request, verdict, self.session, card_digest=card_digest, reason=reason)
         return self._desk.answer_with_passkey(
-            request, verdict, self._session, assertion, card_digest=card_digest, reason=reason
+            request, verdict, self.session, assertion, card_digest=card_digest, reason=reason
         )
+
+    def record_answer(self, statement: AnswerStatement, signature: str, *, reason: str = "") -> Answered:
+        """Record this person's answer, signed by their key over exactly what they were shown.
+
+        Raises:
+            NotFoundError: there is no such request that this person may see.
+            Denied: it is not pending, the card is another one, or this person's word does not count for it.
+        """
+        request = self._find_request(statement.request_id)
+        if statement.person != self.person:
+            raise Denied(deny(Reason.BAD_SIGNATURE, f"this is not the signature of {self.person}"))
+        return self._desk.record_answer(request, statement, signature, reason=reason, same_account=False)
 
     def answer_many(self, items: Sequence[Item], verdict: Verdict, *, reason: str = "") -> tuple[ItemResult, ...]:
         """Answer several requests to the cards that were looked at (`Desk.answer_many`). What is not seen is not found.
@@ -237,7 +268,7 @@ class PersonDesk:
             verdict,
             self._find_request,
             lambda request, item: self._desk.answer_signed_in(
-                request, verdict, self._session, card_digest=item.card_digest, reason=reason
+                request, verdict, self.session, card_digest=item.card_digest, reason=reason
             ),
         )
 
@@ -269,7 +300,7 @@ class PersonDesk:
             InvalidError, Denied: as `Desk.edit`.
         """
         request = self._find_request(request_id)
-        return self._desk.edit(request, self._session, arguments=arguments, allow=allow, reason=reason)
+        return self._desk.edit(request, self.session, arguments=arguments, allow=allow, reason=reason)
 
     def _waiting(self, row: RequestRow, run: Run) -> Waiting:
         request = self._engine.request(row.tenant, row.request_id)
@@ -301,7 +332,9 @@ class PersonDesk:
         return refusal
 
     def _refuse_proof(self, policy: Policy, effect: Effect) -> Decision | None:
-        """What an approval in this session would lack."""
+        """What an approval in this session would lack; one that a key signs lacks nothing."""
+        if isinstance(self._session, KeyHolder):
+            return None
         said = Answer(
             person=self.person, verdict=Verdict.APPROVE, answered_at=self.now().seconds, proof=self._session.proof
         )

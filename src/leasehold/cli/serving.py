@@ -138,6 +138,7 @@ class Serving:
             streams=streams,
             providers=self._provider_secret,
             clients=PolicyClients(self._authority, callers),
+            callers=callers,
         )
         if self._instruments is not None:
             start_logging(self._instruments.log_format, sys.stderr)

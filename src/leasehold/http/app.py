@@ -14,12 +14,15 @@ from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
 from leasehold.http.account import AccountPage, account_routes, plain_account_page
+from leasehold.http.api import Api, make_callers
 from leasehold.http.authzen.routes import ACCESS_PREFIX, authzen_routes
+from leasehold.http.callers import Callers
 from leasehold.http.chat import chat_routes
 from leasehold.http.events import Streams
 from leasehold.http.exchanges import templates_of
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
+from leasehold.http.machines import Machines
 from leasehold.http.oauth.clients import Clients
 from leasehold.http.oauth.consent import ConsentPage, plain_consent_page
 from leasehold.http.oauth.routes import MACHINE_PATHS, consent_routes, oauth_routes
@@ -59,11 +62,13 @@ def create_app(
     passwords: Passwords | None = None,
     providers: ProviderSecrets = lambda _: "",
     clients: Clients | None = None,
+    callers: Callers | None = None,
 ) -> ASGIApp:
-    """The whole application over one authority. Without `clients` it has no doors for programs.
+    """The whole application over one authority: pages for people, the API for programs, on one address.
 
-    `streams` are closed by the server that stops, `passwords` have the costs of hashing; both are made where not given.
-    `providers` tells the secrets of our clients at the providers of the policy.
+    `streams` are closed by the server that stops, `passwords` have the costs of hashing, `callers` know who calls the
+    API; all are made where not given. Without `clients` it has no OAuth doors. `providers` tells the secrets of our
+    clients at the providers of the policy.
     """
     passwords = passwords or Passwords()
     own = account_routes(authority, pages.account, site, passwords)
@@ -84,7 +89,9 @@ def create_app(
     app.state.site = site
     app.state.templates = templates_of([*outside, *own, *pages.routes])
     app.state.streams = streams or Streams(authority)
-    return protect(app, site=site, page=pages.problem, system=authority.engine.system)
+    api = Api(authority, callers or make_callers(authority), app.state.streams)
+    gates = Gates(app, site, pages.problem, {*MACHINE_PATHS, ACCESS_PREFIX})
+    return StrictHeaders(Machines(api, gates, site), authority.engine.system, is_https=site.scheme == "https")
 
 
 def protect(app: ASGIApp, *, site: Site, page: ProblemPage, system: System) -> ASGIApp:

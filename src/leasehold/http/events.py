@@ -43,6 +43,17 @@ class Streams:
         for wake in list(self._wakers):
             wake()
 
+    def register(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called after commits and when the server stops; answers what ends that."""
+        forget = self._authority.engine.store.changes.register(wake)
+        self._wakers.add(wake)
+
+        def end() -> None:
+            forget()
+            self._wakers.discard(wake)
+
+        return end
+
     def check(self, session: SignedIn) -> None:
         """Return if one more stream may be opened.
 
@@ -63,15 +74,13 @@ class Streams:
             with suppress(RuntimeError):  # the loop has ended; so has the stream
                 loop.call_soon_threadsafe(woken.set)
 
-        forget = self._authority.engine.store.changes.register(wake)
+        forget = self.register(wake)
         self._open[session.session] += 1
-        self._wakers.add(wake)
         try:
             async for line in self._told(session, look, woken):
                 yield line
         finally:
             forget()
-            self._wakers.discard(wake)
             self._open -= Counter([session.session])
 
     async def _told(

@@ -245,11 +245,16 @@ class AdmitBody(Body, frozen=True, kw_only=True):
 
 
 class AdmissionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an admitted call stands, and why it may not go on, if anything above it has ended; a hold ends nothing."""
+    """Where an admitted call stands.
+
+    `refusal` says why it would not be let go on now, holds included; `end` what of it or above it is over for good. Who
+    waits gets an answer when the call is open no more or there is an `end`.
+    """
 
     admission_id: AdmissionId
     state: CallState
     refusal: Decision | None = None
+    end: Decision | None = None
 
 
 # both

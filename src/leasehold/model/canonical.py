@@ -73,6 +73,8 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Json:
     """
     if len(data) > max_bytes:
         raise InvalidError(f"this JSON takes {len(data)} bytes; {max_bytes} are allowed")
+    if (plain := _read_plain(data)) is not None:
+        return plain
     _check_nesting(data)
     try:
         value: Json = json.loads(
@@ -94,18 +96,24 @@ def decode_canonical(data: bytes) -> Json:
     Raises:
         InvalidError: it is not strict JSON, or not in its one canonical form.
     """
-    if len(data) <= MAX_BYTES:
-        try:
-            value: Json = _READER.decode(data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            value = None
-        # Bytes that the writer gives back name no member twice and hold no number that another reader takes otherwise.
-        if value is not None and _check_value(value, MAX_DEPTH) and _PLAIN.encode(value) == data:
-            return value
+    if len(data) <= MAX_BYTES and (plain := _read_plain(data)) is not None:
+        return plain
     value = decode(data)
     if encode(value) != data:
         raise InvalidError("this JSON is not in its canonical form (RFC 8785)")
     return value
+
+
+def _read_plain(data: bytes) -> Json:
+    """The value of canonical bytes without floats, read many times faster; None of all others.
+
+    Bytes that the writer gives back name no member twice and hold no number that another reader takes otherwise.
+    """
+    try:
+        value: Json = _READER.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    return value if value is not None and _check_value(value, MAX_DEPTH) and _PLAIN.encode(value) == data else None
 
 
 def _check_nesting(data: bytes) -> None:

@@ -120,7 +120,7 @@ def status_of(reason: Reason) -> int:
             return 404
         case Reason.CLOCK:
             return 503
-        case Reason.UNKNOWN_CLIENT:
+        case Reason.UNKNOWN_CLIENT | Reason.REPLAYED:
             return 401
         case _:
             return 409 if reason in _CONFLICTS else 403
