@@ -123,7 +123,6 @@ def test_removed_key_is_nobodys_at_once(house: ApiHouse) -> None:
 # people
 
 
-@pytest.mark.case(109)
 def test_signed_call_of_a_person_counts_once(house: ApiHouse) -> None:
     eva = house.person(EVA)
     body = encode(HOLD)
