@@ -23,7 +23,7 @@ NO_NODE = (
 def find_node() -> str | None:
     """Where node is, if its modules are there too."""
     node = shutil.which("node")
-    modules = (HANDOFF / "node_modules/jose", PEERS / "node_modules/oauth4webapi")
+    modules = (HANDOFF / "node_modules/jose", PEERS / "node_modules/oauth4webapi", PEERS / "node_modules/oidc-provider")
     return node if node and all(module.is_dir() for module in modules) else None
 
 

@@ -32,6 +32,7 @@ def test_providers_are_listed_with_whether_their_secret_is_here(terminal: Termin
     ]
     found = {entry["code"]: entry["what"] for entry in terminal.json("doctor")["findings"]}
     assert found["provider-without-secret"] == "the secret of our client at acme is not here"
+    assert "people who sign in at open are named by name" in found["person-claim-is-free"]
     path = Path(terminal.run("provider", "secret", "acme", typing="s3cret\n").stdout.removeprefix("file: ").strip())
     assert path.stat().st_mode & 0o777 == 0o600
     assert "s3cret" not in terminal.run("provider", "list").stdout

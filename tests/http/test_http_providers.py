@@ -13,6 +13,7 @@ import pytest
 from house import House
 
 from issuer import make_key, serving, sign
+from leasehold.authority.proofs import check_answers
 from leasehold.decide.provider_sign_ins import Account
 from leasehold.decide.rows import AUTHORITY_WIDE
 from leasehold.errors import Denied
@@ -245,6 +246,7 @@ def test_who_has_the_role_by_a_group_approves_and_it_counts_at_the_answer_and_at
     assert stage.admit(lease, "ticket.audit")
     (entry,) = stage.entries(EntryKind.REQUEST_ANSWERED)
     assert (entry.person, entry.detail["proof"], entry.detail["method"]) == (JOE, "session", "oidc")
+    assert check_answers(stage.entries()).session == 1  # what a receipt of it is checked by, offline
     other = stage.ask(lease, "ticket.audit", "T-2")
     assert acme.signed_in("joe").get(f"/request/{other}").status == 404
     assert stage.refusal(lease, "ticket.audit", "T-2") is Reason.APPROVAL_NEEDED

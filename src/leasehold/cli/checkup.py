@@ -51,6 +51,7 @@ __all__ = [
     "check_load",
     "check_modes",
     "check_notices",
+    "check_person_claims",
     "check_policy",
     "check_policy_file",
     "check_proposals",
@@ -59,6 +60,8 @@ __all__ = [
 ]
 
 _TOLERATED_MS = 2000
+FREE_CLAIMS = ("given_name", "family_name", "name", "nickname", "preferred_username", "profile", "website")
+"""Of these OpenID Connect Core §5.7 says that nobody may rely on them to tell people apart."""
 
 
 class Severity(StrEnum):
@@ -368,6 +371,19 @@ def check_providers(policy: Policy, files: StateFiles) -> Iterator[Finding]:
                 what=f"the secret of our client at {name} is not here",
                 why="nobody can sign in with it",
                 remedy=f"leasehold provider secret {name}",
+            )
+
+
+def check_person_claims(policy: Policy) -> Iterator[Finding]:
+    """Claims by which people may name themselves."""
+    for name, rule in sorted(policy.sign_in.items()):
+        if rule.person in FREE_CLAIMS:
+            yield Finding(
+                code="person-claim-is-free",
+                severity=Severity.WARNING,
+                what=f"people who sign in at {name} are named by {rule.person}, which many providers let them choose",
+                why="whoever first comes in under somebody's name is that person here",
+                remedy="name them by a claim that only the provider sets, such as a verified email or an employee id",
             )
 
 

@@ -28,6 +28,7 @@ from leasehold.cli.checkup import (
     check_load,
     check_modes,
     check_notices,
+    check_person_claims,
     check_policy,
     check_policy_file,
     check_proposals,
@@ -114,6 +115,7 @@ def _examine(session: Session) -> Iterator[Finding]:
         yield from check_policy(policy, found.control.policy if found else "")
         yield from check_issuers(policy)
         yield from check_listed_keys(policy)
+        yield from check_person_claims(policy)
         if not unread:
             yield from check_approvers(policy, found.with_keys if found else frozenset())
 

@@ -63,16 +63,20 @@ def add(session: Session, name: str, key: Path | None) -> None:
 @person.command("list")
 @with_session
 def list_people(session: Session) -> None:
-    """List the people who are known here, how they sign in, and the roles that the active policy gives them."""
+    """List the people who are known here, how they sign in, and the roles that they hold by the active policy."""
     with session.authority() as authority:
         policy, rows = authority.engine.active_policy(), authority.desk.people()
+        roles = {
+            row.person: sorted({*policy.people.get(row.person, ()), *authority.sign_ins.roles_of(row.person)})
+            for row in rows
+        }
     values = [
         {
             "person": row.person,
             "state": row.state,
             "key": _key_id(row),
             "sign_ins": [{"sign_in": known.sign_in, "method": known.method} for known in sign_ins_of(row)],
-            "roles": list(policy.people.get(row.person, ())),
+            "roles": roles[row.person],
         }
         for row in rows
     ]
@@ -80,7 +84,7 @@ def list_people(session: Session) -> None:
         (
             row.person,
             row.state,
-            ", ".join(policy.people.get(row.person, ())) or "none",
+            ", ".join(roles[row.person]) or "none",
             ", ".join(known.method for known in sign_ins_of(row)) or "none",
             _key_id(row),
         )

@@ -73,7 +73,8 @@ def serve(
         serving = Serving(authority, listening, instruments, partial(_read_keys, session), partial(_secret, session))
         if listening.metrics is not None and not _is_loopback(listening.metrics[0]):
             session.say(f"whoever reaches {serving.metrics_url} can read it; it names no tenants, people or ids")
-        if not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
+        has_provider = bool(authority.engine.active_policy().sign_in)
+        if not has_provider and not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
             session.say("nobody can sign in yet; run: leasehold person password PERSON")
         if authority.chat.is_open():
             session.say(f"interactivity address of the Slack app: {serving.chat_url}")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from starlette.concurrency import run_in_threadpool
+
 from leasehold.errors import TokenError
 from leasehold.http.issuer_source import IssuerSource, Wire
 from leasehold.policy.document import IssuerRule
@@ -34,13 +36,13 @@ class Issuers:
             UnavailableError: its issuer cannot be asked for its keys, and could not be for an hour.
         """
         issuer = unverified_issuer(token)
-        source = self._source(issuer)
+        source = self._source(issuer, await run_in_threadpool(self._rules))
         keys = await source.keys(unverified_header(token).kid)
         rule = source.rule
         return verify_foreign(token, keys, issuer=issuer, audience=rule.audience, now=self._system.now())
 
-    def _source(self, issuer: str) -> IssuerSource:
-        rule = self._rules().get(issuer)
+    def _source(self, issuer: str, rules: Mapping[str, IssuerRule]) -> IssuerSource:
+        rule = rules.get(issuer)
         if rule is None:
             self._sources.pop(issuer, None)
             raise TokenError(TokenCode.ISSUER, "this token is of an issuer that the policy does not name")

@@ -88,7 +88,10 @@ def read_flow(cookie: bytes, provider: str, state: str, now: Instant) -> Flow:
     expected = base64url.encode(_mac(cookie, "state", body)) if cookie else ""
     if not cookie or len(state) > _MAX_STATE or not hmac.compare_digest(mac.encode(), expected.encode()):
         raise InvalidError("this sign-in was not begun in this browser")
-    about = _DECODER.decode(base64url.decode(body))
+    try:
+        about = _DECODER.decode(base64url.decode(body))
+    except msgspec.ValidationError:
+        raise InvalidError("this sign-in was begun before this server was changed") from None
     if about.provider != provider:
         raise InvalidError("this sign-in was begun at another provider")
     if now.reached(about.began + FLOW_SECONDS):

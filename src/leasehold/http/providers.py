@@ -177,13 +177,13 @@ class _Door:
         check_token(request, form, SIGN_IN)
         system = self._authority.engine.system
         try:
-            rule = self._providers.rule(name)
+            rule = await run_in_threadpool(self._providers.rule, name)
             source = self._providers.source(rule)
             document = await source.document()
             endpoint = source.endpoint_of(document, "authorization_endpoint")
             _check_challenge(document)
         except (InvalidError, UnavailableError):
-            return self._again(request, cookie, f"{name} cannot be reached now. Nothing was done.", status=503)
+            return await self._again(request, cookie, f"{name} cannot be reached now. Nothing was done.", status=503)
         flow = begin_flow(
             cookie,
             name,
@@ -202,22 +202,26 @@ class _Door:
         address = request.client.host if request.client is not None else ""
         tried = f"a provider from {address}"
         if wait := self._attempts.begin(tried, address):
-            response = self._again(request, cookie or b"", f"Too many tries. Wait {wait} seconds.", status=429)
+            response = await self._again(request, cookie or b"", f"Too many tries. Wait {wait} seconds.", status=429)
             response.headers["Retry-After"] = str(wait)
             return response
         try:
-            rule = self._providers.rule(name)
+            rule = await run_in_threadpool(self._providers.rule, name)
             answer = _answer(request)
             flow = read_flow(cookie or b"", name, answer.get("state", ""), self._authority.engine.system.now())
             account = await self._providers.account(rule, flow, answer, self._back(request, name))
             begin = partial(self._authority.sign_ins.begin_by_provider, account, address=address, ends=cookie or b"")
             session_id, _ = await run_in_threadpool(begin)
         except UnavailableError:
-            return self._again(request, cookie or b"", f"{name} cannot be reached now. Nothing was done.", status=503)
+            return await self._again(
+                request, cookie or b"", f"{name} cannot be reached now. Nothing was done.", status=503
+            )
         except (InvalidError, TokenError, Denied) as error:
             await run_in_threadpool(self._authority.sign_ins.count_failure, "")
             said = error.decision.message if isinstance(error, Denied) else str(error)
-            return self._again(request, cookie or b"", f"You are not signed in: {said}. Nothing was done.", status=403)
+            return await self._again(
+                request, cookie or b"", f"You are not signed in: {said}. Nothing was done.", status=403
+            )
         self._attempts.succeeded(tried, address)
         response = RedirectResponse(flow.about.next, status_code=303)
         keep_cookie(response, session_id)
@@ -229,8 +233,11 @@ class _Door:
         origin = local if self._site.scheme == "http" else self._site.origin
         return f"{origin}{PROVIDER_PATH}/{quote(name)}/back"
 
-    def _again(self, request: Request, cookie: bytes, words: str, *, status: int) -> Response:
+    async def _again(self, request: Request, cookie: bytes, words: str, *, status: int) -> Response:
         """The sign-in page. A browser without a session gets a fresh id, so that what was begun before is over."""
+        return await run_in_threadpool(partial(self._draw_again, request, cookie, words, status=status))
+
+    def _draw_again(self, request: Request, cookie: bytes, words: str, *, status: int) -> Response:
         session = self._authority.sign_ins.find(cookie) if cookie else None
         shown = cookie if session is not None else self._authority.engine.system.random_bytes(SESSION_ID_BYTES)
         response = self._page(request, blank_form(self._authority, self._site, shown, words=words, status=status))
