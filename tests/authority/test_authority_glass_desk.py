@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
@@ -12,11 +12,14 @@ from glass import TABLE, WITH_GLASS, break_glass, glass_id, signatory, wish
 from leasehold.authority.glass_desk import GlassDesk
 from leasehold.authority.proofs import check_answers
 from leasehold.authority.sign_ins import SignedIn
-from leasehold.decide.glass_wish import ConfirmGlass, LapseGlass, ProposeGlass
+from leasehold.decide import glass_opening, glass_use, glass_wish
+from leasehold.decide.glass_opening import Making
+from leasehold.decide.glass_wish import ConfirmGlass, DeclineGlass, LapseGlass, ProposeGlass
 from leasehold.decide.lifecycles import GlassState
+from leasehold.decide.proving import Word
 from leasehold.decide.rows import GlassRow
 from leasehold.decide.voices import SessionVoice
-from leasehold.errors import InvalidError, NotFoundError, StoreError, VerificationError
+from leasehold.errors import Denied, InvalidError, LeaseholdError, NotFoundError, StoreError, VerificationError
 from leasehold.guard import Capability, Guard
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.ledger.history import check_history
@@ -195,12 +198,19 @@ def test_what_the_policy_does_not_list_is_not_even_proposed_and_alarms(stage: St
 def test_who_has_no_key_or_no_role_or_asks_for_somebody_else_proposes_nothing(stage: Stage) -> None:
     ben, eva = desk(stage, BEN), desk(stage, EVA)
     assert reason_of(lambda: ben.propose(ben.draft(wish()))) is Reason.NOT_ENTITLED  # it is Ana's to say
-    assert reason_of(lambda: eva.propose(eva.draft(wish(opener=EVA)))) is Reason.NOT_ENTITLED  # no key to use it with
+    assert reason_of(lambda: eva.propose(eva.draft(wish(opener=EVA)))) is Reason.NOT_ENTITLED  # nor a role
     assert reason_of(lambda: proposed(stage, second="user:nobody-here")) is Reason.NOT_ENTITLED
     stage.people.signatory(BEN)
     assert reason_of(lambda: ben.propose(ben.draft(wish(opener=BEN, second=EVA)))) is Reason.NOT_ENTITLED
     with pytest.raises(InvalidError):
         ben.draft(wish(second=ANA))
+
+
+def test_opener_without_a_key_could_not_use_it_and_proposes_nothing(stage: Stage) -> None:
+    stage.desk.remove_person(ANA, by="op")
+    with pytest.raises(Denied) as refused:
+        proposed(stage)
+    assert refused.value.decision.check == "the opener has a key"
 
 
 def test_second_person_has_to_be_somebody_who_is_known_here(stage: Stage) -> None:
@@ -486,3 +496,43 @@ def test_sessions_of_both_are_counted_as_such_and_a_key_vouches_at_a_terminal_on
     keyed = replace(token, second=Voucher(proof=KeyProof(key_id="x", signature="y")))
     with pytest.raises(VerificationError, match="at a terminal"):
         check_answers([replace(entry, detail={**entry.detail, "token": str(keyed)})])
+
+
+# Each guard, taken away: the tests above must notice
+
+
+@pytest.mark.parametrize(
+    ("place", "guard", "test"),
+    [
+        (Word, "refuse", test_copy_of_a_passkey_opens_nothing),
+        (glass_wish, "refuse_weak", test_each_has_to_have_proven_who_they_are_a_moment_ago),
+        (glass_wish, "_refuse_other", test_nobody_else_confirms_declines_or_sees_it),
+        (glass_wish, "_refuse_keyless", test_opener_without_a_key_could_not_use_it_and_proposes_nothing),
+        (glass_wish, "_refuse_absent", test_second_person_has_to_be_somebody_who_is_known_here),
+        (
+            glass_wish,
+            "refuse_glass_roles",
+            lambda stage: test_what_the_policy_does_not_list_is_not_even_proposed_and_alarms(
+                stage, "a second without the role"
+            ),
+        ),
+        (glass_wish, "refuse_vouchers", test_policy_people_and_sign_ins_are_asked_again_when_it_is_confirmed),
+        (glass_wish, "_refuse_over", test_proposal_is_confirmed_once_and_in_time),
+        (glass_wish, "_refuse_repeat", test_opener_takes_it_back),
+        (glass_wish, "refuse_power", test_it_is_closed_early_by_either_or_whoever_can_revoke_and_reviewed_by_another),
+        (DeclineGlass, "_refuse_stranger", test_nobody_else_confirms_declines_or_sees_it),
+        (Making, "refuse_stale", test_proposal_is_confirmed_once_and_in_time),
+        (glass_opening, "refuse_new_run", lambda stage: test_hold_and_revoke_in_between_keep_it_shut(stage, "all")),
+        (glass_use, "refuse_vouchers", test_each_use_takes_the_openers_key_and_what_vouched_for_both),
+        (glass_use, "_refuse_key", test_each_use_takes_the_openers_key_and_what_vouched_for_both),
+    ],
+)
+def test_guard_that_is_taken_away_is_missed(
+    monkeypatch: pytest.MonkeyPatch, place: object, guard: str, test: Callable[[Stage], None]
+) -> None:
+    stage = Stage(WITH_GLASS)
+    signatory(stage, ANA)
+    monkeypatch.setattr(place, guard, lambda *_, **__: None)
+    with pytest.raises((AssertionError, LeaseholdError, pytest.fail.Exception)):
+        test(stage)
+    stage.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +12,10 @@ from governed import NARROWER, NEW, OLD, TWO, governed, propose
 from leasehold.authority.governing import Governing
 from leasehold.authority.proofs import check_answers
 from leasehold.authority.sign_ins import SignedIn
+from leasehold.decide import proposals
 from leasehold.decide.proposals import PROPOSAL_SECONDS, AnswerProposal, ExpireProposal
+from leasehold.decide.provider_sign_ins import Account
+from leasehold.decide.proving import Word
 from leasehold.decide.voices import SessionVoice
 from leasehold.errors import Denied, NotFoundError, VerificationError
 from leasehold.ledger.entry import EntryKind
@@ -276,9 +279,9 @@ def test_person_with_a_password_and_no_key_cannot_sign_at_a_terminal(stage: Stag
     ben = stage.people.signatory(BEN)
     stage.desk.remove_person(BEN, by="op")
     signed_in(stage, BEN)
-    proposals = stage.authority.proposals
-    found = proposals.find(NEW.hash)
-    assert reason_of(lambda: proposals.answer(found, PolicyVerdict.CONFIRM, ben)) is Reason.BAD_SIGNATURE
+    by_key = stage.authority.proposals
+    found = by_key.find(NEW.hash)
+    assert reason_of(lambda: by_key.answer(found, PolicyVerdict.CONFIRM, ben)) is Reason.BAD_SIGNATURE
 
 
 def test_first_policy_of_an_authority_has_no_proposals(stage: Stage) -> None:
@@ -307,3 +310,61 @@ def test_proposal_that_was_answered_meanwhile_does_not_expire(stage: Stage) -> N
     stage.pass_time(PROPOSAL_SECONDS)
     assert not stage.authority.engine.ask(lambda _: late)
     assert not stage.authority.engine.ask(lambda _: ExpireProposal(policy_hash=OLD.hash))
+
+
+@pytest.mark.parametrize(
+    ("place", "guard", "test"),
+    [
+        (Word, "refuse", test_copy_of_a_passkey_confirms_nothing),
+        (proposals, "refuse_weak", test_confirmation_takes_a_recent_sign_in_and_a_refusal_none),
+        (proposals, "_refuse_powerless", test_those_without_a_say_see_it_only_if_they_can_query_everywhere),
+        (AnswerProposal, "_refuse_own", test_nobody_confirms_their_own_in_a_session_and_they_may_take_it_back),
+    ],
+)
+def test_guard_that_is_taken_away_is_missed(
+    monkeypatch: pytest.MonkeyPatch, place: object, guard: str, test: Callable[[Stage], None]
+) -> None:
+    stage = Stage(TWO)
+    monkeypatch.setattr(place, guard, lambda *_: None)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test(stage)
+    stage.close()
+
+
+@pytest.mark.requirement("P7")
+def test_groups_of_a_provider_let_people_look_and_give_no_say(stage: Stage) -> None:
+    table = """
+[sign_in.acme]
+issuer = "https://login.acme.example"
+client_id = "leasehold"
+person = "name"
+people = "groups"
+groups = "groups"
+roles = { ops = ["operator"], rulers = ["governor"] }
+groups_for = "1h"
+"""
+    old = TWO + table
+    stage = Stage(old)
+    new = changed("calls = 20", "calls = 21", old)
+    propose(stage, text=new, replaces=old)
+
+    def come(person: str, group: str) -> Governing:
+        account = Account(
+            provider="acme",
+            issuer="https://login.acme.example",
+            subject=person,
+            person=person,
+            groups=(group,),
+            authenticated_at=stage.system.now().seconds,
+        )
+        session = stage.authority.sign_ins.begin_by_provider(account, address="here")[1]
+        return stage.authority.person_desk(session, origin=ORIGIN).governing
+
+    assert come("user:lou", "rulers").all() == ()
+    joe = come("user:joe", "ops")
+    refusal = joe.look(policy(new).hash).refusal
+    assert refusal is not None
+    assert refusal.reason is Reason.NOT_ENTITLED
+    assert reason_of(lambda: answer(joe, digest=policy(new).hash)) is Reason.NOT_ENTITLED
+    assert reason_of(lambda: answer(joe, PolicyVerdict.REFUSE, digest=policy(new).hash)) is Reason.NOT_ENTITLED
+    stage.close()
