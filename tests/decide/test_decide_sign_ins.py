@@ -15,7 +15,15 @@ from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.facts import Facts, Ref, Step
 from leasehold.decide.powers import Empowered
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
-from leasehold.decide.sign_ins import MAX_SIGN_INS, AddSignIn, BeginSession, EndSession, TouchSession
+from leasehold.decide.sign_ins import (
+    MAX_SIGN_INS,
+    SESSION_SECONDS,
+    AddSignIn,
+    BeginSession,
+    EndSession,
+    ForgetSessions,
+    TouchSession,
+)
 from leasehold.decide.stop import Lift, Stop
 from leasehold.decide.voices import KeyVoice, SessionVoice, refuse_stale, sign_ins_of
 from leasehold.errors import InvalidError
@@ -455,3 +463,22 @@ def test_key_voice_of_somebody_without_a_key_says_nothing(stage: Stage) -> None:
     )
     assert reason_of(lambda: ask(stage, lift)) is Reason.BAD_SIGNATURE
     stage.desk.lift(Scope.parse("all"), signed_in(stage, EVA), reason="fine")
+
+
+def test_session_whose_time_is_over_is_forgotten_and_no_sooner(stage: Stage) -> None:
+    over, ended = signed_in(stage, BEN), signed_in(stage, EVA)
+    begun = len(stage.entries())
+    early = ForgetSessions(sessions=(over.session, ended.session, "0" * 64))
+    assert ask(stage, early) == 0
+    stage.pass_time(SESSION_SECONDS - 1)
+    later = signed_in(stage, BEN)
+    assert stage.authority.sweep.run_once() == 0
+    stage.pass_time(1)
+    assert stage.authority.sweep.run_once() == 2
+    assert stage.authority.sweep.run_once() == 0
+    engine = stage.authority.engine
+    rows = [engine.row(SessionRow, AUTHORITY_WIDE, each.session) for each in (over, ended, later)]
+    assert [row is not None for row in rows] == [False, False, True]
+    assert not stage.authority.sign_ins.is_open(over)
+    assert stage.authority.sign_ins.is_open(later)
+    assert len(stage.entries()) == begun + 1  # beginnings stay in the ledger; forgetting says nothing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
@@ -23,9 +23,9 @@ from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
 from leasehold.decide.glass_wish import LapseGlass, answer_by
 from leasehold.decide.govern import CountForgeries
 from leasehold.decide.proposals import ExpireProposal
-from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, ProposalRow, RequestRow, RunRow
+from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, ProposalRow, RequestRow, RunRow, SessionRow
 from leasehold.decide.settle import ConcludeUnknown
-from leasehold.decide.sign_ins import CountFailedSignIns
+from leasehold.decide.sign_ins import CountFailedSignIns, ForgetSessions
 from leasehold.errors import LeaseholdError
 from leasehold.model.glass import Opening
 from leasehold.model.scope import StopKind
@@ -86,6 +86,7 @@ class Sweep:
             len(submissions)
             + len(due.runs)
             + self._lapse_wishes(faults)
+            + self._forget_sessions(due.sessions)
             + self._count_forgeries()
             + self._count_failed()
             + self._retire_stops()
@@ -126,6 +127,10 @@ class Sweep:
     def _lapse(self, opening: Opening) -> bool:
         step = LapseGlass(opening=opening)
         return self._engine.ask(lambda _: step)
+
+    def _forget_sessions(self, rows: Sequence[SessionRow]) -> int:
+        step = ForgetSessions(sessions=tuple(row.session for row in rows))
+        return self._engine.ask(lambda _: step) if rows else 0
 
     def _count_forgeries(self) -> int:
         counts = self._forgeries.take()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.decide.facts import Changes, Facts, Step, StepAnswer
+from leasehold.decide.facts import Changes, Facts, Ref, Step, StepAnswer
 from leasehold.decide.rows import Row
 from leasehold.errors import StoreError
 from leasehold.ledger.entry import Entry, encode_entry
@@ -21,12 +21,14 @@ CLOCK_TOLERANCE_MS = 2000
 class Batch(msgspec.Struct):
     """What a batch decided: an answer or an error for each step, rows to write in order, encoded ledger entries.
 
-    A row may stand more than once; the last one counts. Owned by the lane that asked for it.
+    A row may stand more than once; the last one counts. `gone` were taken out by some step; whether they are still out
+    at the end, the facts say. Owned by the lane that asked for it.
     """
 
     answers: list[StepAnswer[object] | Exception]
     rows: list[Row]
     entries: list[bytes]
+    gone: list[Ref]
 
 
 def effective_now(clock: Instant, last_recorded: Instant) -> tuple[Instant, bool]:
@@ -43,7 +45,7 @@ def decide_batch(steps: Sequence[Step[object]], facts: Facts, now: Instant) -> B
 
     Afterwards `facts.control` is what is to be written, but for the tree's size and frontier.
     """
-    batch = Batch([], [], [])
+    batch = Batch([], [], [], [])
     facts.control = msgspec.structs.replace(facts.control, last_time_ms=int(now))
     for step in steps:
         try:
@@ -56,6 +58,7 @@ def decide_batch(steps: Sequence[Step[object]], facts: Facts, now: Instant) -> B
         facts.apply(changes)
         batch.answers.append(answer)
         batch.rows.extend(changes.rows)
+        batch.gone.extend(changes.gone)
         batch.entries.extend(bodies)
     return batch
 

@@ -132,10 +132,14 @@ _KEY_OF: dict[type[Row], Callable[[Row], Key]] = {
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a step wants written: whole rows (inserted or replaced) and ledger entries, in order."""
+    """What a step wants written: whole rows (inserted or replaced) and ledger entries, in order.
+
+    `gone` are rows to take out, of a table that no index is over: what is over and was written down in the ledger.
+    """
 
     rows: tuple[Row, ...] = ()
     entries: tuple[Entry, ...] = ()
+    gone: tuple[Ref, ...] = ()
 
 
 class Facts:
@@ -217,6 +221,8 @@ class Facts:
             for index_type in _INDEXES_OF.get(row_type, ()):
                 if index_type in self._indexed:
                     self._move(index_type, key, before, row)
+        for ref in changes.gone:
+            self._rows[(ref.row_type, ref.key)] = None
         self.next_index += len(changes.entries)
 
     def _move(self, index_type: type[Index], key: Key, before: Row | None, after: Row) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "BeginSession",
     "CountFailedSignIns",
     "EndSession",
+    "ForgetSessions",
     "RemoveSignIn",
     "RenewSecret",
     "TouchSession",
@@ -271,6 +272,25 @@ class TouchSession(msgspec.Struct, frozen=True, kw_only=True):
         if refusal is not None or row is None:
             return StepAnswer(refusal or deny(Reason.NOT_SIGNED_IN, "there is no such session")), Changes()
         return StepAnswer(allow(), self.session), Changes(rows=(replace(row, seen_at=now.seconds),))
+
+
+class ForgetSessions(msgspec.Struct, frozen=True, kw_only=True):
+    """Take out sessions whose time is over, whoever ended them: beginnings and ends stand in the ledger. Answers how
+    many. An id that is not known is no session, and ids are random, so none comes back."""
+
+    sessions: tuple[str, ...]
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(SessionRow, (AUTHORITY_WIDE, name)) for name in self.sessions]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        rows = (facts.get(SessionRow, AUTHORITY_WIDE, name) for name in self.sessions)
+        over = tuple(row for row in rows if row is not None and now.reached(row.expires_at))
+        gone = tuple(Ref(SessionRow, (AUTHORITY_WIDE, row.session)) for row in over)
+        return StepAnswer(allow(), len(over)), Changes(gone=gone)
 
 
 class CountFailedSignIns(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,9 +62,11 @@ class Loaded(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """What a batch leaves: the last state of each row by table, the ledger's new rows, and the log's row."""
+    """What a batch leaves: the last state of each row by table, the keys of rows that are no more, the ledger's new
+    rows, and the log's row."""
 
     rows: Mapping[type[Row], Sequence[Row]]
+    gone: Mapping[type[Row], Sequence[Key]]
     lines: Sequence[LedgerRow]
     control: ControlRow
 
@@ -129,12 +131,13 @@ def writing_of(loaded: Loaded, batch: Batch) -> Writing | None:
     Raises:
         VerificationError: the ledger's right edge, as it was read, is damaged.
     """
-    if not batch.rows and not batch.entries:
+    if not batch.rows and not batch.entries and not batch.gone:
         return None
     latest: dict[type[Row], dict[Key, Row]] = {}
     for row in batch.rows:
         latest.setdefault(type(row), {})[key_of(row)] = row
     latest.pop(ControlRow, None)
+    gone = _gone(loaded.facts, batch.gone, latest)
     tree = TreeBuilder(Frontier.from_bytes(loaded.control.frontier))
     lines = [_line(tree, body) for body in batch.entries]
     frontier = tree.frontier()
@@ -146,7 +149,18 @@ def writing_of(loaded: Loaded, batch: Batch) -> Writing | None:
         size=frontier.size,
         frontier=frontier.to_bytes(),
     )
-    return Writing({row_type: tuple(rows.values()) for row_type, rows in latest.items()}, lines, control)
+    rows = {row_type: tuple(rows.values()) for row_type, rows in latest.items() if rows}
+    return Writing(rows, gone, lines, control)
+
+
+def _gone(facts: Facts, refs: Sequence[Ref], latest: dict[type[Row], dict[Key, Row]]) -> dict[type[Row], list[Key]]:
+    """The keys of rows that a batch took out and did not put in again. What it wrote of them before is left out."""
+    gone: dict[type[Row], list[Key]] = {}
+    for ref in refs:
+        if facts.get(ref.row_type, *ref.key) is None and ref.key not in gone.setdefault(ref.row_type, []):
+            gone[ref.row_type].append(ref.key)
+            latest.get(ref.row_type, {}).pop(ref.key, None)
+    return {row_type: keys for row_type, keys in gone.items() if keys}
 
 
 def _line(tree: TreeBuilder, body: bytes) -> LedgerRow:

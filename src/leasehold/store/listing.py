@@ -28,6 +28,7 @@ from leasehold.decide.rows import (
     RequestRow,
     Row,
     RunRow,
+    SessionRow,
     StopRow,
 )
 from leasehold.ledger.tree import Nodes, Place
@@ -271,6 +272,7 @@ class DatabaseQueries:
             leases=self._due(LeaseRow, "state = 'active'", "expires_at", now),
             calls=self._due(CallRow, "state = 'admitted'", "finish_by", now),
             runs=self._due(RunRow, "state = 'open'", "expires_at", now),
+            sessions=self._due(SessionRow, "tenant = ''", "expires_at", now),
             proposals=self._due(ProposalRow, "state = 'pending'", "answer_by", now),
         )
 

@@ -49,6 +49,7 @@ from leasehold.store.postgres_connection import (
 from leasehold.store.postgres_migrations import LANE_LOCK, lock
 from leasehold.store.postgres_patrol import Patrol
 from leasehold.store.postgres_rows import (
+    delete_by_key,
     insert_into,
     json_rows,
     select_by_index,
@@ -193,6 +194,7 @@ class PostgresBackend:
         tables = sorted(writing.rows, key=_ORDER.__getitem__)
         statements = [
             *(_UPSERTS[row_type] for row_type in tables),
+            *(delete_by_key(SHAPES[row_type]) for row_type in writing.gone),
             _LEDGER,
             _MARK,
             f"SELECT pg_notify('{CHANNEL}', %s)",
@@ -200,6 +202,7 @@ class PostgresBackend:
         parts = ", ".join(f"part_{place} AS ({statement})" for place, statement in enumerate(statements))
         bound = [
             *(json_rows(writing.rows[row_type]) for row_type in tables),
+            *(storable_keys(keys) for keys in writing.gone.values()),
             values_json(writing.lines),
             *(self._writer, self._batch),
             self._writer,

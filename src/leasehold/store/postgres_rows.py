@@ -19,6 +19,7 @@ from leasehold.store.lane import RefusedError
 __all__ = [
     "INDEX_FILTERS",
     "NAMED",
+    "delete_by_key",
     "insert_into",
     "json_rows",
     "select_all",
@@ -73,6 +74,12 @@ def select_by_key(shape: Shape) -> str:
     """A query for one JSON array of the rows whose keys a JSON array names, each key once."""
     same = " AND ".join(f'{shape.table}."{column}" = named.value ->> {place}' for place, column in enumerate(shape.key))
     return f"SELECT {_all(_json_row(shape))} FROM {NAMED} JOIN {shape.table} ON {same}"  # noqa: S608 - own names
+
+
+def delete_by_key(shape: Shape) -> str:
+    """Take the rows out whose keys a JSON array names."""
+    same = " AND ".join(f'{shape.table}."{column}" = named.value ->> {place}' for place, column in enumerate(shape.key))
+    return f"DELETE FROM {shape.table} USING {NAMED} WHERE {same}"  # noqa: S608 - own names
 
 
 def select_by_index(index: type[Index]) -> str:

@@ -25,6 +25,7 @@ from leasehold.decide.rows import (
     RequestRow,
     Row,
     RunRow,
+    SessionRow,
     StopRow,
 )
 from leasehold.ledger.tree import Nodes
@@ -79,6 +80,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[CallRow, ...]
     runs: tuple[RunRow, ...]
     proposals: tuple[ProposalRow, ...]
+    sessions: tuple[SessionRow, ...]
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):

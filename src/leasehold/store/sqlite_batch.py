@@ -21,7 +21,7 @@ from leasehold.store.columns import SHAPES, decoded, keys_json
 from leasehold.store.lane import RefusedError
 from leasehold.store.protocol import Clock
 from leasehold.store.sqlite_connection import Place, in_our_words
-from leasehold.store.sqlite_rows import insert, select_by_index, select_by_key, upsert
+from leasehold.store.sqlite_rows import delete_by_key, insert, select_by_index, select_by_key, upsert
 
 __all__ = ["SqliteBackend"]
 
@@ -114,6 +114,8 @@ class SqliteBackend:
             return
         for row_type, rows in writing.rows.items():
             upsert(self._connection, SHAPES[row_type], rows)
+        for row_type, keys in writing.gone.items():
+            self._connection.execute(delete_by_key(SHAPES[row_type]), (keys_json(keys),))
         insert(self._connection, "ledger", writing.lines)
         upsert(self._connection, SHAPES[ControlRow], (writing.control,))
 

@@ -20,6 +20,7 @@ from leasehold.store.columns import SHAPES, Shape, quoted
 __all__ = [
     "INDEX_FILTERS",
     "count",
+    "delete_by_key",
     "insert",
     "select_all",
     "select_by_index",
@@ -63,6 +64,12 @@ def select_by_key(shape: Shape) -> str:
     same = " AND ".join(f'{shape.table}."{column}" = named.value ->> {place}' for place, column in enumerate(shape.key))
     found = f"json_each(?) AS named CROSS JOIN {shape.table} ON {same}"
     return f"SELECT json_group_array({_json_row(shape)}) FROM {found}"  # noqa: S608 - own names
+
+
+def delete_by_key(shape: Shape) -> str:
+    """Take the rows out whose keys a JSON array names."""
+    names = ", ".join(f"value ->> {place}" for place in range(len(shape.key)))
+    return f"DELETE FROM {shape.table} WHERE ({quoted(shape.key)}) IN (SELECT {names} FROM json_each(?))"  # noqa: S608 - own names
 
 
 def select_by_index(index: type[Index]) -> str:

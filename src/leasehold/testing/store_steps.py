@@ -14,7 +14,7 @@ import msgspec
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, Step, StepAnswer
 from leasehold.decide.lifecycles import LeaseState, RunState
-from leasehold.decide.rows import AccountRow, CallRow, DeliveryRow, LeaseRow, RequestRow, Row, RunRow
+from leasehold.decide.rows import AccountRow, CallRow, DeliveryRow, LeaseRow, RequestRow, Row, RunRow, SessionRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.call import CallState
 from leasehold.model.decision import allow
@@ -36,7 +36,9 @@ __all__ = [
     "lease",
     "request",
     "run",
+    "session",
     "spend",
+    "take_out",
     "write",
 ]
 
@@ -91,6 +93,32 @@ def write(*rows: Row, entries: int = 1) -> ScriptedStep:
         return StepAnswer(allow(), facts.next_index), Changes(rows, (entry,) * entries)
 
     return ScriptedStep([], script)
+
+
+def session(name: str, *, tenant: str = "", expires_at: int = 10) -> SessionRow:
+    """A session."""
+    return SessionRow(
+        tenant=tenant,
+        session=name,
+        person="user:ana",
+        sign_in="signin_1",
+        method="password",
+        state="open",
+        authenticated_at=0,
+        seen_at=0,
+        expires_at=expires_at,
+    )
+
+
+def take_out(*rows: SessionRow) -> ScriptedStep:
+    """A step that takes these rows out, and answers how many of them there were."""
+    refs = [Ref(SessionRow, (row.tenant, row.session)) for row in rows]
+
+    def script(facts: Facts, _: Instant) -> tuple[StepAnswer[object], Changes]:
+        found = sum(facts.get(SessionRow, *ref.key) is not None for ref in refs)
+        return StepAnswer(allow(), found), Changes(gone=tuple(refs))
+
+    return ScriptedStep(refs, script)
 
 
 def spend(

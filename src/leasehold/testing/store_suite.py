@@ -27,7 +27,7 @@ from leasehold.decide.facts import (
     RequestsOfCall,
     StepAnswer,
 )
-from leasehold.decide.rows import CallRow, DocumentRow, RunRow, StopRow
+from leasehold.decide.rows import CallRow, DocumentRow, RunRow, SessionRow, StopRow
 from leasehold.errors import StoreError, TransitionError, UnavailableError
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.ledger.tree import (
@@ -57,7 +57,9 @@ from leasehold.testing.store_steps import (
     lane_held,
     request,
     run,
+    session,
     spend,
+    take_out,
     write,
 )
 
@@ -496,3 +498,37 @@ def test_no_open_call_is_lost_from_the_index_between_batches(store: Store) -> No
     expected = [f"adm_{number:02}" for number in range(1, 20, 2)]
     assert store.submit(ScriptedStep([OpenCalls((TENANT,))], script)).result().value == expected
     assert [row.admission_id for row in store.queries.open_calls([TENANT])] == expected
+
+
+def test_row_that_is_taken_out_is_gone_for_good_and_for_the_steps_after_it(store: Store) -> None:
+    kept, over = session("kept"), session("over")
+    store.submit(write(kept, over)).result()
+    refs = [Ref(SessionRow, ("", name)) for name in ("kept", "over")]
+    with lane_held(store):
+        answers = [store.submit(step) for step in (take_out(over), take_out(over, kept), take_out(over))]
+    assert [answer.result().value for answer in answers] == [1, 1, 0]
+    assert store.queries.rows(refs) == (None, None)
+    assert store.submit(take_out(kept)).result().value == 0
+    assert store.queries.rows(refs) == (None, None)
+
+
+def test_row_that_is_taken_out_and_put_in_again_in_one_batch_stands_as_it_was_put_in_last(store: Store) -> None:
+    old, new = session("one", expires_at=1), session("one", expires_at=2)
+    other = session("one", tenant="other")
+    store.submit(write(old, other)).result()
+    with lane_held(store):
+        answers = [store.submit(step) for step in (take_out(old), write(new), take_out(session("two")))]
+    for answer in answers:
+        answer.result()
+    refs = [Ref(SessionRow, (tenant, "one")) for tenant in ("", "other")]
+    assert store.queries.rows(refs) == (new, other)
+    with lane_held(store):
+        answers = [store.submit(step) for step in (write(old), take_out(new))]
+    assert [answer.result().decision.is_allowed for answer in answers] == [True, True]
+    assert store.queries.rows(refs) == (None, other)
+
+
+def test_sessions_are_due_to_be_forgotten_once_their_time_is_over(store: Store) -> None:
+    rows = (session("a", expires_at=10), session("b", expires_at=11))
+    store.submit(write(*rows)).result()
+    assert store.queries.due(Instant(10_999)).sessions == (rows[0],)
