@@ -7,14 +7,16 @@ import tempfile
 from pathlib import Path
 
 from browsing import Visit, visit
-from office import BEN, EVA, KIM, Office
 
 from chromium import chromium
+from leasehold.authority.glass import Wish
 from leasehold.model.call import OutcomeStatus
+from leasehold.model.glass import Skippable
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
+from office import BEN, EVA, KIM, Office
 from served import served
-from stage import Stage, reason_of
+from stage import Stage, changed, policy, reason_of
 
 MAX_BYTES = 150_000
 
@@ -56,6 +58,22 @@ delegation = { depth = 1, children = 2, actions = ["ticket.read"] }
 """
 
 
+GOVERNED = (
+    POLICY.replace("[people]", '[policy]\naccept = "two"\n\n[people]')
+    .replace('"support-lead"]', '"support-lead", "governor"]')
+    .replace('"operator"]', '"operator", "governor"]')
+    .replace("[roles]", '[roles]\ngovernor = { can = ["policy"], tenants = ["*"] }')
+    + """
+[break_glass."support/close"]
+openers = ["operator"]
+confirmers = ["support-lead"]
+actions = ["ticket.close"]
+skips = ["approve"]
+minutes = 10
+"""
+)
+
+
 def play(office: Office) -> tuple[str, Request]:
     """The story; answers its run, and the card that is looked at."""
     stage, authority = office.stage, office.stage.authority
@@ -90,6 +108,35 @@ def play(office: Office) -> tuple[str, Request]:
     stage.people.approve(closing, EVA)
     _call(stage, lease, "ticket.close", 5, note="fixed in 2.4.1", key="close")
     return run.run_id, _ask(stage, lease)
+
+
+def widen(office: Office) -> str:
+    """A policy that takes two people to widen, and one that waits for the second; answers its page."""
+    wider = changed('usd = "1.00"', 'usd = "5.00"', GOVERNED)
+    wider = changed('approve."ticket.close"  = "call"', 'approve."ticket.close"  = "lease"', wider)
+    wider = changed('"ticket.update" = { ticket = ["T-*"] }', '"ticket.update" = { ticket = ["**"] }', wider)
+    office.stage.accept(GOVERNED)
+    office.stage.authority.proposals.propose(policy(wider), policy(GOVERNED), office.stage.people.signatory(EVA))
+    return f"/policy/proposals/{policy(wider).hash}"
+
+
+def smash(office: Office) -> str:
+    """A break-glass that waits for its second person; answers its page."""
+    office.stage.people.signatory(EVA)
+    office.has_password(BEN)
+    eva = office.viewer(EVA).glass
+    wish = Wish(
+        opener=EVA,
+        second=BEN,
+        tenant="acme",
+        environment="prod",
+        route="support/close",
+        actions=("ticket.close",),
+        skips=(Skippable.APPROVE,),
+        minutes=10,
+        reason="the queue is on fire, and nobody who may approve answers",
+    )
+    return f"/break-glass/{eva.propose(eva.draft(wish)).glass_id}"
 
 
 def _ask(stage: Stage, lease: HeldLease) -> Request:
@@ -137,6 +184,10 @@ def main(folder: Path) -> None:
                 seen.page.set_viewport_size({"width": 1000, "height": 980})
                 take(seen, f"/runs/{run_id}", folder / "run.png")
                 take(seen, f"/runs/{run_id}/receipt", folder / "receipt.png")
+                seen.page.set_viewport_size({"width": 900, "height": 820})
+                take(seen, widen(office), folder / "proposal.png")
+                seen.page.set_viewport_size({"width": 820, "height": 900})
+                take(seen, smash(office), folder / "break-glass.png")
             office.streams.close()
         office.stage.close()
 

@@ -23,7 +23,11 @@ def change_words(change: Change) -> str:
 
 
 def is_in_reach(change: Change, reached: Iterable[Reach]) -> bool:
-    """Whether what became reachable says all that a changed value says, and more; one of the two is enough then."""
+    """Whether what became reachable says all that a changed value, grant or approval says, and more: one of the two is
+    enough then."""
+    rule = f'routes."{change.route}".{change.subject}."{change.action}"'
+    if change.route and change.action and any(item.rule == rule for item in reached):
+        return True
     said = (change.route, change.action, change.subject, change.before, change.after)
     return any(
         said == (item.route, item.action, f"allow.{item.attribute}", item.before, item.after) for item in reached
