@@ -217,6 +217,15 @@ def test_an_approval_over_a_provider_that_the_policy_dropped_does_not_count(desk
     assert desk.refusal(lease, "ticket.audit") is Reason.APPROVAL_NEEDED
 
 
+def test_a_card_names_who_may_approve_by_a_group_and_nobody_else(desk: Stage) -> None:
+    request = desk.authority.find_request(desk.ask(desk.lease(AUDIT), "ticket.audit"))
+    before = desk.desk.footer(request).may_approve
+    come(desk, JOE, "leads")
+    assert set(desk.desk.footer(request).may_approve) == {*before, JOE}
+    come(desk, JOE)
+    assert desk.desk.footer(request).may_approve == before
+
+
 @pytest.mark.invariant("I4")
 def test_who_is_in_no_group_answers_nothing(desk: Stage) -> None:
     request = desk.ask(desk.lease(AUDIT), "ticket.audit")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from house import House
 
@@ -17,9 +18,12 @@ from leasehold.authority.proofs import check_answers
 from leasehold.decide.provider_sign_ins import Account
 from leasehold.decide.rows import AUTHORITY_WIDE
 from leasehold.errors import Denied
+from leasehold.http import provider_flow, providers
+from leasehold.http.provider_flow import Flow, begin_flow
 from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
 from leasehold.model.decision import Reason
+from leasehold.model.instant import Instant
 from leasehold.model.proof import SignInMethod
 from leasehold.model.request import Verdict
 from leasehold.model.scope import Scope
@@ -311,6 +315,7 @@ def test_powers_by_a_group_work_while_it_counts_and_have_no_say_over_policies() 
         _, session = found.sign_ins.begin_by_provider(account(found, "joe", "ops"), address="here")
         viewer = stage.authority.person_desk(session)
         assert viewer.may(Power.HOLD, "acme")
+        assert {power.power for power in viewer.powers()} == {Power.HOLD, Power.LIFT, Power.QUERY}
         assert not viewer.may(Power.POLICY, AUTHORITY_WIDE)
         assert viewer.hold(Scope.parse("tool:ticket"), reason="look", tenant="acme")
         found.sign_ins.begin_by_provider(account(found, "joe"), address="here")
@@ -489,9 +494,13 @@ def test_an_answer_in_another_form_signs_nobody_in(acme: Town, change: Callable[
 def test_an_answer_of_another_issuer_or_of_none_is_refused_before_its_code_is_shown_to_anybody(
     acme: Town, issuer: str
 ) -> None:
-    acme.provider.answer_more = {"iss": issuer.format(url=acme.provider.url)}
-    assert "another issuer" in acme.refused()
-    assert acme.provider.forms == []
+    _is_refused_unseen(acme, issuer.format(url=acme.provider.url))
+
+
+def _is_refused_unseen(found: Town, issuer: str) -> None:
+    found.provider.answer_more = {"iss": issuer}
+    assert "another issuer" in found.refused()
+    assert found.provider.forms == []
 
 
 def test_an_answer_for_one_provider_counts_at_no_other(acme: Town) -> None:
@@ -504,11 +513,15 @@ def test_an_answer_for_one_provider_counts_at_no_other(acme: Town) -> None:
 
 @pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", "/sign-in/with/acme/back"])
 def test_nobody_is_led_anywhere_else_after_signing_in(acme: Town, to: str) -> None:
-    browser = acme.house.browser()
+    _is_led_home(acme, to)
+
+
+def _is_led_home(found: Town, to: str) -> None:
+    browser = found.house.browser()
     token = browser.get("/sign-in").token("/sign-in")
     page = browser.post("/sign-in/with/acme", {"token": token, "next": to})
     address = page.text.split("url=")[1].split('"')[0].replace("&amp;", "&")
-    assert browser.get(acme.back(address)).location == "/"
+    assert browser.get(found.back(address)).location == "/"
 
 
 def test_a_provider_without_pkce_is_not_used(acme: Town) -> None:
@@ -531,3 +544,54 @@ def test_who_tries_again_and_again_waits(acme: Town) -> None:
     assert [reply.status for reply in replies[:5]] == [403] * 5
     assert replies[-1].status == 429
     assert int(replies[-1].headers["retry-after"]) > 0
+
+
+# Each defence taken away is missed.
+
+
+def _code_alone(answer: dict[str, str], *_: object) -> str:
+    return answer["code"]
+
+
+def _of_any_browser(cookie: bytes, _: str, state: str, now: Instant) -> Flow:
+    body = state.partition(".")[0]
+    about = msgspec.json.decode(base64url.decode(body), type=type(begin_flow(cookie, "", **_FLOW).about))
+    return Flow(about, state, "nonce", "verifier")
+
+
+_FLOW: dict[str, Any] = {"now": Instant(0), "chance": b"", "next_path": "/", "again": False}
+
+
+def _says_nonce(found: Town) -> None:
+    found.provider.change = lambda said: {**said, "nonce": "of another"}
+    found.refused()
+
+
+def _says_old(found: Town) -> None:
+    found.provider.claims["auth_time"] = found.provider.now() - 13 * 3600
+    found.refused()
+
+
+def _says_one_group(found: Town) -> None:
+    found.provider.claims = {"name": "joe", "groups": "leads"}
+    found.refused()
+
+
+@pytest.mark.parametrize(
+    ("place", "guard", "replacement", "test"),
+    [
+        (provider_flow, "_check_binding", lambda *_: None, _says_nonce),
+        (provider_flow, "_authenticated_at", lambda *_: 1, _says_old),
+        (provider_flow, "_groups", lambda claims, _: tuple(claims["groups"].split()), _says_one_group),
+        (provider_flow, "FLOW_SECONDS", 10**9, test_an_answer_counts_once_and_only_for_ten_minutes),
+        (providers, "read_flow", _of_any_browser, test_an_answer_that_was_begun_in_another_browser_signs_nobody_in),
+        (providers, "safe_path", lambda path: path, lambda found: _is_led_home(found, "//evil.example")),
+        (providers, "check_answer", _code_alone, lambda found: _is_refused_unseen(found, "https://login.evil.example")),
+    ],
+)
+def test_a_defence_that_is_taken_away_is_missed(
+    acme: Town, monkeypatch: pytest.MonkeyPatch, place: object, guard: str, replacement: object, test: object
+) -> None:
+    monkeypatch.setattr(place, guard, replacement)
+    with pytest.raises(AssertionError):
+        test(acme)  # type: ignore[operator]

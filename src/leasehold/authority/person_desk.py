@@ -178,10 +178,14 @@ class PersonDesk:
 
     def powers(self) -> tuple[PowerIn, ...]:
         """What the roles of this person can do, to offer no button that would be refused."""
-        policy = self._held(self._engine.active_policy())
-        held = [policy.roles[role] for role in policy.people.get(self.person, ()) if role in policy.roles]
-        found = [(power, {name for role in held if power in role.can for name in role.tenants}) for power in Power]
+        active = self._engine.active_policy()
+        by_groups = self._held(active)
+        found = [(power, self._tenants_of(active if power is Power.POLICY else by_groups, power)) for power in Power]
         return tuple(PowerIn(power=power, tenants=tuple(sorted(tenants))) for power, tenants in found if tenants)
+
+    def _tenants_of(self, policy: Policy, power: Power) -> set[str]:
+        held = [policy.roles[role] for role in policy.people.get(self.person, ()) if role in policy.roles]
+        return {name for role in held if power in role.can for name in role.tenants}
 
     def may(self, power: Power, tenant: str) -> bool:
         """Whether a role of this person can do this in the tenant, or in every tenant where it is empty."""
