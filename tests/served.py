@@ -20,13 +20,21 @@ from leasehold.http.site import Site
 
 
 @contextmanager
-def served(make: Callable[[Site], ASGIApp], *, port: int = 0) -> Iterator[int]:
-    """Serve an application until the block ends; answers its port, which is any unless one is given."""
+def served(make: Callable[[Site], ASGIApp], *, port: int = 0, last_seconds: int | None = None) -> Iterator[int]:
+    """Serve an application until the block ends; answers its port, which is any unless one is given.
+
+    `last_seconds` is how long requests may still take then; without, until they are answered.
+    """
     listener = socket.create_server(("127.0.0.1", port))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `leasehold.http.server.listen` does
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        make(Site.loopback(port)), log_level="critical", lifespan="on", loop="uvloop", http="httptools"
+        make(Site.loopback(port)),
+        log_level="critical",
+        lifespan="on",
+        loop="uvloop",
+        http="httptools",
+        timeout_graceful_shutdown=last_seconds,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="test-server")

@@ -7,15 +7,14 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
-from api_server import ApiServer
-from far import FarStage, Switch
+from far import FAR_POLICY, HOST, FarStage, Switch, key_of
 
 from leasehold.client.remote import RemoteAuthority, connect
 from leasehold.ledger.history import check_history
+from leasehold.policy.load import Source, load_policy
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.fixtures import memory_authority
 from served import served
-from stage import POLICY
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +32,18 @@ def port(switch: Switch) -> Iterator[int]:
 def stage(switch: Switch, port: int) -> Iterator[FarStage]:
     """As the stage of the embedded authority, all that agents and guards ask sent over HTTP."""
     system = FrozenSystem()
-    near = memory_authority(POLICY, system=system)
-    switch.app = ApiServer(near).app
-    with ExitStack() as clients, near:
+    near = memory_authority(FAR_POLICY, system=system)
+    streams = switch.serve(near)
+    with near, ExitStack() as clients:
+        clients.callback(streams.close)
+
+        keys = {client: key_of(near, client) for client in load_policy([Source("", FAR_POLICY)]).clients}
 
         @cache
-        def far(tool: str = "agent", environment: str = "host") -> RemoteAuthority:
-            url, credential = f"http://127.0.0.1:{port}", f"{tool}@{environment}"
-            return clients.enter_context(connect(url, credential, system=system))
+        def far(client: str) -> RemoteAuthority:
+            return clients.enter_context(
+                connect(f"http://127.0.0.1:{port}", keys.get(client, keys[HOST]), system=system)
+            )
 
         stage = FarStage(near, far, system)
         yield stage

@@ -9,25 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from api_server import ApiServer
 from cutting import Cut, cutting
-from far import FarStage, Switch
+from far import CLIENTS, HOST, FarStage, Switch, key_of
 
 from leasehold.client.remote import RemoteAuthority, connect
 from leasehold.errors import Denied, UnavailableError
 from leasehold.guard import Capability, Guard
 from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
-from leasehold.model.call import CallState, Outcome, OutcomeStatus
+from leasehold.model.call import Outcome, OutcomeStatus
 from leasehold.model.decision import Reason
-from leasehold.model.endpoints import EndpointName
 from leasehold.model.lease import KeyedLease
 from leasehold.system import RealSystem
 from leasehold.testing.fixtures import memory_authority
 from served import served
 from stage import ANA, BEN, UPDATE, Stage, changed
 
-MANY = changed("calls = 20", "calls = 2000")
+MANY = changed("calls = 20", "calls = 2000") + CLIENTS
+DOOR = "ticket@prod"
 
 
 @pytest.fixture
@@ -39,8 +38,8 @@ def near() -> Iterator[Stage]:
     stage.close()
 
 
-def far(port: int, role: str = "agent@host", seconds: float = 30.0) -> RemoteAuthority:
-    return connect(f"http://127.0.0.1:{port}", role, deadline_seconds=seconds)
+def far(near: Stage, port: int, client: str = HOST, seconds: float = 30.0) -> RemoteAuthority:
+    return connect(f"http://127.0.0.1:{port}", key_of(near.authority, client), deadline_seconds=seconds)
 
 
 def started(authority: RemoteAuthority) -> Any:
@@ -65,12 +64,12 @@ def until_started(update: Any, lease: KeyedLease, ticket: str) -> None:
 def test_whatever_is_cut_each_call_runs_once_and_is_charged_once(
     near: Stage, port: int, switch: Switch, seed: int
 ) -> None:
-    switch.app = ApiServer(near.authority).app
+    switch.serve(near.authority)
     ran: Counter[str] = Counter()
     with (
         cutting(port, seed=seed, cuts=(*Cut, Cut.NOTHING, Cut.NOTHING, Cut.NOTHING)) as proxy,
-        far(proxy.port) as host,
-        far(proxy.port, "ticket@prod") as door,
+        far(near, proxy.port) as host,
+        far(near, proxy.port, DOOR) as door,
     ):
         guard = Guard("ticket", door, environment="prod")
 
@@ -102,10 +101,10 @@ def test_whatever_is_cut_each_call_runs_once_and_is_charged_once(
 def test_call_whose_answer_never_comes_is_not_run_and_its_charge_is_not_forgotten(
     near: Stage, port: int, switch: Switch, cut: Cut
 ) -> None:
-    switch.app = ApiServer(near.authority).app
+    switch.serve(near.authority)
     lease = near.lease(UPDATE)
     ran: list[str] = []
-    with cutting(port, seed=0, cuts=(cut,)) as proxy, far(proxy.port, "ticket@prod", 0.4) as door:
+    with cutting(port, seed=0, cuts=(cut,)) as proxy, far(near, proxy.port, DOOR, 0.4) as door:
         guard = Guard("ticket", door, environment="prod")
 
         @guard.action("update")
@@ -122,9 +121,9 @@ def test_call_whose_answer_never_comes_is_not_run_and_its_charge_is_not_forgotte
 
 
 def test_call_that_ran_and_whose_settle_never_comes_stays_charged(near: Stage, port: int, switch: Switch) -> None:
-    switch.app = ApiServer(near.authority).app
+    switch.serve(near.authority)
     lease = near.lease(UPDATE)
-    with cutting(port, seed=0, cuts=(Cut.BEFORE,)) as proxy, far(proxy.port, "ticket@prod", 0.4) as door:
+    with cutting(port, seed=0, cuts=(Cut.BEFORE,)) as proxy, far(near, proxy.port, DOOR, 0.4) as door:
         guard = Guard("ticket", door, environment="prod")
         proxy.is_quiet = True
         with guard.call(lease.once("k"), "update", {"ticket_id": "T-1"}):
@@ -151,36 +150,43 @@ def test_same_words_sent_again_are_the_same_answer_and_other_words_are_a_conflic
 
 def test_client_goes_on_when_its_server_was_restarted(near: Stage) -> None:
     """The second server takes the first one's port; the client has connections to the first."""
-    api = ApiServer(near.authority)
-    with served(lambda _: api.app) as port:
-        host = far(port)
+    switch = Switch()
+    streams = switch.serve(near.authority)
+    with served(lambda _: switch, last_seconds=1) as port:
+        host = far(near, port)
         run = started(host)
         request = host.request(run, {"ticket.close": {"ticket": ["T-1"]}}, reason="customer asked")
         waiting = host.runs.submit_wait(request)
-        while EndpointName.REQUEST_STATE not in api.asked:
-            threading.Event().wait(0.01)
-        api.is_stopping = True
-    api.is_stopping = False
+        wait_for(switch, f"/v1/requests/{request.request_id}")
+        streams.close()
     near.people.approve(request.request_id, BEN)
-    with host, served(lambda _: api.app, port=port):
+    switch.serve(near.authority)
+    with host, served(lambda _: switch, port=port):
         assert waiting.result(30).lease.request_id == request.request_id
         assert host.run(run.run_id).attempt == 1
 
 
 def test_watch_outlives_an_authority_that_cannot_be_reached(near: Stage) -> None:
-    api = ApiServer(near.authority)
-    lease = near.lease()
+    switch = Switch()
+    streams = switch.serve(near.authority)
     told = threading.Event()
-    with served(lambda _: api.app) as port:
-        door = far(port, "ticket@prod", 0.5)
+    with served(lambda _: switch, last_seconds=1) as port:
+        host, door = far(near, port), far(near, port, DOOR, 0.5)
+        run = started(host)
+        lease = host.wait(host.request(run, UPDATE, reason="customer asked"), 30)
         admission = door.door("ticket", "prod").admit(lease.token_for("ticket"), near.call("ticket.update", key="k"))
         door.door("ticket", "prod").watch(admission.admission_id, lambda _: told.set())
-        while EndpointName.ADMISSION not in api.asked:
-            threading.Event().wait(0.01)
-        api.is_stopping = True
-    api.is_stopping = False
+        wait_for(switch, f"/v1/admissions/{admission.admission_id}")
+        streams.close()
     near.revoke(f"lease:{lease.lease.lease_id}", tenant="acme")
     assert not told.is_set()
-    with door, served(lambda _: api.app, port=port):
+    switch.serve(near.authority)
+    with host, door, served(lambda _: switch, port=port):
         assert told.wait(30)
-    assert near.settle(admission).state is CallState.DONE
+        door.door("ticket", "prod").settle(admission.admission_id, Outcome(status=OutcomeStatus.DONE))
+
+
+def wait_for(switch: Switch, path: str) -> None:
+    """Until something was asked; it is looked at often, because nobody tells."""
+    while path not in switch.asked:
+        threading.Event().wait(0.01)

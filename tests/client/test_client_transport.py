@@ -318,7 +318,7 @@ def test_connections_are_used_again_and_what_came_unasked_ends_them() -> None:
 def test_credential_stands_in_no_log_error_or_repr(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     texts = [repr(Bearer(SECRET)), repr(Bearer(lambda: SECRET))]
-    with scripted(says(answer(SECRET.encode(), "500 No", kind="text/plain"))) as server, client(server) as authority:
+    with scripted(says(answer(SECRET.encode(), "418 No", kind="text/plain"))) as server, client(server) as authority:
         texts += [repr(authority), repr(authority.door("ticket", "prod")), str(vars(authority.runs))]
         with pytest.raises(LeaseholdError) as raised:
             authority.run(RUN_ID)
@@ -474,7 +474,7 @@ def test_who_is_a_host_and_a_door_shows_each_its_own_credential() -> None:
 
     def act(connection: socket.socket) -> None:
         shown.append(read_request(connection))
-        connection.sendall(answer(b"{}", "500 No"))
+        connection.sendall(answer(b"{}", "418 No"))
 
     with (
         scripted(act) as server,

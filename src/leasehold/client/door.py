@@ -14,7 +14,7 @@ from leasehold.errors import Denied, LeaseholdError, UnavailableError
 from leasehold.model.api import AdmissionAnswer, AdmitBody, CallBody
 from leasehold.model.call import Admission, Call, CallState, Outcome, Settlement
 from leasehold.model.canonical import decode_canonical
-from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.decision import Decision
 from leasehold.model.endpoints import EndpointName
 from leasehold.model.ids import AdmissionId
 from leasehold.model.text import check_identifier
@@ -123,9 +123,9 @@ class RemoteDoor:
                 return False
 
     async def _check(self, admission_id: AdmissionId) -> None:
-        over = _over(await self._look(admission_id, 0))
-        if over is not None:
-            raise Denied(over)
+        answer = await self._look(admission_id, 0)
+        if answer.refusal is not None:
+            raise Denied(answer.refusal)
 
     async def _watch(self, admission_id: AdmissionId, ended: Callable[[Decision], None]) -> None:
         while True:
@@ -134,22 +134,14 @@ class RemoteDoor:
             except UnavailableError:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            over = _over(answer)
-            if over is not None:
-                ended(over)
+            if answer.end is not None:
+                ended(answer.end)
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _look(self, admission_id: AdmissionId, wait_ms: int) -> AdmissionAnswer:
         answer: AdmissionAnswer = await self._api.ask(EndpointName.ADMISSION, admission_id, wait_ms=wait_ms)
         return answer
-
-
-def _over(answer: AdmissionAnswer) -> Decision | None:
-    """Why a call may not go on, None that it may."""
-    if answer.refusal is None and answer.state is not CallState.ADMITTED:
-        return deny(Reason.ENDED, f"{answer.admission_id} is {answer.state}", check="the call is open")
-    return answer.refusal
 
 
 def _cancel(watching: Future[None]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from leasehold.errors import Denied, InvalidError, UnavailableError
+from leasehold.errors import ApprovalNeeded, Denied, InvalidError, UnavailableError
 from leasehold.model.api import (
     ALL_DEPTH,
     EscalateBody,
@@ -26,6 +26,7 @@ from leasehold.model.api import (
     StartBody,
 )
 from leasehold.model.budget import amounts_from_json
+from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.endpoints import EndpointName
 from leasehold.model.grant import grants_from_json
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
@@ -161,8 +162,7 @@ class RemoteRuns:
     def submit_wait(self, request: Request | str) -> Future[HeldLease]:
         """A Future of a live lease, once people have decided. Cancelling it draws nothing; no thread is held."""
         request_id = request if isinstance(request, str) else request.request_id
-        key = self._api.new_key()
-        return self._api.submit(lambda: self._decided(request_id, key))
+        return self._api.submit(lambda: self._decided(request_id))
 
     def submit_renew(self, lease: HeldLease) -> Future[HeldLease]:
         """The next lease of the same request, after a new policy check; the older one runs to its own end."""
@@ -265,15 +265,33 @@ class RemoteRuns:
         answer: RequestAnswer = await self._api.ask(EndpointName.WITHDRAW, request_id)
         return answer.state
 
-    async def _decided(self, request_id: str, key: str) -> HeldLease:
+    async def _decided(self, request_id: str) -> HeldLease:
         """Look until it is not pending any more, then draw: the draw's own answer says what became of it."""
-        wait_ms = 0
-        while (answer := await self._look(request_id, wait_ms)).state is RequestState.PENDING:
-            wait_ms = _LOOK_MS
-            await asyncio.sleep(_PAUSE_SECONDS)
-        source = answer.request
-        held: HeldLease = await self._api.ask(EndpointName.DRAW, request_id, key=key)
-        wanted = source.lease_request if source.kind is RequestKind.CALL else request_id
+        answer = await self._look(request_id)
+        while answer.state is RequestState.PENDING:
+            loop = asyncio.get_running_loop()
+            asked = loop.time()
+            answer = await self._look(request_id, _LOOK_MS)
+            if answer.state is RequestState.PENDING and loop.time() - asked < _LOOK_MS / 1000 - 1:
+                # It pends and yet there was something to say: it was stopped. The draw says how.
+                with suppress(ApprovalNeeded):
+                    return await self._drawn(answer)
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return await self._drawn(answer)
+
+    async def _drawn(self, answer: RequestAnswer) -> HeldLease:
+        """The lease of a request that was decided; of one that nobody answered in time, that it expired."""
+        source, key = answer.request, self._api.new_key()
+        try:
+            held: HeldLease = await self._api.ask(EndpointName.DRAW, source.request_id, key=key)
+        except Denied as denied:
+            is_late = denied.decision.reason is Reason.APPROVAL_NEEDED and answer.state is RequestState.EXPIRED
+            if is_late:  # no sweep has come by yet; whoever waits need not wait for one
+                raise Denied(_late(source.request_id)) from None
+            if denied.decision.reason is Reason.APPROVAL_NEEDED:
+                raise ApprovalNeeded(denied.decision, source.request_id) from None
+            raise
+        wanted = source.lease_request if source.kind is RequestKind.CALL else source.request_id
         self._check(held.lease.request_id == wanted and held.lease.run_id == source.run_id)
         return held
 
@@ -288,3 +306,7 @@ class RemoteRuns:
                 f"{self._api.place} answered another question than was asked; nothing may be done on it",
                 maybe_persisted=True,
             )
+
+
+def _late(request_id: str) -> Decision:
+    return deny(Reason.APPROVAL_EXPIRED, f"{request_id} was not answered in time", check="state is approved or used")

@@ -16,6 +16,7 @@ from typing import Protocol
 from leasehold.client.connection import BrokenError, Connection, Reply, open_connection
 from leasehold.client.place import Place
 from leasehold.errors import UnavailableError
+from leasehold.model.problem import PROBLEM_MEDIA_TYPE
 
 __all__ = ["MAX_WAITING", "Credential", "Question", "Transport"]
 
@@ -26,7 +27,7 @@ MAX_WAITING = 32
 _IDLE_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
-_ASK_AGAIN = frozenset({429, 502, 503, 504})
+_ASK_AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
 class Credential(Protocol):
@@ -75,7 +76,7 @@ class Transport:
                 while True:
                     try:
                         reply = await self._once(question)
-                        if reply.status not in _ASK_AGAIN or _is_decided(reply):
+                        if reply.status not in _ASK_AGAIN or _is_final(reply):
                             return reply
                         was_sent, last = True, f"it answers {reply.status}"
                     except BrokenError as error:
@@ -136,6 +137,10 @@ class Transport:
         return "\r\n".join([*lines, "", ""]).encode("ascii") + question.body
 
 
-def _is_decided(reply: Reply) -> bool:
-    """Whether a 503 is the authority's own decision (its clock is wrong), which asking again does not change."""
-    return b'"decision"' in reply.body
+def _is_final(reply: Reply) -> bool:
+    """Whether asking again would not change it: the authority's own decision (its clock is wrong), or a fault of it.
+
+    A 500 without a problem document is a server that was stopped in the middle, or a proxy that lost it.
+    """
+    is_problem = reply.headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE)
+    return is_problem and (b'"decision"' in reply.body or reply.status == 500)
