@@ -44,6 +44,7 @@ STRICT_HEADERS: Mapping[str, str] = {
 
 _HTTPS_ONLY: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 _REQUEST_ID_BYTES = 8
+_DRAWN_AT_ONCE = 64
 _REQUEST_ID, _CACHE_CONTROL, _ASK_AGAIN = b"x-request-id", b"cache-control", b"no-cache"
 
 _Header: TypeAlias = tuple[bytes, bytes]
@@ -58,6 +59,7 @@ class StrictHeaders:
     def __init__(self, app: ASGIApp, system: System, *, is_https: bool) -> None:
         self._app = app
         self._system = system
+        self._chance = b""  # the event loop's alone
         strict = {**STRICT_HEADERS, **(_HTTPS_ONLY if is_https else {})}
         self._headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in strict.items()]
         self._replaced = frozenset((*(name for name, _ in self._headers), _CACHE_CONTROL, _REQUEST_ID))
@@ -67,7 +69,7 @@ class StrictHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._system.random_bytes(_REQUEST_ID_BYTES).hex()
+        request_id = self._fresh_id()
         scope.setdefault("state", {})["request_id"] = request_id
         own_id = request_id.encode("ascii")
 
@@ -77,6 +79,13 @@ class StrictHeaders:
             await send(message)
 
         await self._app(scope, receive, send_strictly)
+
+    def _fresh_id(self) -> str:
+        """A random id. Chance is drawn for many at once: the system's generator lets other threads run each time."""
+        if not self._chance:
+            self._chance = self._system.random_bytes(_REQUEST_ID_BYTES * _DRAWN_AT_ONCE)
+        drawn, self._chance = self._chance[:_REQUEST_ID_BYTES], self._chance[_REQUEST_ID_BYTES:]
+        return drawn.hex()
 
     def _made_strict(self, given: Iterable[_Header], request_id: bytes) -> list[_Header]:
         """The headers of a response with ours in the place of its own of these names.
