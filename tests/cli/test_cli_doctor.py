@@ -42,7 +42,8 @@ def test_a_healthy_installation_is_told_only_what_embedded_mode_cannot_do(health
         "WARNING same-account: "
         "ADVISORY: the authority's keys and database belong to the account that runs this command",
         "    why: an agent that runs code or edits files under this account can reach them; approvals say same account",
-        "    do:  run agents that execute code under another account, or the authority on another host",
+        "    do:  run agents that execute code under another account and let them in by leasehold serve --socket, "
+        "or run the authority on another host",
         "0 serious, 1 to think about",
     ]
 

@@ -215,7 +215,7 @@ def test_server_tells_its_health_writes_json_lines_and_shows_figures_at_their_ow
     process = serve(tmp_path, "--port", "0", "--log", "json", "--metrics", "127.0.0.1:0", "--json")
     assert process.stdout is not None
     try:
-        said = json.loads(process.stdout.readline() + process.stdout.readline() + process.stdout.readline() + "}")
+        said = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
         url, metrics = said["url"], said["metrics"]
         assert answer(url, "/healthz") == (200, "ok\n")
         assert answer(url, "/readyz") == (200, "ok\n")
@@ -304,3 +304,54 @@ def test_traces_without_opentelemetry_say_how_to_install_it(
     monkeypatch.delitem(sys.modules, "leasehold.http.traces", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert "leasehold[otel]" in terminal.run("serve", "--port", "0", "--traces", code=2).stderr
+
+
+def asked_locally(path: Path, target: str, **headers: str) -> tuple[int, str]:
+    """What is answered at a unix socket."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: local\r\n{lines}Connection: close\r\n\r\n".encode())
+        answered = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    head, _, body = answered.partition("\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def test_socket_answers_programs_that_prove_who_they_are_and_no_browser(tmp_path: Path) -> None:
+    Terminal(tmp_path)
+    path = tmp_path / "leasehold.sock"
+    process = serve(tmp_path, "--port", "0", "--socket", str(path), "--socket-mode", "600", "--log", "json")
+    assert process.stdout is not None
+    try:
+        assert answer(process.stdout.readline().strip(), "/healthz")[0] == 200
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert asked_locally(path, "/healthz") == (200, "ok\n")
+        assert asked_locally(path, "/v1/openapi.json")[0] == 200
+        assert asked_locally(path, "/v1/runs/run_01KQYJHGG01FFCBNPE7B6V8Y34")[0] == 401
+        assert asked_locally(path, "/sign-in")[0] == 404
+        lines = lines_until_stopped(process)
+    finally:
+        process.kill()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    requests = [line for line in told if line["logger"] == "leasehold.requests"]
+    assert {line["user_id"] for line in requests} == {os.geteuid()}
+    assert [(line["route"], line["status"]) for line in requests] == [
+        ("unmatched", 200),
+        ("/v1/runs/{run_id}", 401),
+        ("unmatched", 404),
+    ]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("mode", ["rw", "0660", "888", ""])
+def test_mode_of_the_socket_is_three_octal_digits(terminal: Terminal, tmp_path: Path, mode: str) -> None:
+    path = str(tmp_path / "leasehold.sock")
+    told = terminal.run("serve", "--port", "0", "--socket", path, "--socket-mode", mode, code=2).stderr
+    assert "660" in told
+
+
+def test_socket_that_stands_in_the_way_is_a_plain_error(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = terminal.run("serve", "--port", "0", "--socket", str(tmp_path / "file"), code=2).stderr
+    assert "no socket" in told

@@ -114,7 +114,8 @@ def check_account(directory: Path) -> Iterator[Finding]:
             severity=Severity.WARNING,
             what="ADVISORY: the authority's keys and database belong to the account that runs this command",
             why="an agent that runs code or edits files under this account can reach them; approvals say same account",
-            remedy="run agents that execute code under another account, or the authority on another host",
+            remedy="run agents that execute code under another account and let them in by leasehold serve --socket, "
+            "or run the authority on another host",
         )
 
 

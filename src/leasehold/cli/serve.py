@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 import click
 
@@ -28,6 +30,13 @@ _LAST_PORT = 65_535
 @click.option("--proxy", "proxies", multiple=True, help="An address of that proxy, if not of this machine.")
 @click.option("--metrics", metavar="HOST:PORT", help="Show figures to Prometheus at a listener of their own.")
 @click.option(
+    "--socket",
+    "socket_path",
+    type=click.Path(path_type=Path),
+    help="A unix socket for programs of this machine under another account.",
+)
+@click.option("--socket-mode", default="660", show_default=True, help="Who may connect to it.")
+@click.option(
     "--log",
     "log_format",
     default="text",
@@ -44,6 +53,8 @@ def serve(
     public_url: str | None,
     proxies: tuple[str, ...],
     metrics: str | None,
+    socket_path: Path | None,
+    socket_mode: str,
     log_format: str,
     traces: bool,
 ) -> None:
@@ -65,6 +76,8 @@ def serve(
         public_url=public_url,
         proxies=(*_LOOPBACK, *proxies) if public_url is not None else (),
         metrics=_address(metrics) if metrics is not None else None,
+        socket=socket_path,
+        socket_mode=_mode(socket_mode),
     )
     instruments = Instruments(
         session.around.system, log_format, has_metrics=listening.metrics is not None, has_traces=traces
@@ -78,7 +91,10 @@ def serve(
             session.say("nobody can sign in yet; run: leasehold person password PERSON")
         if authority.chat.is_open():
             session.say(f"interactivity address of the Slack app: {serving.chat_url}")
-        session.give({"url": serving.site.origin, "metrics": serving.metrics_url}, [serving.site.origin])
+        session.give(
+            {"url": serving.site.origin, "metrics": serving.metrics_url, "socket": str(socket_path or "")},
+            [serving.site.origin],
+        )
         serving.run()
 
 
@@ -91,6 +107,12 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > _LAST_PORT:
         raise ConfigError(f"{text!r} is no address to listen at; one looks like 127.0.0.1:9470 or [::1]:9470")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch("[0-7]{3}", text):
+        raise ConfigError(f"{text!r} is no mode of a socket; one looks like 660 or 600")
+    return int(text, 8)
 
 
 def _read_keys(session: Session) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 from leasehold.authority import Authority
 from leasehold.cli.extra import otel_extra
 from leasehold.console.pages import console_pages
+from leasehold.http.api import create_api
 from leasehold.http.app import create_app
 from leasehold.http.callers import Callers
 from leasehold.http.events import Streams
@@ -21,6 +23,7 @@ from leasehold.http.exchanges import Observed, Observer
 from leasehold.http.gates import SLACK_PATH
 from leasehold.http.health import Health, Readiness
 from leasehold.http.issuers import Issuers
+from leasehold.http.local import LocalSocket
 from leasehold.http.logs import LogFormat, RequestLog, start_logging
 from leasehold.http.metrics import Metrics, metrics_app
 from leasehold.http.oauth.callers import PolicyClients
@@ -37,13 +40,18 @@ __all__ = ["Instruments", "Listening", "Serving"]
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Where a server listens: `metrics` is the address of the figures' own listener, `proxies` may pass requests on."""
+    """Where a server listens: `metrics` is the address of the figures' own listener, `proxies` may pass requests on.
+
+    `socket` is the path of a unix socket for programs under other accounts, and `socket_mode` who may connect to it.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
     public_url: str | None = None
     proxies: Sequence[str] = ()
     metrics: tuple[str, int] | None = None
+    socket: Path | None = None
+    socket_mode: int = 0o660
 
 
 class Instruments:
@@ -110,10 +118,13 @@ class Serving:
         self._provider_secret = provider_secret
         public = Site.public(listening.public_url) if listening.public_url is not None else None
         self._metrics_listener: socket | None = None
+        self._local: LocalSocket | None = None
         with ExitStack() as held:
             self._listener = held.enter_context(listen(listening.host, listening.port))
             if listening.metrics is not None:
                 self._metrics_listener = held.enter_context(listen(*listening.metrics, option="--metrics"))
+            if listening.socket is not None:
+                self._local = held.enter_context(closing(LocalSocket(listening.socket, listening.socket_mode)))
             self._held = held.pop_all()
         self.site = public or Site.loopback(int(self._listener.getsockname()[1]))
         self.chat_url = f"{self.site.origin}{SLACK_PATH}"
@@ -142,13 +153,18 @@ class Serving:
         )
         if self._instruments is not None:
             start_logging(self._instruments.log_format, sys.stderr)
-            app = self._instruments.around(app)
         readiness = Readiness(self._authority, keys=self._check_keys, is_stopping=lambda: streams.is_closing)
+        alone = create_api(self._authority, streams=streams, callers=callers)
         with self._held:
-            run_server(Health(app, readiness), self._listeners(), self._wiring(streams))
+            wiring = replace(self._wiring(streams), local=self._around(alone, readiness))
+            run_server(self._around(app, readiness), self._listeners(), wiring)
+
+    def _around(self, app: ASGIApp, readiness: Readiness) -> ASGIApp:
+        return Health(self._instruments.around(app) if self._instruments is not None else app, readiness)
 
     def _listeners(self) -> Sequence[socket]:
-        return [each for each in (self._listener, self._metrics_listener) if each is not None]
+        local = self._local.listener if self._local is not None else None
+        return [each for each in (self._listener, self._metrics_listener, local) if each is not None]
 
     def _wiring(self, streams: Streams) -> Wiring:
         wiring = Wiring(stopping=streams.close, proxies=self._listening.proxies, limits=fitting_limits())

@@ -135,6 +135,7 @@ class Api:
             allowed = ", ".join(endpoints) or "GET"
             raise ApiProblemError("method_not_allowed", f"this takes {allowed}", headers={"Allow": allowed})
         scope["app"], scope["endpoint"] = self, endpoint.name
+        scope.setdefault("state", {})["route"] = endpoint.path
         answer = await self._handlers[endpoint.name](await self._call(scope, receive, endpoint, ids))
         if isinstance(answer, msgspec.Struct):
             return _Bytes(_ENCODER.encode(answer))
