@@ -77,7 +77,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "C4": Requirement("a capability cannot be constructed, widened or pickled; narrowing is cheap", COVERED),
     "C5": Requirement("sub-tools receive narrower capabilities automatically", COVERED),
     "C6": Requirement("something structural keeps tool code from ambient authority", PLANNED),
-    "C7": Requirement("a capability can be handed to another team and verified there", PARTLY),
+    "C7": Requirement("a capability can be handed to another team and verified there", COVERED),
     "C8": Requirement("the log records capabilities and where they came from, with fast queries", COVERED),
     "C9": Requirement("a capability-secured database tool", PLANNED),
     "F1": Requirement("approvals survive restart, time out as time-outs, are spent when execution starts", COVERED),

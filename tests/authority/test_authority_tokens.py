@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import pytest
+from joserfc.jwk import OKPKey
+from msgspec.structs import replace
 
 from leasehold.authority.tokens import LiveToken, Tokens
+from leasehold.ledger.entry import EntryKind
+from leasehold.model.call import Admission, HolderProof
 from leasehold.model.decision import Reason
 from leasehold.model.lease import HeldLease
 from leasehold.testing.clock import FrozenSystem
 from leasehold.token.codec import sign_lease
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
+from proving import make_proof
 from stage import CLOSE, GET, UPDATE, Stage, changed, reason_of
 
 BOTH = GET | UPDATE
-JKT = "1IG2tMH7J2wbJZnOf8LJzQitKf7LMvoAElsuDMVM54Y"
+KEY, OTHER = OKPKey.generate_key("Ed25519"), OKPKey.generate_key("Ed25519")
+URL = "https://tickets.example/close"
+
+
+def proof(stage: Stage, token: str, key: OKPKey = KEY, **claims: object) -> HolderProof:
+    """What came with a token, for a request to the tool."""
+    return HolderProof(
+        jwt=make_proof(key, token=token, **({"htm": "POST", "htu": URL, "iat": stage.system.now().seconds} | claims)),
+        method="POST",
+        url=URL,
+    )
 
 
 def live(stage: Stage, lease: HeldLease, tool: str = "ticket") -> LiveToken:
@@ -127,16 +142,50 @@ def test_what_is_no_token_of_this_authority_is_not_read(stage: Stage) -> None:
 @pytest.mark.case(11)
 def test_a_token_that_is_bound_to_a_key_opens_the_door_only_with_proof_of_it(stage: Stage) -> None:
     lease = stage.lease(GET).lease
-    bound = stage.authority.engine.token(lease, "ticket", JKT)
-    assert bound != stage.authority.engine.token(lease, "ticket")
-    for holder in (None, "", JKT[:-1] + "Z"):
-        call = stage.call("ticket.get")
-        assert (
-            reason_of(lambda call=call, holder=holder: stage.door().admit(bound, call, holder=holder))
-            is Reason.BAD_TOKEN
-        )
-    assert stage.door().admit(bound, stage.call("ticket.get"), holder=JKT).lease_id == lease.lease_id
-    assert stage.door().submit_admit(bound, stage.call("ticket.get"), holder=JKT).result().lease_id == lease.lease_id
+    bound = stage.authority.engine.token(lease, "ticket", KEY.thumbprint())
+    plain = stage.authority.engine.token(lease, "ticket")
+    assert bound != plain
+
+    def admit(token: str, given: HolderProof | None, **call: object) -> Admission:
+        return stage.door().admit(token, replace(stage.call("ticket.get", **call), holder_proof=given))
+
+    for token, given in (
+        (bound, None),
+        (bound, proof(stage, bound, OTHER)),
+        (bound, proof(stage, plain)),
+        (bound, proof(stage, bound, htm="GET")),
+        (bound, proof(stage, bound, htu="https://elsewhere.example/")),
+        (bound, proof(stage, bound, iat=1)),
+        (bound, replace(proof(stage, bound), jwt="x")),
+        (plain, proof(stage, plain)),
+    ):
+        assert reason_of(lambda token=token, given=given: admit(token, given)) is Reason.BAD_TOKEN
+    assert stage.entries(EntryKind.CALL_DENIED) == []
+    given = proof(stage, bound)
+    admission_id = stage.door().new_admission_id()
+    admission = admit(bound, given, admission_id=admission_id)
+    assert admission.lease_id == lease.lease_id
+    assert admit(bound, given, admission_id=admission_id).admission_id == admission_id
+    for _ in range(2):
+        assert reason_of(lambda: admit(bound, given)) is Reason.REPLAYED
+    later = replace(stage.call("ticket.get"), holder_proof=proof(stage, bound, jti="two"))
+    assert stage.door().submit_admit(bound, later).result().lease_id == lease.lease_id
+    assert stage.entries(EntryKind.CALL_DENIED) == []
+
+
+@pytest.mark.case(11)
+def test_a_proof_is_used_up_with_a_call_that_is_refused_too(stage: Stage) -> None:
+    lease = stage.lease(GET).lease
+    bound = stage.authority.engine.token(lease, "ticket", KEY.thumbprint())
+    given = proof(stage, bound)
+    refused = replace(stage.call("ticket.update", key="k"), holder_proof=given)
+    assert reason_of(lambda: stage.door().admit(bound, refused)) is Reason.NOT_GRANTED
+    again = replace(stage.call("ticket.get"), holder_proof=given)
+    assert reason_of(lambda: stage.door().admit(bound, again)) is Reason.REPLAYED
+
+
+def test_what_the_token_of_a_bound_lease_says_is_read_without_its_key(stage: Stage) -> None:
+    bound = stage.authority.engine.token(stage.lease(GET).lease, "ticket", KEY.thumbprint())
     found = Tokens(stage.authority.engine).read(bound)
     assert found is not None
-    assert found.verified.cnf_jkt == JKT
+    assert found.verified.cnf_jkt == KEY.thumbprint()

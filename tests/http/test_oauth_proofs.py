@@ -9,20 +9,16 @@ from joserfc.jwk import OKPKey
 from oauth_house import OAuthHouse, details, said
 
 from leasehold.http.oauth.metadata import EXCHANGE
-from leasehold.token import base64url
-from served import Reply
+from proving import make_proof
+from served import Browser, Reply
 
 KEY, OTHER = OKPKey.generate_key("Ed25519"), OKPKey.generate_key("Ed25519")
 
 
 def proof(oauth: OAuthHouse, key: OKPKey = KEY, **claims: object) -> str:
     """A proof for the token endpoint, made now, with the server's nonce, as far as nothing else is said."""
-    now = oauth.stage.system.now().seconds
-    said = {"jti": "one", "htm": "POST", "htu": f"{oauth.origin}/oauth/token", "iat": now, "nonce": nonce(oauth)}
-    header = {"typ": "dpop+jwt", "alg": "Ed25519", "jwk": key.as_dict(private=False)}
-    parts = [json.dumps(part).encode() for part in (header, {k: v for k, v in (said | claims).items() if v})]
-    text = ".".join(map(base64url.encode, parts))
-    return f"{text}.{base64url.encode(key.private_key.sign(text.encode()))}"
+    usual = {"htm": "POST", "htu": f"{oauth.origin}/oauth/token", "iat": oauth.stage.system.now().seconds}
+    return make_proof(key, **(usual | {"nonce": nonce(oauth)} | claims))
 
 
 def nonce(oauth: OAuthHouse) -> str:
@@ -109,3 +105,34 @@ def test_a_bound_lease_is_exchanged_by_its_holder_alone(oauth: OAuthHouse) -> No
         assert said(oauth.post("/oauth/token", "launcher", form, DPoP=stranger), 400)["error"] == "invalid_request"
     child = said(oauth.post("/oauth/token", "launcher", form, DPoP=proof(oauth, jti="two")))
     assert child["token_type"] == "DPoP"
+
+
+@pytest.mark.requirement("C7")
+@pytest.mark.case(11)
+def test_a_guard_hands_the_proof_on_and_the_issuer_admits_the_write(oauth: OAuthHouse) -> None:
+    """Another team's service admits what it was handed at the issuer, over the network, with its own credential."""
+    grants = {"ticket.update": {"ticket": ["T-1"]}}
+    reply = ask(oauth, proof(oauth), authorization_details=details(grants))
+    bound = str(said(reply)["access_token"])
+    url, now = "https://tickets.example/close", oauth.stage.system.now().seconds
+
+    def admit(given: dict[str, str] | None) -> Reply:
+        call = {
+            "action": "ticket.update",
+            "arguments": {"ticket_id": "T-1"},
+            "admission_id": oauth.stage.door().new_admission_id(),
+            "key": "k1",
+        }
+        body = {"token": bound, "call": call} | ({"proof": given} if given is not None else {})
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {oauth.secret('ticket-door')}"}
+        return Browser(oauth.port).send("POST", "/v1/admissions", json.dumps(body).encode(), headers)
+
+    text = make_proof(KEY, token=bound, htm="POST", htu=url, iat=now)
+    stolen = make_proof(OTHER, token=bound, htm="POST", htu=url, iat=now)
+    good = {"jwt": text, "method": "POST", "url": url}
+    for given in (None, good | {"jwt": stolen}, good | {"url": f"{url}/other"}, good | {"method": "GET"}):
+        assert json.loads(admit(given).text)["reason"] == "bad_token"
+    admitted = admit(good)
+    assert admitted.status == 200, admitted.text
+    assert json.loads(admitted.text)["admission_id"].startswith("adm_")
+    assert json.loads(admit(good).text)["reason"] == "replayed"

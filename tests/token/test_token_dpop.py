@@ -179,3 +179,26 @@ def test_a_nonce_is_good_for_two_periods_and_known_to_who_has_the_key() -> None:
     assert not nonces.is_valid(None, Instant(now * 1000))
     assert not nonces.is_valid("é", Instant(now * 1000))
     assert not Nonces(bytes(31) + b"x").is_valid(nonce, Instant(now * 1000))
+
+
+def test_a_proof_is_the_same_however_its_address_is_written_and_another_for_another_request() -> None:
+    def identity(text: str, **changes: object) -> str:
+        return check_proof(proof(text, **changes), now=Instant(NOW * 1000)).identity
+
+    one = identity(signed())
+    assert identity(signed(htu=URL.replace("example", "EXAMPLE:443") + "?a=b")) == one
+    other = URL + "/other"
+    assert (
+        len({one, identity(signed(jti="two")), identity(signed(htu=other), url=other), identity(signed("ES256"))}) == 4
+    )
+
+
+@pytest.mark.case(7)
+def test_the_second_signature_that_es256_knows_for_the_same_words_is_the_same_proof() -> None:
+    text = signed("ES256")
+    body, _, signature = text.rpartition(".")
+    raw_signature = base64url.decode(signature)
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    twin = raw_signature[:32] + (order - int.from_bytes(raw_signature[32:], "big")).to_bytes(32, "big")
+    both = [check_proof(proof(one), now=Instant(NOW * 1000)) for one in (text, f"{body}.{base64url.encode(twin)}")]
+    assert both[0].identity == both[1].identity

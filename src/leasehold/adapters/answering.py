@@ -14,6 +14,7 @@ import msgspec
 from leasehold.adapters.messages import Send
 from leasehold.errors import ApprovalNeeded, Denied, Edited, InvalidError, LeaseholdError
 from leasehold.model.decision import Decision, Reason
+from leasehold.token.dpop import DPOP_ALGORITHMS
 
 __all__ = ["Answer", "Challenge", "RequestError", "answer_of"]
 
@@ -31,6 +32,7 @@ _LEASE_IS_NO_GOOD = frozenset(
         Reason.STALE_ATTEMPT,
         Reason.STALE_EPOCH,
         Reason.NOT_FRESH,
+        Reason.REPLAYED,
         Reason.COMPLETED,
     }
 )
@@ -83,11 +85,13 @@ class Challenge:
 
     realm: str
     metadata: str = ""
+    takes_proofs: bool = False
 
     def header(self, error: str = "", action: str = "") -> str:
         """The value of `WWW-Authenticate`. Without an error where nothing was presented (RFC 6750, section 3.1)."""
         fields = {"realm": self.realm, "error": error, "scope": action, "resource_metadata": self.metadata}
-        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in fields.items() if value)
+        bearer = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in fields.items() if value)
+        return f'{bearer}, DPoP algs="{" ".join(DPOP_ALGORITHMS)}"' if self.takes_proofs else bearer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ service is guarded by `leasehold.adapters.service`, routes of FastAPI by `leaseh
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from leasehold.adapters.answering import Challenge, RequestError, answer_of
@@ -24,23 +25,31 @@ CAPABILITY = "leasehold.capability"
 """Where in the scope a handler finds its capability."""
 
 
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms:
     """What an endpoint takes: which query parameters become arguments, what its body is, how large it may be.
 
     `metadata` is the URL of the service's protected-resource metadata (RFC 9728), told to who comes without a lease.
+    `origin` (`https://tickets.example`) is under what callers know the service: with it tokens that are bound to a key
+    are taken too, with a proof for the address of the request (DPoP, RFC 9449).
     """
 
     query: Sequence[str] = ()
     body: Body = Body.JSON
     max_body_bytes: int = MAX_BODY_BYTES
     metadata: str = ""
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_body_bytes <= MAX_BODY_BYTES:
             raise InvalidError(f"max_body_bytes is at most {MAX_BODY_BYTES}, which is what a call's arguments may take")
         if any(character in self.metadata for character in '"\\\r\n') or not self.metadata.isascii():
             raise InvalidError("metadata is a URL")
+        if self.origin and not _ORIGIN.fullmatch(self.origin):
+            raise InvalidError("an origin is a scheme, a host and perhaps a port, such as https://tickets.example")
 
 
 _USUAL = Terms()
@@ -63,7 +72,7 @@ class Leased:
         self._guard = guard
         self._verb = verb
         self._terms = terms
-        self._challenge = Challenge(realm=guard.tool, metadata=terms.metadata)
+        self._challenge = Challenge(realm=guard.tool, metadata=terms.metadata, takes_proofs=bool(terms.origin))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -80,14 +89,14 @@ class Leased:
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> tuple[_Exchange, Scope]:
         """Read the request, ask the authority, and return what the application inside is to see."""
-        presented = read_credentials(scope)
+        presented = read_credentials(scope, self._terms.origin)
         terms = self._terms
         asked = await read_request(
             scope, receive, body=terms.body, query=terms.query, max_body_bytes=terms.max_body_bytes
         )
         try:
             call = self._guard.call(
-                presented.token, self._verb, asked.arguments, key=presented.key, trace_id=presented.trace_id
+                presented.permit, self._verb, asked.arguments, key=presented.key, trace_id=presented.trace_id
             )
         except TypeError as error:
             raise RequestError(400, "bad_arguments", str(error)) from None

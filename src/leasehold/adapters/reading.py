@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from leasehold.adapters.answering import RequestError
 from leasehold.adapters.messages import Headers, Receive, Scope
 from leasehold.errors import InvalidError
+from leasehold.guard.permit import ProvenToken
 from leasehold.model import canonical
-from leasehold.model.call import check_key
+from leasehold.model.call import HolderProof, check_key
 from leasehold.model.canonical import Json
 from leasehold.model.lease import Token
 
@@ -37,7 +38,7 @@ _JSON_TYPE = re.compile(r'application/json(?:;\s*charset="?utf-8"?)?', re.IGNORE
 _OVERRIDES = frozenset(
     {b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url"}
 )
-_NOT_PASSED_ON = frozenset({b"authorization", b"content-length", b"transfer-encoding"})
+_NOT_PASSED_ON = frozenset({b"authorization", b"content-length", b"dpop", b"transfer-encoding"})
 
 
 class Body(StrEnum):
@@ -57,7 +58,7 @@ class GoneError(Exception):
 class Credentials:
     """What the headers present. The token never shows."""
 
-    token: Token = field(repr=False)
+    permit: Token | ProvenToken = field(repr=False)
     key: str | None
     trace_id: str
 
@@ -71,8 +72,11 @@ class Asked:
     headers: Sequence[tuple[bytes, bytes]]
 
 
-def read_credentials(scope: Scope) -> Credentials:
+def read_credentials(scope: Scope, origin: str) -> Credentials:
     """Return the lease's token, the idempotency key and the trace that a request names.
+
+    `origin` is under what scheme, host and port callers know this service; a token that is bound to a key comes with a
+    proof for exactly this address.
 
     Raises:
         RequestError: there is no lease, or a header is there twice or says nothing that can be read.
@@ -82,7 +86,7 @@ def read_credentials(scope: Scope) -> Credentials:
         raise RequestError(400, "override", "a request is what its method and path say; no header may say otherwise")
     traced = _TRACEPARENT.fullmatch(_only(headers, b"traceparent") or "")
     return Credentials(
-        token=_token(_only(headers, b"authorization")),
+        permit=_permit(scope, origin),
         key=_key(_only(headers, b"idempotency-key")),
         trace_id=traced[1] if traced else "",
     )
@@ -119,15 +123,24 @@ def _only(headers: Headers, wanted: bytes) -> str | None:
     return values[0].decode("latin-1") if values else None
 
 
-def _token(header: str | None) -> Token:
+def _permit(scope: Scope, origin: str) -> Token | ProvenToken:
+    header, proof = _only(scope["headers"], b"authorization"), _only(scope["headers"], b"dpop")
     if header is None:
         raise RequestError(401, "lease_needed", "send a lease for this service: Authorization: Bearer …", error="")
     scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token):
+    schemes = ("bearer", "dpop") if origin else ("bearer",)
+    if scheme.lower() not in schemes or not _TOKEN.fullmatch(token):
         raise RequestError(
             401, "lease_needed", "Authorization is Bearer, one space, and the lease's token", error="invalid_request"
         )
-    return Token(token)
+    if (scheme.lower() == "dpop") != (proof is not None):
+        raise RequestError(
+            401, "proof_needed", "the scheme DPoP and one DPoP header belong together", error="invalid_request"
+        )
+    if proof is None:
+        return Token(token)
+    url = origin + quote(scope["path"], safe="/~!$&'()*+,;=:@-._")
+    return ProvenToken(token=Token(token), proof=HolderProof(jwt=proof, method=scope["method"], url=url))
 
 
 def _key(header: str | None) -> str | None:

@@ -27,6 +27,8 @@ from leasehold.decide.clients import ClientVoice, ForDoor
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.glass_use import GlassUse
+from leasehold.decide.holder import ProvenAdmit
+from leasehold.decide.once import UseOnce
 from leasehold.decide.rows import CallRow
 from leasehold.decide.settle import Settle
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError, TokenError
@@ -44,6 +46,7 @@ from leasehold.policy.client_rule import DoorRight
 from leasehold.policy.document import ActionRule, Policy
 from leasehold.policy.evaluate import attributes_of, key_of
 from leasehold.token.codes import TokenCode
+from leasehold.token.dpop import Proof, Proven, check_proof
 from leasehold.token.glass import GLASS_PREFIXES
 from leasehold.token.verify import VerifiedToken
 
@@ -131,11 +134,8 @@ class EmbeddedDoor:
         """The clock that `start_within_ms` counts on."""
         return self._engine.system.boot_milliseconds()
 
-    def admit(self, token: str, call: Call, *, holder: str | None = None) -> Admission:
-        """Ask for leave to start one call, and wait for it.
-
-        `holder` is the thumbprint of the key that the presenter has just proven to hold (RFC 9449), which a bound token
-        demands.
+    def admit(self, token: str, call: Call) -> Admission:
+        """Ask for leave to start one call, and wait for it. A bound token demands the proof that came with it.
 
         Raises:
             Denied: the call may not start; nothing was charged.
@@ -143,17 +143,17 @@ class EmbeddedDoor:
             InvalidError: the arguments are not canonical JSON.
             StoreError: the authority cannot answer; nothing may be started.
         """
-        build, chain = self._prepare(token, call, holder)
+        build, chain = self._prepare(token, call)
         return self._with_tokens(self._engine.ask(build), chain)
 
     def settle(self, admission_id: AdmissionId, outcome: Outcome) -> Settlement:
         """Report how an admitted call went, and wait until that is durable."""
         return self._engine.ask(self._settlement(admission_id, outcome))
 
-    def submit_admit(self, token: str, call: Call, *, holder: str | None = None) -> Future[Admission]:
+    def submit_admit(self, token: str, call: Call) -> Future[Admission]:
         """Ask for leave to start one call. As `admit`; the Future raises what that raises."""
         try:
-            build, chain = self._prepare(token, call, holder)
+            build, chain = self._prepare(token, call)
         except LeaseholdError as error:
             return _failed(error)
         return self._engine.submit_then(build, lambda admission: self._with_tokens(admission, chain))
@@ -291,9 +291,10 @@ class EmbeddedDoor:
         if decision is not None:
             raise refusal_error(decision)
 
-    def _prepare(self, token: str, call: Call, holder: str | None) -> tuple[Callable[[Policy], Step[Admission]], Chain]:
+    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Step[Admission]], Chain]:
         try:
-            chain = self._chain(token, holder)
+            proven = self._proven(token, call)
+            chain = self._chain(token, proven.holder if proven is not None else None)
         except TokenError as error:
             raise refusal_error(self._turned_away(error)) from None
         except NotFoundError as error:
@@ -301,7 +302,21 @@ class EmbeddedDoor:
             raise refusal_error(deny(Reason.NOT_FOUND, str(error), check="the lease is in this ledger")) from None
         build = self._building(chain, call)
         self._engine.tokens_seen.put((token[-_SIGNATURE_CHARACTERS:],), True)
-        return self._behind(lambda policy: build(policy, None)), chain
+        if proven is None:
+            return self._behind(lambda policy: build(policy, None)), chain
+        use = UseOnce(kind="dpop", value=proven.identity, at=proven.issued_at)
+        return self._behind(lambda policy: ProvenAdmit(admit=build(policy, None), use=use)), chain
+
+    def _proven(self, token: str, call: Call) -> Proven | None:
+        """What the presenter proved to hold, None where nothing came with the token."""
+        given = call.holder_proof
+        if given is None:
+            return None
+        proof = Proof(text=given.jwt, method=given.method, url=given.url, token=token)
+        try:
+            return check_proof(proof, now=self._engine.system.now())
+        except InvalidError as error:
+            raise TokenError(TokenCode.HOLDER, str(error)) from None
 
     def _behind(
         self, build: Callable[[Policy], Step[A]], admitted_by: str | None = None
@@ -321,6 +336,8 @@ class EmbeddedDoor:
             opening = read_opening(self._engine, token).opening
             return self._engine.chain(opening.tenant, opening.lease_id)
         verified = self._verify(token, holder)
+        if holder is not None and verified.cnf_jkt is None:
+            raise TokenError(TokenCode.HOLDER, "a proof came with a token that is bound to no key")
         return self._engine.chain(verified.tenant, verified.lease_id)
 
     def _building(self, chain: Chain, call: Call) -> Callable[[Policy, GlassUse | None], Admit]:

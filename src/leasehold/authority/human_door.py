@@ -44,12 +44,7 @@ class HumanDoor(EmbeddedDoor):
         super().__init__(engine, tool, environment, forgeries, waiters)
         self._person = person
 
-    def _prepare(
-        self,
-        token: str,
-        call: Call,
-        holder: str | None,  # noqa: ARG002 - as the door it is one of; a break-glass is bound to two people's keys
-    ) -> tuple[Callable[[Policy], Admit], Chain]:
+    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Admit], Chain]:
         try:
             glass = read_opening(self._engine, token)
         except TokenError as error:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from leasehold.errors import Denied, LeaseholdError, UnavailableError
-from leasehold.model.api import AdmissionAnswer, AdmitBody, CallBody
+from leasehold.model.api import AdmissionAnswer, AdmitBody
 from leasehold.model.call import Admission, Call, CallState, Outcome, Settlement
 from leasehold.model.canonical import decode_canonical
 from leasehold.model.decision import Decision
@@ -75,7 +75,7 @@ class RemoteDoor:
         """Ask for leave to start one call. The Future raises what `admit` raises."""
         try:
             decode_canonical(call.arguments)
-            body = AdmitBody(token=token, call=CallBody.of_call(call))
+            body = AdmitBody.of_call(token, call)
         except LeaseholdError as error:
             failed: Future[Admission] = Future()
             failed.set_exception(error)

@@ -185,6 +185,7 @@ class Guard:
             parent=claim.parent,
             tool_authority=tool_authority,
             tool_schema=schema,
+            holder_proof=claim.proof,
         )
         return GuardedCall(self._door, self._answers, claim.token, call, self._previews.get(action), before)
 

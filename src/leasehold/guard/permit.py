@@ -7,14 +7,23 @@ from typing import TypeAlias
 
 from leasehold.errors import Denied
 from leasehold.guard.capability import Capability, sub_call
-from leasehold.model.call import ParentCall, check_key
+from leasehold.model.call import HolderProof, ParentCall, check_key
 from leasehold.model.decision import Reason, deny
 from leasehold.model.lease import HeldLease, KeyedLease, Token
 
-__all__ = ["Claim", "Permit", "claim_of"]
+__all__ = ["Claim", "Permit", "ProvenToken", "claim_of"]
 
-Permit: TypeAlias = HeldLease | KeyedLease | Capability | Token
-"""The first argument of a guarded function: a lease, `lease.once(key)`, a caller's own capability, or a bare token."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProvenToken:
+    """A token that came with a proof of possession (RFC 9449), as adapters present it. The authority checks it."""
+
+    token: Token = dataclasses.field(repr=False)
+    proof: HolderProof = dataclasses.field(repr=False)
+
+
+Permit: TypeAlias = HeldLease | KeyedLease | Capability | Token | ProvenToken
+"""The first argument of a guarded function: a lease, `lease.once(key)`, a caller's own capability, or a token."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +34,7 @@ class Claim:
     key: str | None = None
     parent: ParentCall | None = None
     call_id: str = ""
+    proof: HolderProof | None = dataclasses.field(default=None, repr=False)
 
 
 def claim_of(permit: object, tool: str) -> Claim:
@@ -43,6 +53,8 @@ def claim_of(permit: object, tool: str) -> Claim:
         case Capability():
             token, parent, key = sub_call(permit, tool)
             return Claim(token=token, parent=parent, key=key)
+        case ProvenToken():
+            return Claim(token=permit.token, proof=permit.proof)
         case str():
             return Claim(token=Token(permit))
     raise TypeError(f"a lease, lease.once(key), a capability or a token is needed first, not {type(permit).__name__}")

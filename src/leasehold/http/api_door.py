@@ -46,7 +46,7 @@ class _DoorHandlers:
     async def admit(self, call: ApiCall) -> Answer:
         """Ask for leave to start one call."""
         body, door = call.sent(AdmitBody), self._door(call)
-        wanted = body.call.to_call()
+        wanted = body.to_call()
         if not wanted.trace_id and (trace := call.state.get("trace_id")):
             wanted = replace(wanted, trace_id=trace)
         if door.is_at_hand(body.token):

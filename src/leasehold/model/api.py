@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from leasehold.errors import InvalidError
-from leasehold.model.call import Admission, Call, CallState, ParentCall
+from leasehold.model.call import Admission, Call, CallState, HolderProof, ParentCall
 from leasehold.model.canonical import decode, encode
 from leasehold.model.card import Card, Footer
 from leasehold.model.decision import Decision
@@ -38,7 +38,6 @@ __all__ = [
     "EscalateBody",
     "EventLine",
     "FinishBody",
-    "HolderProof",
     "InboxAnswer",
     "InboxItem",
     "LeaseAnswer",
@@ -154,7 +153,7 @@ class RequestAnswer(msgspec.Struct, frozen=True, kw_only=True):
 # Door
 
 
-class HolderProof(Body, frozen=True, kw_only=True):
+class ProofBody(Body, frozen=True, kw_only=True):
     """The proof of possession (RFC 9449) that came with a bound token, and the request that it came with."""
 
     jwt: Opaque
@@ -241,7 +240,28 @@ class AdmitBody(Body, frozen=True, kw_only=True):
 
     token: Opaque
     call: CallBody
-    proof: HolderProof | None = None
+    proof: ProofBody | None = None
+
+    @classmethod
+    def of_call(cls, token: str, call: Call) -> AdmitBody:
+        """A call as it travels, with its token and the proof that came with that.
+
+        Raises:
+            InvalidError: its arguments are no JSON object.
+        """
+        proof = call.holder_proof
+        body = ProofBody(jwt=proof.jwt, method=proof.method, url=proof.url) if proof is not None else None
+        return cls(token=token, call=CallBody.of_call(call), proof=body)
+
+    def to_call(self) -> Call:
+        """The call that travelled.
+
+        Raises:
+            InvalidError: a member cannot be what it claims to be.
+        """
+        proof = self.proof
+        holder = HolderProof(jwt=proof.jwt, method=proof.method, url=proof.url) if proof is not None else None
+        return msgspec.structs.replace(self.call.to_call(), holder_proof=holder)
 
 
 class AdmissionAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ __all__ = [
     "Admission",
     "Call",
     "CallState",
+    "HolderProof",
     "Outcome",
     "OutcomeStatus",
     "ParentCall",
@@ -54,6 +55,17 @@ class ParentCall(msgspec.Struct, frozen=True, kw_only=True):
     allow: dict[str, Grant]
 
 
+class HolderProof(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof of possession that came with a bound token (RFC 9449), and the request that it came with.
+
+    `url` is where that request went, as its sender wrote it, without query.
+    """
+
+    jwt: str
+    method: str
+    url: str
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One proposed use: the action, the canonical JSON bytes of its arguments, and the ids that make a retry safe.
 
@@ -61,7 +73,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     idempotency key of a write. `call_id` is the caller's own name for the call, recorded and never decided on.
     `tool_authority` says that the function takes no capability and so holds whatever authority it has by itself.
     `tool_schema` is the digest of the function's schema and description, where the guard knows them: what people
-    approved is a call of this function. `preview` is what the tool's own preview said just now.
+    approved is a call of this function. `preview` is what the tool's own preview said just now. `holder_proof` came
+    with the token; it is no part of what is called.
     """
 
     action: str
@@ -74,6 +87,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     tool_authority: bool = False
     tool_schema: str = ""
     preview: PreviewMade | None = None
+    holder_proof: HolderProof | None = None
 
     def __post_init__(self) -> None:
         check_action(self.action)

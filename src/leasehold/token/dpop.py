@@ -78,12 +78,22 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proven(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose key it is (the RFC 7638 thumbprint), and what makes this proof the one and no other."""
+    """Whose key it is (the RFC 7638 thumbprint), and what the proof says of itself: `address` as one spelling."""
 
     holder: str
     jti: str
+    method: str
+    address: str
     issued_at: int
     nonce: str | None
+
+    @property
+    def identity(self) -> str:
+        """What makes this proof the one and no other: its `jti`, in the context of key and request (section 11.1).
+
+        All of it is signed, and none of it is the signature, of which ES256 knows two for the same words.
+        """
+        return "\n".join((self.holder, self.method, self.address, self.jti))
 
 
 def check_proof(proof: Proof, *, now: Instant) -> Proven:
@@ -102,7 +112,14 @@ def check_proof(proof: Proof, *, now: Instant) -> Proven:
         raise InvalidError(f"the proof was not made within the last {PROOF_SECONDS} s; make one for each request")
     if not 1 <= len(claims.jti) <= 256:
         raise InvalidError("a proof has a jti of 1 to 256 characters")
-    return Proven(holder=holder, jti=claims.jti, issued_at=claims.iat, nonce=claims.nonce)
+    return Proven(
+        holder=holder,
+        jti=claims.jti,
+        method=claims.htm,
+        address=_address(claims.htu),
+        issued_at=claims.iat,
+        nonce=claims.nonce,
+    )
 
 
 def _read(text: str) -> tuple[_Header, _Claims]:

@@ -53,7 +53,7 @@ class Proofs:
         return {DPOP_NONCE: self._nonces.make(self._engine.system.now())}
 
     def _use(self, proven: Proven) -> None:
-        once = UseOnce(kind="dpop", value=f"{proven.holder}\n{proven.jti}", at=proven.issued_at)
+        once = UseOnce(kind="dpop", value=proven.identity, at=proven.issued_at)
         try:
             self._engine.ask(lambda _: once)
         except Denied as denied:
