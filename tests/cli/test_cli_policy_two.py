@@ -63,7 +63,9 @@ def test_a_proposal_is_refused_or_taken_back(terminal: Terminal) -> None:
     terminal.run("policy", "accept", "--as", "user:ben", "--digest", digest, code=4)
     terminal.run("policy", "accept", "--as", "user:zoe", "--digest", digest, code=3)
     assert terminal.line("policy", "confirm", digest, "--as", "user:ben", "--refuse") == f"refused {digest}"
-    terminal.run("policy", "confirm", digest, "--as", "user:zoe", "--digest", digest, code=3)
+    over = terminal.run("policy", "confirm", digest, "--as", "user:zoe", "--digest", digest, code=3).stderr
+    assert "this proposal is refused" in over
+    assert "REACHES" not in over
     assert "nobody has proposed" in terminal.run("policy", "confirm", "sha256:0", "--as", "user:zoe", code=1).stderr
 
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from governed import governed, propose
 from leasehold.authority.proofs import check_answers
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.proposal import PolicyVerdict
 from office import BEN, EVA, PASSWORD, TEXT, Office
 from stage import changed, policy
@@ -119,3 +120,33 @@ def test_proposal_that_was_shown_before_a_restart_is_confirmed_after_it(office: 
         confirm(page)
         is_over(page, "confirmed")
     assert active(office) == policy(WIDER).hash
+
+
+def test_keyboard_alone_confirms_a_policy(office: Office, visits: Visits) -> None:
+    office.stage.accept(TWO)
+    propose(office.stage, text=WIDER, replaces=TWO)
+    with visits() as visit:
+        page = visit.sign_in(BEN, "/policy/proposals")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("radio", name="Refuse")).to_be_checked()
+        page.keyboard.press("a")
+        expect(page.get_by_role("radio", name="Refuse")).to_be_checked()  # too soon
+        visit.time_passes(3)
+        expect(page.get_by_role("radio", name="Make it the policy in force")).to_be_enabled()
+        page.keyboard.press("a")
+        page.keyboard.press("Enter")
+        is_over(page, "confirmed")
+    assert active(office) == policy(WIDER).hash
+
+
+def test_double_click_confirms_once(office: Office, visits: Visits) -> None:
+    office.stage.accept(TWO)
+    propose(office.stage, text=WIDER, replaces=TWO)
+    with visits() as visit:
+        page = visit.sign_in(BEN, f"/policy/proposals/{policy(WIDER).hash}")
+        visit.time_passes(3)
+        page.get_by_role("radio", name="Make it the policy in force").check()
+        page.get_by_role("button", name="Make it the policy in force").dblclick()
+        is_over(page, "confirmed")
+    assert len(office.stage.entries(EntryKind.POLICY_ANSWERED)) == 1

@@ -31,7 +31,7 @@ from leasehold.policy.evaluate import has_power
 from leasehold.token.glass import VouchedGlass, Voucher, parse_glass
 from leasehold.token.passkey import Assertion, opening_challenge
 
-__all__ = ["GlassDesk", "GlassSeen", "Openable"]
+__all__ = ["GlassDesk", "GlassGlance", "GlassSeen", "Openable"]
 
 
 _NEVER_OPENED = frozenset({GlassState.PROPOSED, GlassState.DECLINED, GlassState.LAPSED})
@@ -43,6 +43,14 @@ class Openable(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     rule: GlassRule
     seconds: tuple[str, ...]
+
+
+class GlassGlance(msgspec.Struct, frozen=True, kw_only=True):
+    """What is open now, what waits for this person's word, and whether there is any that they may see."""
+
+    open: tuple[GlassRow, ...]
+    waiting: tuple[GlassRow, ...]
+    is_known: bool
 
 
 class GlassSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,15 +98,23 @@ class GlassDesk:
         policy = self._engine.active_policy()
         return tuple(row for row in self._engine.store.queries.glasses(None) if self._may_see(policy, row))
 
+    def glance(self) -> GlassGlance:
+        """What every page says of it, read once."""
+        rows, now = self.all(), self._engine.system.now()
+        mine = (row for row in rows if row.state == GlassState.PROPOSED and row.second == self._session.person)
+        return GlassGlance(
+            open=tuple(row for row in rows if row.state == GlassState.OPEN and not now.reached(row.ends_at)),
+            waiting=tuple(row for row in mine if not self._is_late(row)),
+            is_known=bool(rows),
+        )
+
     def open(self) -> tuple[GlassRow, ...]:
         """Those that are open now."""
-        now = self._engine.system.now()
-        return tuple(row for row in self.all() if row.state == GlassState.OPEN and not now.reached(row.ends_at))
+        return self.glance().open
 
     def waiting(self) -> tuple[GlassRow, ...]:
         """Those that wait for this person's word."""
-        mine = (row for row in self.all() if row.state == GlassState.PROPOSED and row.second == self._session.person)
-        return tuple(row for row in mine if not self._is_late(row))
+        return self.glance().waiting
 
     def look(self, glass_id: str) -> GlassSeen:
         """One of them.

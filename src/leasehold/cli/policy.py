@@ -8,15 +8,17 @@ from pathlib import Path
 import click
 
 from leasehold.assemble import read_policy
+from leasehold.authority.governing import state_of
 from leasehold.cli.asking import confirm
 from leasehold.cli.backtest import backtest_lines, backtest_value, open_past
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.pairs import parse_attributes
 from leasehold.cli.session import Session, with_session
-from leasehold.errors import ConfigError, InvalidError
+from leasehold.errors import ConfigError, Denied, InvalidError
+from leasehold.model.decision import Reason, deny
 from leasehold.model.grant import check_attributes
 from leasehold.model.plain import escape
-from leasehold.model.proposal import PolicyVerdict
+from leasehold.model.proposal import PolicyVerdict, ProposalState
 from leasehold.model.times import parse_time, show_time
 from leasehold.policy.cases import Mismatch, run_tests
 from leasehold.policy.diff import Change, diff
@@ -209,7 +211,11 @@ def confirm_policy(
     with session.authority() as authority:
         signatory = session.signatory(person, key)
         proposal = authority.proposals.find(hash_)
-        session.say(escape(f"proposed by {proposal.row.person} {show_time(proposal.row.proposed_at)}"))
+        row, state = proposal.row, state_of(proposal.row, session.around.system.now().seconds)
+        if state is not ProposalState.PENDING:
+            raise Denied(deny(Reason.NOT_PENDING, f"this proposal is {state}", check="state == pending"))
+        waits = f"waits until {show_time(row.answer_by)}"
+        session.say(escape(f"proposed by {row.person} {show_time(row.proposed_at)}, {waits}"))
         _show_widening(session, proposal.replaces, proposal.policy)
         verdict = PolicyVerdict.REFUSE if refuse else PolicyVerdict.CONFIRM
         if not refuse:

@@ -86,13 +86,14 @@ def draw(template: str, values: Mapping[str, object]) -> str:
 def draw_page(request: Request, template: str, *, here: str, status: int = 200, **values: object) -> HTMLResponse:
     """A whole page for the person who asks; `here` names its part of the console."""
     viewer = viewer_of(request)
+    glass = viewer.glass.glance()
     chrome = Chrome(
         person=viewer.person,
         here=here,
         waiting=sum(each.refusal is None for each in viewer.inbox()),
-        glasses=viewer.glass.open(),
-        glasses_waiting=len(viewer.glass.waiting()),
-        has_glass=bool(viewer.glass.openable() or viewer.glass.all()),
+        glasses=glass.open,
+        glasses_waiting=len(glass.waiting),
+        has_glass=glass.is_known or bool(viewer.glass.openable()),
         proposed=sum(row.person != viewer.person for row in viewer.governing.open()),
         held=sum(stop.kind is StopKind.HOLD for stop in viewer.standing()),
         sign_out_token=tokens_of(request).make(SIGN_OUT),

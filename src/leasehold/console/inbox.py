@@ -138,7 +138,7 @@ async def inbox_events(request: Request) -> Response:
 
 def _shown(viewer: PersonDesk) -> str:
     """The fingerprint of what waits, and of break-glass that is open: the page that people leave open tells of it."""
-    return fingerprint((inbox_page(viewer.inbox()), viewer.glass.open(), viewer.glass.waiting()))
+    return fingerprint((inbox_page(viewer.inbox()), viewer.glass.glance()))
 
 
 def inbox_routes() -> list[BaseRoute]:
