@@ -37,6 +37,8 @@ def told(made: Entry) -> list[Event]:
         ("something.new", {"alarm": "look at this"}, NoticeEvent.ALARM),
         ("call.settled", {"overrun": ("usd",)}, NoticeEvent.ALARM),
         ("policy.proposed", {"proposal": "x"}, NoticeEvent.POLICY_PROPOSED),
+        ("policy.answered", {"verdict": "refuse"}, NoticeEvent.POLICY_DECIDED),
+        ("policy.expired", {"proposal": "x"}, NoticeEvent.POLICY_DECIDED),
         ("policy.accepted", {"alarm": "widened"}, NoticeEvent.POLICY_WIDENED),
         ("notice.failed", {"channel": "hook", "event": "stop.set"}, NoticeEvent.NOTICE_FAILED),
     ],
@@ -64,6 +66,23 @@ def test_a_proposed_policy_leads_to_the_page_where_it_is_confirmed() -> None:
     assert notice is not None
     assert notice.link == "https://c.example/policy/proposals/sha256:ab"
     assert notice.command == "leasehold policy confirm sha256:ab"
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "title"),
+    [
+        ("policy.answered", "confirm", "A proposed policy was confirmed"),
+        ("policy.answered", "refuse", "A proposed policy was refused"),
+        ("policy.expired", "", "Nobody answered a proposed policy in time"),
+    ],
+)
+def test_what_became_of_a_proposed_policy_is_told_once_it_counts(kind: str, verdict: str, title: str) -> None:
+    made = entry(kind, policy="sha256:ab", detail={"verdict": verdict} if verdict else {})
+    (event,) = told(made)
+    notice = compose(Matter(event=event.event, notice_id="n", subject=event.subject, entry=made), console="", now=NOW)
+    assert notice is not None
+    assert (notice.title, notice.is_over) == (title, True)
+    assert told(entry(kind, policy="sha256:ab", decision="deny")) == []
 
 
 @pytest.mark.requirement("P15")

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from governed import TWO, WIDER, propose
+from leasehold.decide.proposals import PROPOSAL_SECONDS
 from leasehold.model.notice import ChannelKind, Fact, Notice
+from leasehold.model.proposal import PolicyVerdict
 from leasehold.notices.channel import DeliveryError
 from leasehold.notices.channels import Channels
 from leasehold.notices.slack_message import MAX_TEXT, blocks
 from notice_desk import CONSOLE, NoticeStage
 from slack_server import TOKEN, Slack, slack_server
-from stage import BEN, CLOSE, ERASE, EVA
+from stage import BEN, CLOSE, ERASE, EVA, policy
 
 
 def rule(url: str, events: str = '["request.waiting"]', more: str = "") -> str:
@@ -270,3 +273,24 @@ def test_the_token_stands_in_no_row_entry_or_log(
     told.ask_close()
     told.tell()
     assert "has no token" in told.deliveries()[-1].fault
+
+
+@pytest.mark.requirement("P7", "P15")
+def test_a_copy_about_a_proposed_policy_says_what_became_of_it(slack: Slack) -> None:
+    base = slack.receiver.url.removesuffix("/hook")
+    channel = rule(f"{base}/", '["policy.proposed"]').replace('tenants = ["acme"]', 'tenants = ["*"]')
+    old, wider = TWO + channel, WIDER + channel
+    told = NoticeStage("", {"desk": {"token": TOKEN}}, text=old)
+    for verdict, title in ((PolicyVerdict.REFUSE, "A proposed policy was refused"), (None, "Nobody answered")):
+        propose(told, text=wider, replaces=old)
+        told.tell()
+        assert slack.titles()[-1] == "A policy that allows more than the one in force waits for a second person"
+        if verdict is not None:
+            proposals = told.authority.proposals
+            proposals.answer(proposals.find(policy(wider).hash), verdict, told.people.signatory(BEN))
+        else:
+            told.pass_time(PROPOSAL_SECONDS)
+            told.sweep()
+        told.tell()
+        assert slack.titles()[-1].startswith(title)
+    told.close()

@@ -32,6 +32,7 @@ class NoticeEvent(StrEnum):
     BREAKER = "breaker"
     BREAK_GLASS = "break_glass"
     POLICY_PROPOSED = "policy.proposed"
+    POLICY_DECIDED = "policy.decided"
     POLICY_WIDENED = "policy.widened"
     BUDGET_LOW = "budget.low"
     NOTICE_FAILED = "notice.failed"

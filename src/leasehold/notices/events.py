@@ -37,6 +37,7 @@ FOLLOWS: dict[NoticeEvent, frozenset[NoticeEvent]] = {
     NoticeEvent.REQUEST_ANSWERED: frozenset({NoticeEvent.REQUEST_WAITING}),
     NoticeEvent.REQUEST_DECIDED: frozenset({NoticeEvent.REQUEST_WAITING}),
     NoticeEvent.REQUEST_CLOSED: frozenset({NoticeEvent.REQUEST_WAITING}),
+    NoticeEvent.POLICY_DECIDED: frozenset({NoticeEvent.POLICY_PROPOSED}),
     NoticeEvent.STOP_LIFTED: frozenset({NoticeEvent.STOP_SET, NoticeEvent.BREAKER}),
 }
 """Events that change what an earlier one said: whoever was told that one sees its copy rewritten."""
@@ -89,6 +90,9 @@ def notice_events(entry: Entry, requests: Sequence[RequestRow] = ()) -> tuple[Ev
         return _of_request(entry)
     if entry.kind is EntryKind.POLICY_PROPOSED:
         return (_event(entry, NoticeEvent.POLICY_PROPOSED, f"policy {entry.policy}"),)
+    if entry.kind in (EntryKind.POLICY_ANSWERED, EntryKind.POLICY_EXPIRED):
+        is_counted = entry.decision != "deny"
+        return (_event(entry, NoticeEvent.POLICY_DECIDED, f"policy {entry.policy}"),) if is_counted else ()
     if entry.kind.startswith("break_glass.") or entry.detail.get("alarm") == NoticeEvent.BREAK_GLASS:
         return (_event(entry, NoticeEvent.BREAK_GLASS, f"break_glass {entry.detail.get('glass', entry.run)}"),)
     if entry.kind.startswith("breaker."):

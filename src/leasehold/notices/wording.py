@@ -21,6 +21,7 @@ from leasehold.model.card import Card
 from leasehold.model.instant import Instant
 from leasehold.model.notice import ChatCard, Fact, Notice, NoticeEvent
 from leasehold.model.plain import escape
+from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.request import RequestState, Verdict
 from leasehold.model.times import show_time
 
@@ -75,7 +76,7 @@ def compose(matter: Matter, *, console: str, now: Instant) -> Notice | None:
         run=run,
         request=entry.request,
         scope=escape(entry.scope),
-        is_over=matter.event is NoticeEvent.STOP_LIFTED,
+        is_over=matter.event in (NoticeEvent.STOP_LIFTED, NoticeEvent.POLICY_DECIDED),
     )
 
 
@@ -110,7 +111,11 @@ _COMMANDS = {
     NoticeEvent.STOP_SET: "leasehold stops",
     NoticeEvent.BREAKER: "leasehold stops",
 }
-_PAGES = {NoticeEvent.POLICY_PROPOSED: "policy/proposals/{policy}", NoticeEvent.POLICY_WIDENED: "policy"}
+_PAGES = {
+    NoticeEvent.POLICY_PROPOSED: "policy/proposals/{policy}",
+    NoticeEvent.POLICY_DECIDED: "policy/proposals/{policy}",
+    NoticeEvent.POLICY_WIDENED: "policy",
+}
 _Pairs: TypeAlias = list[tuple[str, str]]
 
 
@@ -216,6 +221,8 @@ def _words_of(matter: Matter) -> tuple[str, _Pairs, _Pairs]:
         case NoticeEvent.POLICY_PROPOSED:
             title = "A policy that allows more than the one in force waits for a second person"
             return title, [("Proposed by", entry.person), ("Policy", entry.policy)], []
+        case NoticeEvent.POLICY_DECIDED:
+            return _decided_words(entry)
         case NoticeEvent.BREAK_GLASS:
             return _glass_words(entry)
         case NoticeEvent.BUDGET_LOW:
@@ -233,6 +240,16 @@ _STOP_TITLES = {
     EntryKind.HELD: "Held: nothing starts",
     EntryKind.LIFTED: "Hold lifted",
 }
+
+
+def _decided_words(entry: Entry) -> tuple[str, _Pairs, _Pairs]:
+    """What became of a policy that waited for a second person."""
+    policy = ("Policy", entry.policy)
+    if entry.kind is EntryKind.POLICY_EXPIRED:
+        return "Nobody answered a proposed policy in time", [("Proposed by", entry.person), policy], []
+    verdict = PolicyVerdict(str(entry.detail.get("verdict", "")))
+    title = "A proposed policy was " + ("confirmed" if verdict is PolicyVerdict.CONFIRM else "refused")
+    return title, [("By", entry.person), policy], []
 
 
 def _stop_words(entry: Entry) -> tuple[str, _Pairs, _Pairs]:
