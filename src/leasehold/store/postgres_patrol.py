@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import Condition, Thread
+from contextlib import suppress
+from threading import Event, Lock, Thread
 from time import monotonic
 
 from leasehold.store.postgres_connection import Connection
 
-__all__ = ["Patrol"]
+__all__ = ["Patrol", "Watch"]
 
 _SHARE = 8
 """Looks within one time limit, so that a connection is cut off an eighth of it late at most."""
@@ -26,48 +25,65 @@ class Patrol:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._state = Condition()  # guards the rest
+        self._lock = Lock()  # guards the two below
         self._watched: dict[int, float] = {}  # sockets, as descriptors of our own, and when each is cut off
         self._thread: Thread | None = None
-        self._is_closed = False
+        self._end = Event()
 
-    @contextmanager
-    def watching(self, connection: Connection) -> Iterator[None]:
+    def watching(self, connection: Connection) -> Watch:
         """Cut the connection off if the block is not left in time."""
-        if connection.closed:
-            yield
-            return
-        # A descriptor of our own: the connection's may be closed in the block and its number be given to another file.
-        descriptor = os.dup(connection.fileno())
-        with self._state:
-            self._watched[descriptor] = monotonic() + self._seconds
-            if self._thread is None and not self._is_closed:
-                self._thread = Thread(target=self._main, name="leasehold-patrol", daemon=True)
-                self._thread.start()
-        try:
-            yield
-        finally:
-            with self._state:
-                del self._watched[descriptor]
-                os.close(descriptor)
+        return Watch(self, connection)
 
     def close(self) -> None:
         """Watch no longer."""
-        with self._state:
-            self._is_closed = True
-            self._state.notify_all()
+        self._end.set()
+        with self._lock:
             thread = self._thread
         if thread is not None:
             thread.join()
 
+    def begin(self, descriptor: int) -> None:
+        """Watch a socket from now on."""
+        with self._lock:
+            self._watched[descriptor] = monotonic() + self._seconds
+            if self._thread is None and not self._end.is_set():
+                self._thread = Thread(target=self._main, name="leasehold-patrol", daemon=True)
+                self._thread.start()
+
+    def leave(self, descriptor: int) -> None:
+        """Watch a socket no longer, and close it."""
+        with self._lock:
+            del self._watched[descriptor]
+            os.close(descriptor)
+
     def _main(self) -> None:
-        with self._state:
-            while not self._is_closed:
-                self._state.wait(self._seconds / _SHARE)
+        while not self._end.wait(self._seconds / _SHARE):
+            with self._lock:
                 now = monotonic()
                 for descriptor, until in self._watched.items():
                     if now >= until:
                         _cut(descriptor)
+
+
+class Watch:
+    """One block during which a connection is watched. Made by `Patrol.watching`."""
+
+    __slots__ = ("_connection", "_descriptor", "_patrol")
+
+    def __init__(self, patrol: Patrol, connection: Connection) -> None:
+        self._patrol = patrol
+        self._connection = connection
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        # A descriptor of our own: libpq may close its own in the block, and the number be given to another file.
+        if not self._connection.closed:
+            self._descriptor = os.dup(self._connection.fileno())
+            self._patrol.begin(self._descriptor)
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            self._patrol.leave(self._descriptor)
 
 
 def _cut(descriptor: int) -> None:
