@@ -221,7 +221,10 @@ def check_policy(scenario: Scenario, before: World, after: World, step: object) 
 
 
 def check_questions(scenario: Scenario, world: World) -> None:
-    """No run has more questions open than it may (I2): people's attention is a budget like any other."""
+    """No run asks oftener than it may, or has more open (I2): people's attention is a budget like any other."""
+    if scenario.questions_left is not None:
+        asked = [each for each in world.ledger if each.kind is EntryKind.REQUEST_MADE and each.outcome == "pending"]
+        demand(len(asked) <= scenario.questions_left, "I2", f"people were asked {len(asked)} times")
     if not scenario.most_pending:
         return
     waiting = [

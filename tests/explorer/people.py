@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
 from explorer import steps
-from explorer.scenario import Event, Script, ident, key_of_person
+from explorer.scenario import RUN, Event, Script, ident, key_of_person
 from explorer.world import World
-from leasehold.decide.answer import AnswerRequest
+from leasehold.decide.answer import AnswerRequest, Withdraw
 from leasehold.decide.call_request import ProposedCall, call_digest
 from leasehold.decide.chat import Heard
 from leasehold.decide.edit import EditCall, Editor
-from leasehold.decide.facts import Step
+from leasehold.decide.facts import Changes, Facts, Need, Step, StepAnswer
 from leasehold.decide.proposals import AnswerProposal, PolicyWord, ProposePolicy
 from leasehold.decide.proving import Word
-from leasehold.decide.rows import ProposalRow, SessionRow
+from leasehold.decide.rows import ProposalRow, Row, RunRow, SessionRow
 from leasehold.decide.sign_ins import AddSignIn, BeginSession, EndSession, RemoveSignIn
 from leasehold.decide.voices import ChatVoice, KeyVoice, SessionVoice
 from leasehold.model.canonical import decode
+from leasehold.model.decision import allow
 from leasehold.model.ids import RequestId
+from leasehold.model.instant import Instant
 from leasehold.model.proof import AnswerProof, ChatProof, KeyProof, PasskeyProof, SessionProof, SignIn, SignInMethod
 from leasehold.model.proposal import PolicyVerdict
 from leasehold.model.request import Answer, Verdict
@@ -43,6 +50,43 @@ def _answers(
         card_digest=request.card_digest,
         voice=voice,
     )
+
+
+class AsIf(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of tests: rows as they would be after what takes too long to play."""
+
+    rows: tuple[Row, ...]
+
+    policy: None = None
+    needs_clock: bool = False
+
+    def keys(self) -> Sequence[Need]:
+        return []
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[bool], Changes]:
+        return StepAnswer(allow(), True), Changes(rows=self.rows)
+
+
+def wears_out(denials: int) -> Event:
+    """The run was refused so often."""
+
+    def build(world: World, rules: Policy) -> Step[object] | None:
+        row = world.row(RunRow, "acme", RUN)
+        return AsIf(rows=(replace(row, denials=denials),)) if isinstance(row, RunRow) else None
+
+    return Event("wear out", build)
+
+
+def withdraws(script: Script) -> Event:
+    """The agent takes the question about a script's call back."""
+
+    def build(world: World, rules: Policy) -> Step[object] | None:
+        name = steps.request_for(world, script)
+        request = None if name is None else steps.find_request(world, name)
+        run = None if request is None else steps.find_run(world, request.run_id)
+        return None if request is None or run is None else Withdraw(run=run, request=request)
+
+    return Event(f"withdraw {script.name}", build)
 
 
 # chats

@@ -21,6 +21,7 @@ from explorer.people_worlds import (
     SHOWN_ANOTHER,
     SIGNED_IN,
     TWO_USERS,
+    WORN_OUT,
 )
 from leasehold.decide import admit, answer, approvals, call_approval, chat, edit, govern, proposals, request, voices
 from leasehold.decide.chat import Heard
@@ -44,6 +45,11 @@ def _by_voucher(patch: pytest.MonkeyPatch) -> None:
 
     for module in (approvals, answer, call_approval):
         patch.setattr(module, "approvers_of", counted)
+
+
+def _unlimited(module: object) -> Patch:
+    """A run may ask people as often as it likes, one question at a time."""
+    return lambda patch: patch.setattr(module, "DENIALS_LISTED", 10**9)
 
 
 def _editors_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -97,6 +103,8 @@ PEOPLE_MUTANTS = (
     # questions
     Mutant("calls ask without end", gone(admit, "refuse_many_pending"), (QUESTIONS,), ("I2",)),
     Mutant("runs ask without end", gone(request, "refuse_many_pending"), (QUESTIONS,), ("I2",)),
+    Mutant("calls ask on and on", _unlimited(admit), (WORN_OUT,), ("I2",)),
+    Mutant("runs ask on and on", _unlimited(request), (WORN_OUT,), ("I2",)),
     # policies
     Mutant("who proposed confirms", gone(AnswerProposal, "_refuse_own"), (GOVERNED,), ("I4",)),
     Mutant("a removed proposer counts", gone(AnswerProposal, "_refuse_proposer"), (GOVERNED,), ("I4",)),

@@ -19,6 +19,8 @@ from explorer.people import (
     removes_sign_in,
     signs_in,
     signs_out,
+    wears_out,
+    withdraws,
 )
 from explorer.scenario import ANA, BEGIN_MS, BEN, EVA, OTHER_REQUEST, RUN, Scenario, Script, policy
 from leasehold.model.proof import SignInMethod
@@ -286,6 +288,26 @@ QUESTIONS = Scenario(
 )
 
 
+_ASKED = Script("A", key="a", quorum=1)
+
+WORN_OUT = Scenario(
+    name="a run that has asked for long",
+    policies=(policy(_ASKS + 'allow."desk.close" = { ticket = ["T-*"] }\napprove."desk.close" = "lease"\n'),),
+    people=(BEN,),
+    setup=(*set_up(), wears_out(199)),
+    scripts=(_ASKED, Script("B", key="b", ticket="T-2", quorum=1)),
+    events=(
+        withdraws(_ASKED),
+        asks({"desk.close": {"ticket": ["T-1"]}}, run=RUN, request=OTHER_REQUEST),
+        answers(_ASKED, BEN),
+    ),
+    pairs=True,
+    questions_left=1,
+    goals=frozenset({"admit A: ok", "admit B: policy_denies", "ask 3: ok", "ask 3: policy_denies", "withdraw A: ok"}),
+    states=50,
+)
+
+
 # policies
 
 _GOVERNED = "[roles.governor]\ncan = ['policy']\ntenants = ['*']\n[policy]\naccept = 'two'\n"
@@ -345,5 +367,6 @@ PEOPLE_WORLDS = (
     CHARGED,
     SHOWN_ANOTHER,
     QUESTIONS,
+    WORN_OUT,
     GOVERNED,
 )

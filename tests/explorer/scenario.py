@@ -147,8 +147,8 @@ class Scenario:
     arrive in one batch. With `skew_ms` the database's clock may jump by so much, with `backups` the database may be
     copied. Nothing may be admitted from the first of `closed_ms` until the second. `breaker` says what the route's
     breaker counts (errors or denials), how many are too many, and of how many. What calls work on may move once where
-    it `moves`. A run may have `most_pending` questions open; the policies `by_two` take two people. `goals` are labels
-    that the search must come across, so that no world is explored in vain.
+    it `moves`. A run may have `most_pending` questions open, and ask as often as it has `questions_left`; the policies
+    `by_two` take two people. `goals` are labels that the search must come across, so that no world is explored in vain.
     """
 
     name: str
@@ -169,6 +169,7 @@ class Scenario:
     breaker: tuple[str, int, int] | None = None
     moves: bool = False
     most_pending: int = 0
+    questions_left: int | None = None
     by_two: frozenset[int] = frozenset()
     goals: frozenset[str] = frozenset()
     states: int = 0

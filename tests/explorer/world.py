@@ -28,6 +28,10 @@ from leasehold.model.scope import Scope
 Rows: TypeAlias = Mapping[tuple[type[Row], Key], Row]
 
 
+FRESH, WORN = 198, 201
+"""Of refusals and questions of one run only the counts between these are told apart: nothing depends on others."""
+
+
 class Phase(StrEnum):
     """Where the guard of one scripted call stands."""
 
@@ -210,8 +214,8 @@ def _bucket(rows: Rows, index: Index) -> list[Row]:
 def fingerprint(world: World) -> object:
     """A value that two worlds share only if nothing that can still happen tells them apart.
 
-    Ledger indexes count only by their order relative to wide stops and call requests; denial counts, cards and the time
-    of an answer count not at all.
+    Ledger indexes count only by their order relative to wide stops and call requests; denial counts only near their
+    limit, cards and the time of an answer not at all.
     """
     marks = sorted(
         row.recorded
@@ -234,7 +238,7 @@ def _normal(row: Row, marks: Sequence[int]) -> object:
         answers = tuple((answer.person, answer.verdict, answer.vouched_by) for answer in answers_of(row))
         return replace(row, recorded=bisect_left(marks, row.recorded), answers=b""), answers
     if type(row) is RunRow:
-        return replace(row, recorded=bisect_left(marks, row.recorded), denials=0)
+        return replace(row, recorded=bisect_left(marks, row.recorded), denials=min(max(row.denials, FRESH), WORN))
     if hasattr(row, "recorded"):
         return replace(row, recorded=bisect_left(marks, row.recorded))
     return row
