@@ -244,6 +244,9 @@ def test_requester_that_a_token_proved_is_written_down_as_proven(stage: Stage) -
     )
     assert run.run.requester_proof == "proven"
     assert stage.entries(EntryKind.RUN_STARTED)[0].detail["requester"] == "proven"
+    lease = stage.lease(run=run)
+    child = stage.child(lease)
+    assert child.run.requester_proof == "proven"
 
 
 # sending again

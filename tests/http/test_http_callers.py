@@ -6,13 +6,20 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 import pytest
+from argon2 import PasswordHasher
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp
 
+from api_house import Program
 from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, OTHER, api_key, client_stage
-from leasehold.errors import Denied, TokenError, UnavailableError
+from leasehold.errors import Denied, InvalidError, TokenError, UnavailableError
+from leasehold.http.app import Pages, create_app
 from leasehold.http.callers import Caller, CallerProof, Callers
+from leasehold.http.passwords import Passwords
+from leasehold.http.site import Site
 from leasehold.model.decision import Reason
 from leasehold.token.codes import TokenCode
+from served import served
 from stage import Stage, changed
 
 
@@ -124,3 +131,55 @@ def test_issuer_that_cannot_be_asked_makes_nobody_a_stranger(stage: Stage) -> No
 
 def test_host_has_no_door(stage: Stage) -> None:
     assert ask(Callers(stage.authority), f"Bearer {api_key(stage, HOST)}").rule.door is None
+
+
+SIGN_IN = """
+[sign_in.corp]
+issuer = "https://token.example"
+client_id = "leasehold"
+person = "login"
+"""
+
+
+def test_subject_token_proves_who_asks_where_its_issuer_may_name_people(stage: Stage) -> None:
+    tokens = Tokens(ana={"login": "ana"}, nameless={"sub": "x"}, odd={"login": "a b"})
+    callers = Callers(stage.authority, tokens)
+
+    def prove(token: str, callers: Callers = callers) -> str:
+        return asyncio.run(callers.of_subject(token))
+
+    with pytest.raises(InvalidError, match="proves nobody"):
+        prove("ana")  # a trusted issuer, but not one that names people
+    stage.accept(CLIENT_POLICY + SIGN_IN)
+    stage.start()
+    assert prove("ana") == "user:ana"
+    for bad in ("nameless", "odd", "forged"):
+        with pytest.raises(InvalidError):
+            prove(bad)
+    with pytest.raises(InvalidError, match="proves nobody"):
+        prove("ana", Callers(stage.authority))
+
+
+def test_run_says_proven_where_a_token_says_who_asked(stage: Stage) -> None:
+    stage.accept(CLIENT_POLICY + SIGN_IN)
+    stage.start()
+    callers = Callers(stage.authority, Tokens(ana={"login": "ana"}))
+
+    def make(site: Site) -> ASGIApp:
+        cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        return create_app(stage.authority, Pages(routes=[]), site=site, passwords=cheap, callers=callers)
+
+    body = {"agent": "bot", "route": "desk", "tenant": "acme", "environment": "prod", "purpose": "x"}
+    with served(make) as port:
+        host = Program(port, api_key(stage, HOST))
+        run = host.post("/v1/runs", {**body, "subject_token": "ana"}).json["run"]
+        assert (run["requested_by"], run["requester_proof"]) == ("user:ana", "proven")
+        same = host.post("/v1/runs", {**body, "subject_token": "ana", "requested_by": "user:ana"}).json["run"]
+        assert same["requester_proof"] == "proven"
+        other = host.post("/v1/runs", {**body, "subject_token": "ana", "requested_by": "user:ben"})
+        assert other.code == "invalid"
+        assert host.post("/v1/runs", {**body, "subject_token": "forged"}).code == "invalid"
+        child = {"agent": "helper", "purpose": "x", "subject_token": "ana", "parent_lease": "x"}
+        assert host.post("/v1/runs", child).code == "invalid"
+        asserted = host.post("/v1/runs", {**body, "requested_by": "user:ana"}).json["run"]
+        assert asserted["requester_proof"] == "asserted"

@@ -119,6 +119,7 @@ class Runs:
             chain = self._engine.chain(lease.tenant, lease.lease_id)
             given = (route, tenant, environment, requested_by)
             route, tenant, environment, requested_by = _inherited(given, chain[-1].run)
+            requester_proof = chain[-1].run.requester_proof
         run = Run(
             run_id=RunId(self._engine.system.new_id("run")),
             tenant=tenant,

@@ -93,7 +93,7 @@ class Api:
         self._people = People(authority)
         events = EventStreams(authority, streams)
         self._handlers: dict[EndpointName, Handler] = {
-            **run_handlers(authority),
+            **run_handlers(authority, callers),
             **door_handlers(authority),
             **desk_handlers(authority),
             EndpointName.EVENTS: events.answer,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from leasehold.authority import Authority
 from leasehold.authority.client_runs import ClientRuns
+from leasehold.errors import InvalidError
 from leasehold.http.api_calls import Answer, ApiCall, Handler, arrived, in_thread
+from leasehold.http.callers import Callers
 from leasehold.model.api import (
     EscalateBody,
     FinishBody,
@@ -27,11 +30,10 @@ from leasehold.model.run import RunAttempt
 __all__ = ["run_handlers"]
 
 
-def run_handlers(authority: Authority) -> dict[EndpointName, Handler]:
+def run_handlers(authority: Authority, callers: Callers) -> dict[EndpointName, Handler]:
     """What answers the endpoints of Runs."""
-    handlers = _RunHandlers(authority)
+    handlers = _RunHandlers(authority, callers)
     reading: dict[EndpointName, Callable[[ApiCall], Answer]] = {
-        EndpointName.START: handlers.start,
         EndpointName.RESUME: handlers.resume,
         EndpointName.RETRY: handlers.retry,
         EndpointName.FINISH: handlers.finish,
@@ -44,6 +46,7 @@ def run_handlers(authority: Authority) -> dict[EndpointName, Handler]:
     }
     return {
         **{name: in_thread(handler) for name, handler in reading.items()},
+        EndpointName.START: handlers.start,
         EndpointName.REQUEST_STATE: handlers.request_state,
     }
 
@@ -51,15 +54,27 @@ def run_handlers(authority: Authority) -> dict[EndpointName, Handler]:
 class _RunHandlers:
     """One method an endpoint. All but those that wait run in a thread, because they read the database."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, callers: Callers) -> None:
         self._authority = authority
+        self._callers = callers
 
     def _runs(self, call: ApiCall) -> ClientRuns:
         return self._authority.client_runs(call.client.voice, call.sending)
 
-    def start(self, call: ApiCall) -> Answer:
+    async def start(self, call: ApiCall) -> Answer:
         """Start a run, or a child run under a lease of the client's."""
-        body, runs = call.sent(StartBody), self._runs(call)
+        body = call.sent(StartBody)
+        if not body.subject_token:
+            return await run_in_threadpool(self._start, call, body, "asserted")
+        if body.parent_lease:
+            raise InvalidError("a child run has its parent's requester; leave subject_token out")
+        person = await self._callers.of_subject(body.subject_token)
+        if body.requested_by not in ("", person):
+            raise InvalidError(f"the subject token is {person}'s, not of whom requested_by names")
+        return await run_in_threadpool(self._start, call, replace(body, requested_by=person), "proven")
+
+    def _start(self, call: ApiCall, body: StartBody, requester_proof: str) -> Answer:
+        runs = self._runs(call)
         started = runs.start(
             agent=body.agent,
             route=body.route,
@@ -68,6 +83,7 @@ class _RunHandlers:
             requested_by=body.requested_by,
             purpose=body.purpose,
             parent=runs.find_lease(body.parent_lease) if body.parent_lease else None,
+            requester_proof=requester_proof,
         )
         return self._run_answer(runs, started)
 

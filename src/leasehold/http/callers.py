@@ -19,7 +19,9 @@ from leasehold.authority import Authority
 from leasehold.authority.clients import KEY_PREFIX, PresentedKey
 from leasehold.authority.engine import Kept
 from leasehold.decide.clients import ClientVoice
-from leasehold.errors import Denied, TokenError
+from leasehold.errors import Denied, InvalidError, TokenError
+from leasehold.http.provider_flow import person_named
+from leasehold.model.canonical import Json
 from leasehold.model.decision import Reason, deny
 from leasehold.policy.client_rule import ClientRule
 
@@ -36,7 +38,7 @@ class TokenClaims(Protocol):
     def issuer(self) -> str: ...
 
     @property
-    def claims(self) -> Mapping[str, object]: ...
+    def claims(self) -> Mapping[str, Json]: ...
 
 
 class TokenVerifier(Protocol):
@@ -146,6 +148,28 @@ class Callers:
             raise stranger()
         voice = ClientVoice(client=found[0].name, identity=found[0].identity)
         return Caller(client=found[0].name, proof=CallerProof.WORKLOAD, rule=found[0], voice=voice)
+
+    async def of_subject(self, token: str) -> str:
+        """The person whom a token proves, who asked for what its bearer is about to start.
+
+        It is of an issuer that the policy trusts and lets name people: one at which they sign in.
+
+        Raises:
+            InvalidError: it is not authentic, or names nobody.
+            StoreError: the database, or the issuer, cannot be asked.
+        """
+        no_proof = InvalidError("this subject token proves nobody here; its issuer has to be trusted, and name people")
+        if self._tokens is None:
+            raise no_proof
+        try:
+            verified = await self._tokens.verify(token)
+        except TokenError:
+            raise no_proof from None
+        rules = self._authority.engine.current_policy().sign_in.values()
+        names = {person_named(verified.claims, rule) for rule in rules if rule.issuer == verified.issuer}
+        if len(names) != 1:
+            raise no_proof
+        return names.pop()
 
     def _learn(self, presented: PresentedKey) -> None:
         """Keep whose key it is and the digest of its secret, which never change; whether it counts is judged anew."""

@@ -170,7 +170,7 @@ def account_of(
         provider=rule.name,
         issuer=token.issuer,
         subject=token.subject,
-        person=_person(claims, rule),
+        person=person_named(claims, rule),
         groups=_groups(claims, rule),
         authenticated_at=_authenticated_at(claims, rule, flow, now),
     )
@@ -206,7 +206,12 @@ def _authenticated_at(claims: Mapping[str, Json], rule: SignInRule, flow: Flow, 
     return at
 
 
-def _person(claims: Mapping[str, Json], rule: SignInRule) -> str:
+def person_named(claims: Mapping[str, Json], rule: SignInRule) -> str:
+    """The person that verified claims of a provider name, by the claim that the policy says.
+
+    Raises:
+        InvalidError: they name none.
+    """
     value = claims.get(rule.person)
     if not isinstance(value, str):
         raise InvalidError(f"the ID token does not name the person ({rule.person})")

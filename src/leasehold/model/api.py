@@ -86,8 +86,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class StartBody(Body, frozen=True, kw_only=True):
     """Start a run, or with `parent_lease` a child run under a lease of a run of the caller's.
 
-    A child has its parent's route, tenant, environment and requester; they are left out. `subject_token`, a token of a
-    trusted issuer, proves who `requested_by` is; without it the run says *asserted*.
+    A child has its parent's route, tenant, environment and requester; they are left out. `subject_token`, of a trusted
+    issuer at which people sign in, proves who asks; without it `requested_by` is what the caller says, and *asserted*.
     """
 
     agent: Name
