@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 from msgspec.structs import replace
@@ -11,11 +12,16 @@ from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, MAIL, OTHER, api_key, cl
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import PresentedKey
 from leasehold.authority.desk import KeyHolder
-from leasehold.decide.clients import ClientVoice
+from leasehold.decide import clients
+from leasehold.decide.clients import ClientVoice, ForDoor, ForRun, Remembered, RememberSent, Sending
+from leasehold.decide.facts import Changes, Facts, StepAnswer
+from leasehold.decide.start import Start
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import CallState, Outcome, OutcomeStatus
 from leasehold.model.decision import Reason
+from leasehold.model.ids import RunId
+from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState, Verdict
 from leasehold.model.run import RunAttempt
 from leasehold.policy.client_rule import DoorRight
@@ -427,3 +433,62 @@ def test_key_holder_is_not_signed_in(stage: Stage) -> None:
         person=ANA,
     )
     assert reason_of(lambda: desk.record_answer(said, "x")) is Reason.BAD_SIGNATURE
+
+
+def test_look_that_comes_too_late_for_who_went_away_ends_quietly(stage: Stage) -> None:
+    runs = runs_of(stage, HOST)
+    request = runs.request(start(runs), EXACT, reason="x")
+    gone: Future[RequestState] = Future()
+    gone.cancel()
+    assert runs._has_state(request, 0, gone)
+
+
+def test_step_that_is_remembered_keeps_the_policy_that_it_was_built_with(stage: Stage) -> None:
+    run = start(runs_of(stage, HOST)).run
+    policy = stage.authority.engine.active_policy()
+    starting = Start(policy_document=policy, run=replace(run, run_id=RunId("run_01JZ8Q5X0M3V7K2N9B4C6D8E0F")))
+    sending = Sending(key="k", digest="d")
+    step = RememberSent(step=starting, client=HOST, sending=sending, name=lambda made: made.run_id)
+    assert (step.policy, step.needs_clock) == (policy.hash, True)
+    assert stage.authority.engine.ask(lambda _: step).subject == starting.run.run_id
+
+
+# each guard taken away is caught by a test above
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """A guard that lets everything through."""
+
+
+def _forgetful(
+    step: RememberSent[object], facts: Facts, now: Instant
+) -> tuple[StepAnswer[Remembered[object]], Changes]:
+    """A step that remembers nothing of what was sent."""
+    answer, changes = step.step.decide(facts, now)
+    value = None if answer.value is None else Remembered(subject="", value=answer.value)
+    return StepAnswer(answer.decision, value), changes
+
+
+MUTANTS: dict[str, tuple[object, str, Callable[[Stage], None]]] = {
+    "the credential": (
+        clients,
+        "refuse_client",
+        lambda stage: test_credential_that_counts_for_nothing_starts_nothing(stage, "removed"),
+    ),
+    "whose run it is": (ForRun, "_refuse_runs", test_another_clients_run_looks_like_what_never_was),
+    "what may be started": (
+        clients,
+        "refuse_run_of",
+        lambda stage: test_launcher_starts_only_what_its_rule_names(stage, {"tenant": "globex", "agent": "migrator"}),
+    ),
+    "which door it is": (ForDoor, "_refuse_door", test_only_the_guard_that_was_admitted_settles),
+    "what was sent": (RememberSent, "decide", test_same_key_for_another_request_is_a_conflict),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_guard_of_clients_is_needed(stage: Stage, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder, guard, shown = MUTANTS[name]
+    monkeypatch.setattr(holder, guard, _forgetful if guard == "decide" else _nothing)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        shown(stage)

@@ -27,7 +27,7 @@ from leasehold.decide.lifecycles import LeaseState, RunState
 from leasehold.decide.previews import is_previewed
 from leasehold.decide.request import Asked, AskLease
 from leasehold.decide.retry import Retry
-from leasehold.decide.rows import RequestRow, RunRow
+from leasehold.decide.rows import RunRow
 from leasehold.decide.start import Start
 from leasehold.errors import Denied, InvalidError, LeaseholdError
 from leasehold.model.budget import CALLS, amounts_from_json
@@ -279,16 +279,15 @@ class Runs:
     def _has_state(self, request: Request, until_ms: int, found: Future[RequestState]) -> bool:
         """Look once; answers the Future where there is something to say."""
         failure: LeaseholdError | None = None
-        state = RequestState.PENDING
+        state, is_stopped = RequestState.PENDING, False
         try:
             state = self.request_state(request)
+            is_stopped = self._engine.request_row(request.tenant, request.request_id).revoked == 1
         except LeaseholdError as error:
             failure = error
-        if failure is None and state is RequestState.PENDING:
-            row = self._engine.row(RequestRow, request.tenant, request.request_id)
-            is_stopped = row is not None and row.revoked == 1
-            if not is_stopped and self._engine.system.boot_milliseconds() < until_ms:
-                return False
+        is_waiting = failure is None and state is RequestState.PENDING and not is_stopped
+        if is_waiting and self._engine.system.boot_milliseconds() < until_ms:
+            return False
         if not found.set_running_or_notify_cancel():
             return True
         if failure is not None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from leasehold.authority import Authority, EmbeddedDoor
+from leasehold.guard.waiting import LoopAnswers
 from leasehold.http.api_calls import Answer, ApiCall, Handler, arrived
 from leasehold.model.api import AdmissionAnswer, AdmitBody, WaitQuery
 from leasehold.model.call import CallState, Outcome
@@ -37,6 +38,7 @@ class _DoorHandlers:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
+        self._answers = LoopAnswers()  # a batch of answers wakes the event loop once
 
     def _door(self, call: ApiCall) -> EmbeddedDoor:
         right = call.client.rule.door
@@ -50,15 +52,15 @@ class _DoorHandlers:
         if not wanted.trace_id and (trace := call.state.get("trace_id")):
             wanted = replace(wanted, trace_id=trace)
         if door.is_at_hand(body.token):
-            return await arrived(door.submit_admit(body.token, wanted))
-        return await arrived(await run_in_threadpool(door.submit_admit, body.token, wanted))
+            return await self._answers.awaited(door.submit_admit(body.token, wanted))
+        return await self._answers.awaited(await run_in_threadpool(door.submit_admit, body.token, wanted))
 
     async def settle(self, call: ApiCall) -> Answer:
         """Report how an admitted call went."""
         door, outcome, admission_id = self._door(call), call.sent(Outcome), AdmissionId(call.ids[0])
         if door.is_known(admission_id):
-            return await arrived(door.submit_settle(admission_id, outcome))
-        return await arrived(await run_in_threadpool(door.submit_settle, admission_id, outcome))
+            return await self._answers.awaited(door.submit_settle(admission_id, outcome))
+        return await self._answers.awaited(await run_in_threadpool(door.submit_settle, admission_id, outcome))
 
     async def admission(self, call: ApiCall) -> Answer:
         """Whether a call has ended or may go on, at once or when one of them changes."""
