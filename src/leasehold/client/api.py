@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -32,6 +33,8 @@ A = TypeVar("A", bound=msgspec.Struct)
 _MAX_ANSWER_BYTES = 8_388_608
 _MAX_RECEIPT_BYTES = 67_108_864
 _RECEIPTS = frozenset({EndpointName.FINISH, EndpointName.RECEIPT})
+_ONCE = frozenset({EndpointName.ANSWER, EndpointName.REVOKE, EndpointName.HOLD, EndpointName.LIFT})
+"""What a person does, who looks before they do it again; everything else is the same when it is asked again."""
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _DECODERS: Mapping[EndpointName, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(endpoint.answer) for name, endpoint in ENDPOINTS.items() if not endpoint.is_stream
@@ -54,6 +57,10 @@ class Line:
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._abandoned: list[Transport | None] = []  # of the process that this one was forked from; never touched
+
+    def as_caller(self, credential: Credential) -> Api:
+        """The authority there as this caller sees it, over these connections."""
+        return Api(self, credential)
 
     def transport(self) -> Transport:
         """The connections of the loop that runs here."""
@@ -84,10 +91,6 @@ class Api:
         self.system = line.system
         self.place = line.place
 
-    def as_caller(self, credential: Credential) -> Api:
-        """The same authority over the same connections, as another caller."""
-        return Api(self._line, credential)
-
     def submit(self, make: Callable[[], Any]) -> Future[Any]:
         """Run a coroutine that asks, and answer its Future."""
         return self._line.worker.submit(make)
@@ -107,6 +110,7 @@ class Api:
         body: msgspec.Struct | None = None,
         key: str | None = None,
         wait_ms: int = 0,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         """Ask one endpoint; on the client's own loop. `ids` fill its path, `wait_ms` is how long it may hold back.
 
@@ -114,7 +118,11 @@ class Api:
             LeaseholdError: what the authority answered, as it would be raised embedded.
             UnavailableError: it did not answer, or not what can be an answer.
         """
-        reply = await self._reply(name, ids, body, key, wait_ms)
+        seconds = min(math.ceil(wait_ms / 1000), MAX_WAIT_SECONDS)
+        asked = dict(query or {}) | ({"wait": str(seconds)} if seconds > 0 else {})
+        given = {field: value for field, value in asked.items() if value}
+        target = _filled(ENDPOINTS[name].path, ids) + (f"?{urlencode(given)}" if given else "")
+        reply = await self._reply(name, target, body, key, seconds)
         try:
             return _DECODERS[name].decode(reply.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidError):
@@ -124,23 +132,23 @@ class Api:
 
     async def receipt(self, name: EndpointName, run_id: str, body: msgspec.Struct | None = None) -> bytes:
         """A receipt, byte for byte."""
-        return bytes((await self._reply(name, (run_id,), body, None, 0)).body)
+        target = _filled(ENDPOINTS[name].path, (run_id,))
+        return bytes((await self._reply(name, target, body, None, 0)).body)
 
     async def _reply(
-        self, name: EndpointName, ids: tuple[str, ...], body: msgspec.Struct | None, key: str | None, wait_ms: int
+        self, name: EndpointName, target: str, body: msgspec.Struct | None, key: str | None, wait: int
     ) -> Reply:
-        endpoint = ENDPOINTS[name]
-        wait = min(math.ceil(wait_ms / 1000), MAX_WAIT_SECONDS)
         reply = await self._line.transport().ask(
             Question(
-                method=endpoint.method,
+                method=ENDPOINTS[name].method,
                 credential=self._credential,
-                target=_filled(endpoint.path, ids) + (f"?wait={wait}" if wait > 0 else ""),
+                target=target,
                 headers=(("Idempotency-Key", key),) if key is not None else (),
                 body=_ENCODER.encode(body) if body is not None else b"",
                 seconds=self._line.seconds + wait,
                 max_answer=_MAX_RECEIPT_BYTES if name in _RECEIPTS else _MAX_ANSWER_BYTES,
                 waits=wait > 0,
+                may_repeat=name not in _ONCE,
             )
         )
         if reply.status != 200:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from leasehold.client.credentials import Given, bearer
 from leasehold.client.door import RemoteDoor
-from leasehold.client.place import find_place
+from leasehold.client.place import Place, find_place
 from leasehold.client.runs import RemoteRuns
 from leasehold.errors import ConfigError, InvalidError
 from leasehold.model.api import ALL_DEPTH
@@ -19,9 +19,9 @@ from leasehold.model.run import RunAttempt
 from leasehold.system import RealSystem, System
 
 if TYPE_CHECKING:
-    from leasehold.client.api import Api
+    from leasehold.client.api import Api, Line
 
-__all__ = ["DEADLINE_SECONDS", "RemoteAuthority", "connect"]
+__all__ = ["DEADLINE_SECONDS", "RemoteAuthority", "connect", "open_line"]
 
 DEADLINE_SECONDS = 10.0
 
@@ -46,15 +46,25 @@ def connect(
         InvalidError: the address is plain http to another machine, or the credential cannot be one.
         ConfigError: the extra `client` is not installed.
     """
+    line = open_line(find_place(url, trust), system or RealSystem(), deadline_seconds)
+    doors_of = {tool: line.as_caller(bearer(given)) for tool, given in (doors or {}).items()}
+    return RemoteAuthority(line.as_caller(bearer(credential)), doors_of)
+
+
+def open_line(place: Place, system: System, deadline_seconds: float) -> Line:
+    """The connections to one place, none of them open yet.
+
+    Raises:
+        InvalidError: the deadline cannot be one.
+        ConfigError: the extra `client` is not installed.
+    """
     try:
-        from leasehold.client.api import Api, Line
+        from leasehold.client.api import Line
     except ModuleNotFoundError as error:
         raise ConfigError(f"the client is not installed ({error.name}); run: pip install 'leasehold[client]'") from None
     if not 0 < deadline_seconds <= 300:
         raise InvalidError("a deadline is more than 0 and at most 300 seconds")
-    place = find_place(url, trust)
-    api = Api(Line(place, system or RealSystem(), deadline_seconds), bearer(credential))
-    return RemoteAuthority(api, {tool: api.as_caller(bearer(given)) for tool, given in (doors or {}).items()})
+    return Line(place, system, deadline_seconds)
 
 
 class RemoteAuthority:

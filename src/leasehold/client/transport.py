@@ -1,7 +1,7 @@
 """Many questions over few connections, each with a deadline, asked again where that is safe. Owned by one event loop.
 
-Every question may be asked again: it carries its own id, so the same answer comes back and nothing happens twice. What
-did not come within the deadline is an `UnavailableError`, and whoever asked must not go on (fail closed).
+A question that carries its own id may be asked again: the same answer comes back and nothing happens twice. What did
+not come within the deadline is an `UnavailableError`, and whoever asked must not go on (fail closed).
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Question:
     seconds: float
     max_answer: int
     waits: bool = False
+    may_repeat: bool = True
+    """Whether it is safe to ask again what may have been heard."""
 
 
 class Transport:
@@ -88,6 +90,8 @@ class Transport:
                         break
                     except OSError as error:
                         last = error.strerror or "it cannot be reached"
+                    if was_sent and not question.may_repeat:
+                        break
                     await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
                     pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         except TimeoutError:
