@@ -7,7 +7,7 @@ NODE_MODULES := $(patsubst %,%/node_modules/.package-lock.json,examples/handoff 
 
 STRICT := */leasehold/model/*,*/leasehold/token/*,*/leasehold/policy/*,*/leasehold/ledger/*,*/leasehold/decide/*,*/leasehold/authority/*,*/leasehold/guard/*
 
-.PHONY: help demo test check cover format lint types layers bench screenshots clean
+.PHONY: help demo test check cover format lint types layers bench bench-http screenshots clean
 
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ layers: $(STAMP)
 
 bench: $(STAMP) ## what the guarantees cost, as ratios
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-http: $(STAMP) ## what the HTTP interface costs, as ratios, on both databases
+	@$(BIN)/python -m benchmarks http $(BENCH)
 
 screenshots: $(STAMP) ## the pictures in docs/console.md; needs Chromium
 	@PYTHONPATH=tests $(BIN)/python tests/console/pictures.py docs/screenshots

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import admit, delegation, leases, ledger, postgres, scale, verify
+from benchmarks import admit, delegation, http, leases, ledger, postgres, scale, verify
 from benchmarks.report import Table, machine_facts, render
 
 PROGRAMS: dict[str, Callable[..., Table]] = {
@@ -19,6 +19,7 @@ PROGRAMS: dict[str, Callable[..., Table]] = {
     "ledger": ledger.run,
     "delegation": delegation.run,
     "scale": scale.run,
+    "http": http.run,
 }
 
 

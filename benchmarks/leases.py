@@ -57,18 +57,8 @@ class Crowd:
         with self._stage.closed() as connection:
             multiply(connection, held, size)
         chosen = random.sample(range(size), min(needed, size))
-        self._tokens = [self._token(held, number) for number in chosen]
+        self._tokens = [token_of(self._stage, held, number) for number in chosen]
         self._next = 0
-
-    def _token(self, held: HeldLease, number: int) -> str:
-        group = number // _PER_RUN
-        lease = msgspec.structs.replace(
-            held.lease,
-            lease_id=LeaseId(f"lease_{number:026d}"),
-            run_id=RunId(f"run_{group:026d}"),
-            request_id=RequestId(f"req_{group:026d}"),
-        )
-        return self._stage.authority.engine.token(lease, "ticket")
 
     def use(self, count: int) -> float:
         """Use the next so many of the chosen leases once each; the seconds of one call. After the last, the first."""
@@ -81,6 +71,18 @@ class Crowd:
     def close(self) -> None:
         """Close the database."""
         self._stage.close()
+
+
+def token_of(stage: Stage, held: HeldLease, number: int) -> str:
+    """The token of one of the leases that were copied from one."""
+    group = number // _PER_RUN
+    lease = msgspec.structs.replace(
+        held.lease,
+        lease_id=LeaseId(f"lease_{number:026d}"),
+        run_id=RunId(f"run_{group:026d}"),
+        request_id=RequestId(f"req_{group:026d}"),
+    )
+    return stage.authority.engine.token(lease, "ticket")
 
 
 def multiply(connection: apsw.Connection, held: HeldLease, size: int) -> None:

@@ -95,11 +95,11 @@ def run(folder: Path, *, quick: bool) -> Table:
         )
     with running(programs, folder.parent) as server:
         ours, bare = (PostgresPlace.parse(server.url(server.fresh())) for _ in range(2))
-        stage, other = (Stage(folder, _opener(place)) for place in (ours, bare))
+        stage, other = (Stage(folder, opener(place)) for place in (ours, bare))
         other.close()
         token = stage.lease().token_for("ticket")
         per_operation(lambda: stage.pair(token), 5)
-        ceiling = Ceiling(bare, _sample(ours))
+        ceiling = Ceiling(bare, sample(ours))
         try:
             batch = _batch_size(stage, token, 1 if quick else 10)
             found = _measure(stage, ceiling, token, batch, quick=quick)
@@ -113,7 +113,7 @@ def run(folder: Path, *, quick: bool) -> Table:
     )
 
 
-def _opener(place: PostgresPlace):
+def opener(place: PostgresPlace):
     def open_store(clock: Clock, issuer: str) -> Store:
         return open_postgres(place, writer=uuid4().hex, issuer=issuer, clock=clock)
 
@@ -172,7 +172,7 @@ def _batch_size(stage: Stage, token: str, times: int) -> int:
     return max(1, round(2 * CALLERS * times / (stage.clock.batches - before)))
 
 
-def _sample(place: PostgresPlace) -> Sample:
+def sample(place: PostgresPlace) -> Sample:
     """The newest settled call of a database, and what belongs to it."""
     connection = connect(place, read_only=True)
     try:

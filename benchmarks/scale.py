@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tests.postgres_server import find_programs, running
 
-from benchmarks.postgres import _opener
+from benchmarks.postgres import opener
 from benchmarks.report import Line, Table, Target
 from benchmarks.rounds import interleave, per_operation
 from benchmarks.simulation import Costs, Layout, Simulation
@@ -99,7 +99,7 @@ def run(folder: Path, *, quick: bool) -> Table:
 
 def measure(folder: Path, place: PostgresPlace, *, quick: bool) -> Measured:
     """Time the lane's batches under so many callers, in turns, and fit what a batch and a step of it cost."""
-    stage = Stage(folder, _opener(place))
+    stage = Stage(folder, opener(place))
     connection = connect(place)
     try:
         trial = _Trial(stage, 2 if quick else 128)

@@ -20,7 +20,7 @@ import apsw
 from leasehold.aio import AsyncDoor
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
-from leasehold.model.call import Call, Outcome, OutcomeStatus
+from leasehold.model.call import Admission, Call, Outcome, OutcomeStatus
 from leasehold.model.canonical import encode
 from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease
@@ -70,7 +70,9 @@ class CountingClock:
 class Stage:
     """An open authority and what a benchmark does with it. Close it when done."""
 
-    def __init__(self, database: Path, open_store: Callable[[Clock, str], Store] | None = None) -> None:
+    def __init__(
+        self, database: Path, open_store: Callable[[Clock, str], Store] | None = None, *, policy: str = POLICY
+    ) -> None:
         system = RealSystem()
         self._open_store = open_store or (lambda clock, issuer: open_sqlite(database, clock=clock, issuer=issuer))
         key = _fresh_key(system)
@@ -90,7 +92,7 @@ class Stage:
         self._numbers = iter(range(2**63))
         self._open()
         if not self.authority.engine.store.queries.control().policy:
-            self.authority.desk.accept_policy(load_policy([Source("benchmark.toml", POLICY)]), by="benchmark")
+            self.authority.desk.accept_policy(load_policy([Source("benchmark.toml", policy)]), by="benchmark")
 
     def _open(self) -> None:
         self.clock = CountingClock(self._system)
@@ -130,10 +132,11 @@ class Stage:
         request = self.authority.request(run or self.start(), UPDATES, reason="benchmark", ttl_seconds=_TTL_SECONDS)
         return self.authority.wait(request, 10)
 
-    def pair(self, token: str) -> None:
+    def pair(self, token: str) -> Admission:
         """One call: admitted, then settled as done."""
         admission = self.door.admit(token, self._call())
         self.door.settle(admission.admission_id, _DONE)
+        return admission
 
     async def pair_awaited(self, token: str) -> None:
         """One call, as a task of an event loop makes it."""
