@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -14,13 +16,14 @@ from leasehold.http.app import create_app
 from leasehold.http.events import Streams
 from leasehold.http.passwords import Passwords
 from leasehold.http.site import Site
+from leasehold.ledger.history import check_history
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
 from leasehold.testing.clock import FrozenSystem
-from served import Browser
+from served import Browser, served
 from stage import ANA, BEN, EVA, KIM, POLICY, Stage, changed
 
-__all__ = ["ANA", "BEN", "EVA", "KIM", "PASSWORD", "TEXT", "Office"]
+__all__ = ["ANA", "BEN", "EVA", "KIM", "PASSWORD", "TEXT", "Office", "opened"]
 
 PASSWORD = "correct horse battery"
 
@@ -122,3 +125,14 @@ class Office:
     def state_of(self, request: Request) -> str:
         """Where a request stands in the database."""
         return self.stage.desk.request_row(request).state
+
+
+@contextmanager
+def opened(office: Office) -> Iterator[Office]:
+    """Serve an office. Its ledger has to be whole afterwards."""
+    with served(office.build) as port:
+        office.port = port
+        yield office
+        office.streams.close()
+    assert check_history(office.stage.entries()) == []
+    office.stage.close()

@@ -16,6 +16,7 @@ from leasehold.decide import glass_opening, glass_use, glass_wish
 from leasehold.decide.glass_opening import Making
 from leasehold.decide.glass_wish import ConfirmGlass, DeclineGlass, LapseGlass, ProposeGlass
 from leasehold.decide.lifecycles import GlassState
+from leasehold.decide.provider_sign_ins import Account
 from leasehold.decide.proving import Word
 from leasehold.decide.rows import GlassRow
 from leasehold.decide.voices import SessionVoice
@@ -536,3 +537,47 @@ def test_guard_that_is_taken_away_is_missed(
     with pytest.raises((AssertionError, LeaseholdError, pytest.fail.Exception)):
         test(stage)
     stage.close()
+
+
+def test_groups_of_a_provider_let_people_look_and_close_and_open_nothing() -> None:
+    table = """
+[sign_in.acme]
+issuer = "https://login.acme.example"
+client_id = "leasehold"
+person = "name"
+people = "groups"
+groups = "groups"
+roles = { ops = ["operator"], leads = ["lead", "oncall"] }
+groups_for = "1h"
+"""
+    stage = Stage(WITH_GLASS + table)
+    signatory(stage, ANA)
+
+    def come(person: str, group: str) -> GlassDesk:
+        account = Account(
+            provider="acme",
+            issuer="https://login.acme.example",
+            subject=person,
+            person=person,
+            groups=(group,),
+            authenticated_at=stage.system.now().seconds,
+        )
+        session = stage.authority.sign_ins.begin_by_provider(account, address="here")[1]
+        return stage.authority.person_desk(session, origin=ORIGIN).glass
+
+    lou = come("user:lou", "leads")
+    assert lou.openable() == ()
+    assert reason_of(lambda: lou.propose(lou.draft(wish(opener="user:lou")))) is Reason.NOT_ENTITLED
+    assert reason_of(lambda: proposed_to(stage, "user:lou")) is Reason.NOT_ENTITLED
+    name = opened(stage).lease.run_id.replace("run_", "glass_")
+    joe = come("user:joe", "ops")
+    assert joe.look(name).may_close
+    joe.close(name)
+    assert joe.look(name).state is GlassState.CLOSED
+    stage.close()
+
+
+def proposed_to(stage: Stage, second: str) -> str:
+    """Ana asks somebody who is known here by a provider."""
+    ana = desk(stage, ANA)
+    return ana.propose(ana.draft(wish(second=second))).glass_id

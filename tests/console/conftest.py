@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import pytest
 from browsing import Visit, visit
-from office import Office
 from playwright.sync_api import Browser
 
-from leasehold.ledger.history import check_history
-from served import served
-
-
-@contextmanager
-def opened(office: Office) -> Iterator[Office]:
-    """Serve an office. Its ledger has to be whole afterwards."""
-    with served(office.build) as port:
-        office.port = port
-        yield office
-        office.streams.close()
-    assert check_history(office.stage.entries()) == []
-    office.stage.close()
+from office import Office, opened
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from browsing import visit
 from playwright.sync_api import Browser, expect
 
-from conftest import opened
 from issuer import make_key, serving
-from office import BEN, TEXT, Office
+from office import BEN, TEXT, Office, opened
 from provider import Provider
 from stage import AUDIT
 
