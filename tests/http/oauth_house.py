@@ -33,6 +33,11 @@ CLIENTS = f"""
 audience = "{HERE}"
 keys = [{{ kty = "EC", crv = "P-256", kid = "one", x = "{CI_KEY.as_dict()["x"]}", y = "{CI_KEY.as_dict()["y"]}" }}]
 
+[sign_in.company]
+issuer = "{CI}"
+client_id = "console"
+person = "name"
+
 [clients."launcher"]
 runs = {{ agents = ["bot", "helper"], routes = ["desk"], tenants = ["acme"], environments = ["prod"] }}
 identity = {{ issuer = "{CI}", claims = {{ sub = "launcher" }} }}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from oauth_house import CLIENTS, GET_ONE, RUN, OAuthHouse, details, said
+from oauth_house import CI, CLIENTS, GET_ONE, HERE, RUN, OAuthHouse, details, said
 
+from issuer import make_key, sign
 from leasehold.errors import Denied, StoreError, UnavailableError
 from leasehold.http.oauth.answers import error_of
 from leasehold.http.oauth.metadata import EXCHANGE, JWT_BEARER, JWT_CLIENT
@@ -367,3 +368,46 @@ def test_what_nobody_foresaw_is_answered_and_logged(oauth: OAuthHouse, caplog: p
     oauth.stage.authority.engine.verifier = type("Broken", (), {"inspect": broken})()
     found = said(oauth.post("/oauth/introspect", "launcher", {"token": "x"}), 500)
     assert (found["error"], "xyzzy" in str(found), "xyzzy" in caplog.text) == ("server_error", False, True)
+
+
+# People who are proven by a token of theirs
+
+
+ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
+
+
+@pytest.mark.requirement("B4")
+def test_a_persons_token_of_a_trusted_issuer_proves_for_whom_a_run_is(oauth: OAuthHouse) -> None:
+    token = oauth.workload("4711", name="ana")
+    for kind in (ID_TOKEN, "urn:ietf:params:oauth:token-type:jwt"):
+        asked = {"subject_token_type": kind, "authorization_details": details(requested_by="")}
+        found = said(exchange(oauth, token, **asked))
+        run = oauth.stage.authority.engine.run("acme", str(found["run_id"]))
+        assert (run.requested_by, run.requester_proof) == ("user:ana", "proven")
+    run = oauth.stage.authority.engine.run("acme", str(said(oauth.token())["run_id"]))
+    assert (run.requested_by, run.requester_proof) == ("user:ana", "asserted")
+
+
+@pytest.mark.case(1, 10)
+def test_what_names_no_person_here_or_another_one_proves_nothing(oauth: OAuthHouse) -> None:
+    good = oauth.workload("4711", name="ana")
+    body = details(requested_by="")
+    for token, asked in (
+        (oauth.workload("4711"), body),
+        (oauth.workload("4711", name=["ana"]), body),
+        (oauth.workload("4711", name="ana b"), body),
+        (oauth.workload("4711", name="ana", aud="https://elsewhere.example"), body),
+        (oauth.workload("4711", name="ana", iss=f"{CI}/"), body),
+        (oauth.workload("4711", name="ana", exp=1), body),
+        (sign(make_key("ES256"), {"iss": CI, "aud": HERE, "sub": "x", "name": "ana", "exp": 9_999_999_999}), body),
+        (str(said(oauth.token())["access_token"]), body),
+        (good[:-2], body),
+        (good, details(requested_by="user:ben")),
+    ):
+        form = {"subject_token_type": ID_TOKEN, "authorization_details": asked}
+        assert said(exchange(oauth, token, **form), 400)["error"] == "invalid_request"
+    people = "".join(line + "\n" for line in CLIENTS.splitlines() if not line.startswith(("client_id", "person = ")))
+    unnamed = people.replace("[sign_in.company]\n" + f'issuer = "{CI}"\n', "")
+    oauth.stage.accept(POLICY + unnamed)
+    form = {"subject_token_type": ID_TOKEN, "authorization_details": body}
+    assert said(exchange(oauth, good, **form), 400)["error"] == "invalid_request"

@@ -87,6 +87,14 @@ class PolicyClients:
             return None
         return _PolicyClient(authority=self._authority, rule=caller.rule, voice=caller.voice)
 
+    async def person_of(self, token: str) -> str:
+        """The person whom a token of a trusted issuer names.
+
+        Raises:
+            InvalidError: it names none.
+        """
+        return await self._callers.of_subject(token)
+
     def named(self, name: str, redirect_uri: str) -> Client | None:
         """The client of a name, which proves nothing, where its rule lists exactly this address."""
         rule = self._authority.engine.active_policy().clients.get(name)

@@ -146,6 +146,14 @@ class Clients(Protocol):
         """The client that this proves; None where it proves none."""
         ...
 
+    async def person_of(self, token: str) -> str:
+        """The person whom a token of a trusted issuer names.
+
+        Raises:
+            InvalidError: it names none.
+        """
+        ...
+
     def named(self, name: str, redirect_uri: str) -> Client | None:
         """The client of a name, which proves nothing; None unless its rule lists exactly this address."""
         ...

@@ -16,7 +16,7 @@ from leasehold.http.oauth.answers import OAuthError, json_answer
 from leasehold.http.oauth.clients import Client, Clients, Proof, brings_proof, read_proof, unknown_client
 from leasehold.http.oauth.codes import Codes
 from leasehold.http.oauth.details import read_asked, scope_of
-from leasehold.http.oauth.granting import Drawn, Granting
+from leasehold.http.oauth.granting import Drawn, Granting, Person
 from leasehold.http.oauth.metadata import EXCHANGE, JWT_BEARER, TOKEN
 from leasehold.http.oauth.params import Params, read_params
 from leasehold.http.oauth.proofs import Proofs
@@ -31,6 +31,7 @@ _CODE = "authorization_code"
 _GRANTS = (_CREDENTIALS, _CODE, EXCHANGE, JWT_BEARER)
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - a type
 _TOOL = "urn:leasehold:tool:"
 
 
@@ -53,7 +54,8 @@ class TokenEndpoint:
             raise OAuthError("unsupported_grant_type", f"grants here are {', '.join(_GRANTS)}")
         client = await self._client(request, params, grant)
         holder = await self._proofs.holder(request, self._url)
-        drawn = await run_in_threadpool(self._drawn, client, params, grant, holder)
+        person = await self._person(params) if grant == EXCHANGE else None
+        drawn = await run_in_threadpool(self._drawn, client, params, grant, holder, person)
         answer = self._answer(drawn, holder) | ({"issued_token_type": _ACCESS_TOKEN} if grant == EXCHANGE else {})
         return json_answer(answer, headers=self._proofs.nonce() if holder else {})
 
@@ -74,19 +76,24 @@ class TokenEndpoint:
             raise unknown_client("this proves no client")
         return client
 
-    def _drawn(self, client: Client, params: Params, grant: str, holder: str | None) -> Drawn:
+    async def _person(self, params: Params) -> Person | None:
+        """Who stands behind an exchange: a person whose token of a trusted issuer this is; None for a lease's."""
+        params.choose("requested_token_type", _ACCESS_TOKEN, _JWT, default=_ACCESS_TOKEN)
+        if params.choose("subject_token_type", _ACCESS_TOKEN, _JWT, _ID_TOKEN) == _ACCESS_TOKEN:
+            return None
+        return Person(await self._clients.person_of(params.need("subject_token")), "proven")
+
+    def _drawn(self, client: Client, params: Params, grant: str, holder: str | None, person: Person | None) -> Drawn:
         audience = read_audience(params)
         if grant == _CODE:
             return self._redeemed(client, params, audience)
         if params.get("request_id"):
             return self._granting.draw(client, params.need("request_id"), audience)
         asked = read_asked(params)
-        if grant != EXCHANGE:
-            return self._granting.start(client, asked, audience)
         if params.get("actor_token"):
             raise OAuthError("invalid_request", "no actor_token is taken: the detail of the run names the agent")
-        params.choose("requested_token_type", _ACCESS_TOKEN, _JWT, default=_ACCESS_TOKEN)
-        params.choose("subject_token_type", _ACCESS_TOKEN, _JWT)
+        if grant != EXCHANGE or person is not None:
+            return self._granting.start(client, asked, audience, person)
         try:
             return self._granting.delegate(client, asked, audience, params.need("subject_token"), holder)
         except NotFoundError:
