@@ -19,21 +19,26 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Scope
 
+from api_house import Program
+from clients import GUARD, api_key, client_stage
 from leasehold.assemble import MEMORY, open_authority
 from leasehold.authority import Authority
 from leasehold.decide.probe import Probe
 from leasehold.errors import ConfigError
+from leasehold.http.api import create_api
 from leasehold.http.exchanges import Exchange, Observed, trace_id_of
 from leasehold.http.health import Health, Readiness
 from leasehold.http.logs import LogFormat, RequestLog, start_logging
 from leasehold.http.metrics import Metrics, metrics_app
+from leasehold.http.server import Wiring
 from leasehold.http.site import Site
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import OutcomeStatus
 from leasehold.model.decision import Reason
 from leasehold.store.protocol import TreeHead
 from leasehold.testing.clock import FrozenSystem
 from meddling import MeddledStore
-from served import Browser, served
+from served import Browser, served, wired
 from stage import BEN, ERASE, POLICY, UPDATE, Stage
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -206,6 +211,29 @@ def test_application_of_another_make_names_its_route_itself() -> None:
     scope: Scope = {"type": "http", "method": "POST", "path": "/v1/admissions", "headers": []}
     asyncio.run(Observed(plain, [kept])(scope, None, None))  # type: ignore[arg-type]
     assert [(each.route, each.status) for each in kept.exchanges] == [("/v1/admissions", 0)]
+
+
+def test_admission_over_http_has_its_callers_trace_in_the_ledger_and_in_the_log() -> None:
+    stage, kept = client_stage(), Keeper()
+    token = stage.lease(UPDATE).token_for("ticket")
+    admission = stage.door().new_admission_id()
+    asked = {"action": "ticket.update", "arguments": {"ticket_id": "T-1"}, "admission_id": admission, "key": "k1"}
+    with wired(lambda site: Observed(create_api(stage.authority), [kept]), Wiring()) as port:
+        guard = Program(port, api_key(stage, GUARD))
+        told = guard.post("/v1/admissions", {"token": token, "call": asked}, traceparent=PARENT)
+        settled = guard.post(f"/v1/admissions/{admission}/settle", {"status": "done"})
+    assert (told.status, settled.status) == (200, 200), (told.body, settled.body)
+    assert [(each.route, each.client, each.status, each.trace_id) for each in kept.exchanges] == [
+        ("/v1/admissions", GUARD, 200, TRACE),
+        ("/v1/admissions/{admission_id}/settle", GUARD, 200, ""),
+    ]
+    assert [
+        entry.trace for entry in stage.entries() if entry.kind in (EntryKind.CALL_ADMITTED, EntryKind.CALL_SETTLED)
+    ] == [
+        TRACE,
+        TRACE,
+    ]
+    stage.close()
 
 
 def test_exchange_that_fails_is_told_of_as_an_error() -> None:
