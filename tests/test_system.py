@@ -121,3 +121,19 @@ def test_threads_may_share_a_frozen_system() -> None:
         ids = list(pool.map(step, range(500)))
     assert len(set(ids)) == 500
     assert system.now() == system.boot_milliseconds() == 500
+
+
+def test_ids_are_different_over_many_drawings_and_threads() -> None:
+    system = RealSystem()
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: system.new_id("run").removeprefix("run_")[10:], range(2000)))
+    assert len(set(made)) == len(made)
+
+
+def test_process_that_was_forked_takes_no_chance_that_its_parent_drew(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = RealSystem()
+    system.new_id("run")
+    inherited = {make_id("run", Instant(0), piece)[-16:] for _, piece in system._drawn}
+    assert len(inherited) > 10
+    monkeypatch.setattr("leasehold.system.os.getpid", lambda: -1)
+    assert inherited.isdisjoint(system.new_id("run")[-16:] for _ in range(200))

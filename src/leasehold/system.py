@@ -5,8 +5,10 @@ Everything below takes times, ids and seeds as arguments. Tests use `leasehold.t
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
+from collections import deque
 from typing import Protocol
 
 from leasehold.errors import InvalidError
@@ -18,6 +20,7 @@ __all__ = ["RealSystem", "System", "make_id"]
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
 _ULID_RANDOM_BYTES = 10
+_IDS_AT_ONCE = 64
 
 
 class System(Protocol):
@@ -55,7 +58,14 @@ def make_id(prefix: str, now: Instant, randomness: bytes) -> str:
 
 
 class RealSystem:
-    """The machine's own clocks and random source. Holds nothing."""
+    """The machine's own clocks and random source. Threads may share it.
+
+    Chance for ids is drawn for many at once: the system's generator lets other threads run each time, and an event loop
+    that asks it for every call waits for them. Each piece is taken once, and by no process but the one that drew it.
+    """
+
+    def __init__(self) -> None:
+        self._drawn: deque[tuple[int, bytes]] = deque()  # its `pop` is one operation, so no lock that a fork could copy
 
     def now(self) -> Instant:
         """The wall clock."""
@@ -68,7 +78,20 @@ class RealSystem:
 
     def new_id(self, prefix: str) -> str:
         """A fresh id at the wall clock's time."""
-        return make_id(prefix, self.now(), secrets.token_bytes(_ULID_RANDOM_BYTES))
+        return make_id(prefix, self.now(), self._chance())
+
+    def _chance(self) -> bytes:
+        process = os.getpid()
+        while True:
+            try:
+                owner, piece = self._drawn.pop()
+            except IndexError:
+                drawn = secrets.token_bytes(_ULID_RANDOM_BYTES * _IDS_AT_ONCE)
+                starts = range(0, len(drawn), _ULID_RANDOM_BYTES)
+                self._drawn.extend((process, drawn[start : start + _ULID_RANDOM_BYTES]) for start in starts)
+                continue
+            if owner == process:
+                return piece
 
     def random_bytes(self, count: int) -> bytes:
         """Bytes of the operating system's generator."""
