@@ -96,3 +96,9 @@ def test_who_holds_the_open_state_has_a_first_lease_once_too(stage: Stage) -> No
     request = stage.authority.request(stage.start(), UPDATE, reason="x")
     assert stage.authority.runs.submit_first_draw(request).result().lease.request_id == request.request_id
     assert reason_of(lambda: stage.authority.runs.submit_first_draw(request).result()) is Reason.REPLAYED
+
+
+def test_without_the_guard_a_code_would_be_good_for_two_leases(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DrawFirst, "decide", lambda step, facts, now: step.draw.decide(facts, now))
+    with pytest.raises(AssertionError, match="not refused"):
+        test_the_first_lease_of_a_request_is_drawn_once(stage)

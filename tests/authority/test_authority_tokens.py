@@ -7,6 +7,7 @@ from joserfc.jwk import OKPKey
 from msgspec.structs import replace
 
 from leasehold.authority.tokens import LiveToken, Tokens
+from leasehold.decide.holder import ProvenAdmit
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Admission, HolderProof
 from leasehold.model.decision import Reason
@@ -189,3 +190,9 @@ def test_what_the_token_of_a_bound_lease_says_is_read_without_its_key(stage: Sta
     found = Tokens(stage.authority.engine).read(bound)
     assert found is not None
     assert found.verified.cnf_jkt == KEY.thumbprint()
+
+
+def test_without_the_guard_a_proof_would_admit_two_calls(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProvenAdmit, "decide", lambda step, facts, now: step.admit.decide(facts, now))
+    with pytest.raises(AssertionError, match="not refused"):
+        test_a_token_that_is_bound_to_a_key_opens_the_door_only_with_proof_of_it(stage)

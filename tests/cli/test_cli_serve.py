@@ -64,6 +64,41 @@ def test_server_says_where_it_is_answers_there_and_ends_cleanly(tmp_path: Path, 
     assert "Traceback" not in errors
 
 
+def test_program_gets_a_token_from_the_server_as_it_is_run(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    right = 'runs = { agents = ["bot"], routes = ["support"], tenants = ["acme"], environments = ["prod"] }'
+    terminal.policy.write_text(f'{terminal.policy.read_text()}\n[clients."launcher"]\n{right}\n')
+    key = terminal.json("client", "key", "add", "launcher", "--days", "365")["key"]
+    run = {"type": "urn:leasehold:run:1", "requested_by": "user:ana", "purpose": "answer T-1"}
+    grant = {"type": "urn:leasehold:grant:1", "actions": ["ticket.get"], "constraints": {"ticket": ["T-1"]}}
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "launcher",
+        "client_secret": key,
+        "authorization_details": json.dumps([run, grant]),
+    }
+    process = serve(tmp_path, "--port", "0")
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+        connection.request("GET", "/.well-known/oauth-authorization-server")
+        metadata = json.loads(connection.getresponse().read())
+        assert metadata["issuer"] == url
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", metadata["token_endpoint"].removeprefix(url), urlencode(form), headers)
+        answer = json.loads(connection.getresponse().read())
+        connection.request("GET", "/.well-known/authzen-configuration")
+        assert json.loads(connection.getresponse().read())["policy_decision_point"] == url
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (answer.get("audience"), answer.get("token_type")) == ("ticket", "Bearer"), answer
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "lease.example.com"])
 def test_other_machines_are_served_only_behind_tls(terminal: Terminal, host: str) -> None:
     result = terminal.run("serve", "--host", host, code=2)

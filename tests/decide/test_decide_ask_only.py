@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from leasehold.decide.ask_only import AskOnly
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.request import Verdict
@@ -48,3 +49,9 @@ def test_a_rehearsal_says_what_admit_says_before_and_after_a_revoke(stage: Stage
     stage.revoke(f"lease:{lease.lease.lease_id}")
     assert stage.door().rehearse(chain, stage.call("ticket.get")).decision.reason is Reason.REVOKED
     assert stage.refusal(lease, "ticket.get") is Reason.REVOKED
+
+
+def test_without_the_guard_asking_would_admit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AskOnly, "decide", lambda step, facts, now: step.admit.decide(facts, now))
+    with pytest.raises(AssertionError, match="not refused"):
+        test_a_call_that_needs_nobody_or_was_approved_is_not_admitted_by_asking(stage)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.decide import once
-from leasehold.decide.facts import Facts, Ref
+from leasehold.decide.facts import Changes, Facts, Ref
 from leasehold.decide.once import WINDOW_SECONDS, UseOnce
 from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, SeenRow
+from leasehold.errors import Denied
 from leasehold.model.decision import Reason
 from leasehold.model.instant import Instant
 from leasehold.token.dpop import PROOF_SECONDS
@@ -86,3 +88,17 @@ def test_memory_does_not_grow_with_what_was_seen() -> None:
     assert len(rows) <= 128 * 64
     assert sum(len(row.seen.split()) for row in rows) <= 3000
     assert max(len(row.seen.split()) for row in rows) <= 4
+
+
+@pytest.mark.parametrize("mutant", ["forgets", "counts by the second", "takes what is old"])
+def test_each_guard_taken_away_is_missed(stage: Stage, monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
+    match mutant:
+        case "forgets":
+            decide = UseOnce.decide
+            monkeypatch.setattr(UseOnce, "decide", lambda *step: (decide(*step)[0], Changes()))
+        case "counts by the second":
+            monkeypatch.setattr(UseOnce, "_digest", property(lambda step: bytes(16)))
+        case _:
+            monkeypatch.setattr(once, "WINDOW_SECONDS", 10_000)
+    with pytest.raises((AssertionError, Denied)):
+        test_what_is_used_in_one_process_is_used_in_all(stage)
