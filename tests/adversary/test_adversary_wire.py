@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Condition, Event
 
 import pytest
 from starlette.applications import Starlette
@@ -40,6 +40,8 @@ class Stand:
     asked: list[str] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     heard: Condition = field(default_factory=Condition)
+    begun: Event = field(default_factory=Event)
+    released: Event = field(default_factory=Event)
 
     def build(self, site: Site) -> ASGIApp:
         async def hello(request: Request) -> Response:
@@ -58,7 +60,14 @@ class Stand:
             self._note(request)
             return PlainTextResponse(b"x" * ENOUGH)
 
+        def held(request: Request) -> Response:
+            self._note(request)
+            self.begun.set()
+            self.released.wait()
+            return PlainTextResponse("at last")
+
         routes = [
+            Route("/held", held),
             Route("/", hello),
             Route("/smuggled", hello, methods=["GET", "POST"]),
             Route("/echo", echo, methods=["POST"]),
@@ -316,6 +325,25 @@ def test_client_that_goes_on_one_byte_at_a_time_gains_nothing_by_it(hurried: Sta
                 break
     assert not is_open
     assert hurried.others_are_answered()
+
+
+@pytest.mark.case(118)
+@pytest.mark.parametrize("more", [b"", b"\r\n", b"GET /smuggled HTTP/1.1\r\n", SMUGGLED])
+def test_client_that_waits_for_a_slow_answer_gets_it_whatever_else_it_sends_meanwhile(
+    hurried: Stand, more: bytes
+) -> None:
+    with hurried.connect() as waiting, hurried.connect():
+        waiting.sendall(b"GET /held HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % hurried.port)
+        assert hurried.begun.wait(60)
+        waiting.sendall(more)
+        hurried.await_endings(Ending.SLOW_HEAD)  # of the other one: by then the patience for any head is over
+        with hurried.connect():
+            hurried.await_endings(Ending.SLOW_HEAD, 2)
+        hurried.released.set()
+        answer = _all_of(waiting)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"at last")
+    assert "GET /smuggled" not in hurried.asked
 
 
 @pytest.mark.case(118)

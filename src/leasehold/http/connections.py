@@ -124,7 +124,8 @@ class Connection(HttpToolsProtocol):
         """Read on, unless nothing more is read here."""
         if self._hears_nothing:
             return
-        if self.waits_since is None or self.awaited is Ending.IDLE:
+        is_next = self.waits_since is None or self.awaited is Ending.IDLE
+        if is_next and not self._is_answering():  # who waits for an answer owes nothing, whatever it sends meanwhile
             self._bytes = 0
             self._wait_for(Ending.SLOW_HEAD)
         self._bytes += len(data)
