@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -199,6 +200,23 @@ def test_waiting_ends_with_its_time(house: ApiHouse) -> None:
     admission = guard.post("/v1/admissions", call(house, drawn(host, run)["tokens"]["ticket"])).json["admission_id"]
     assert guard.get(f"/v1/admissions/{admission}?wait=1").json["state"] == "admitted"
     assert host.get(f"/v1/requests/{request}?wait=1").json["state"] == "pending"
+
+
+def test_client_waits_for_so_much_and_no_more(house: ApiHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leasehold.http.api_calls.MOST_WAITS", 1)
+    host = house.program(HOST)
+    request = asked(host, started(host)["run_id"], CLOSE).json["request"]["request_id"]
+    path = f"/v1/requests/{request}?wait=30"
+    answers: queue.SimpleQueue[Told] = queue.SimpleQueue()
+    waiting = [threading.Thread(target=lambda: answers.put(host.get(path))) for _ in range(2)]
+    for each in waiting:
+        each.start()
+    assert answers.get(timeout=20).code == "too_many"
+    house.stage.people.approve(request, BEN)
+    assert answers.get(timeout=20).json["state"] == "approved"
+    for each in waiting:
+        each.join()
+    assert host.get(path).status == 200
 
 
 def lines_of(house: ApiHouse, client: str) -> Iterator[str]:

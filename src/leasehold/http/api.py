@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leasehold.authority import Authority
 from leasehold.errors import Denied, LeaseholdError
-from leasehold.http.api_calls import ApiCall, Handler
+from leasehold.http.api_calls import ApiCall, Handler, Waits
 from leasehold.http.api_desk import desk_handlers
 from leasehold.http.api_door import door_handlers
 from leasehold.http.api_events import EventStreams
@@ -92,9 +92,10 @@ class Api:
         self._callers = callers
         self._people = People(authority)
         events = EventStreams(authority, streams)
+        waits = Waits()
         self._handlers: dict[EndpointName, Handler] = {
-            **run_handlers(authority, callers),
-            **door_handlers(authority),
+            **run_handlers(authority, callers, waits),
+            **door_handlers(authority, waits),
             **desk_handlers(authority),
             EndpointName.EVENTS: events.answer,
         }

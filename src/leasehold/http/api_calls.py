@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,9 +16,10 @@ from starlette.types import ASGIApp
 
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.decide.clients import Sending
+from leasehold.http.api_reading import ApiProblemError
 from leasehold.http.callers import Caller
 
-__all__ = ["Answer", "ApiCall", "Handler", "arrived", "in_thread"]
+__all__ = ["MOST_WAITS", "Answer", "ApiCall", "Handler", "Waits", "arrived", "in_thread"]
 
 A = TypeVar("A")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -61,6 +64,32 @@ class ApiCall:
 
 
 Handler: TypeAlias = Callable[[ApiCall], Awaitable[Answer]]
+
+
+MOST_WAITS = 256
+"""Of one client at a time; each is looked at again after every commit."""
+
+
+class Waits:
+    """How many requests of each client wait for something to happen. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, client: str) -> Iterator[None]:
+        """Count one more while it waits.
+
+        Raises:
+            ApiProblemError: this client waits for too much already.
+        """
+        if self._waiting[client] >= MOST_WAITS:
+            raise ApiProblemError("too_many", f"a client waits for at most {MOST_WAITS} things at a time")
+        self._waiting[client] += 1
+        try:
+            yield
+        finally:
+            self._waiting -= Counter([client])
 
 
 def in_thread(handler: Callable[[ApiCall], Answer]) -> Handler:

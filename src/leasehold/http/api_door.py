@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from leasehold.authority import Authority, EmbeddedDoor
 from leasehold.guard.waiting import LoopAnswers
-from leasehold.http.api_calls import Answer, ApiCall, Handler, arrived
+from leasehold.http.api_calls import Answer, ApiCall, Handler, Waits, arrived
 from leasehold.model.api import AdmissionAnswer, AdmitBody, WaitQuery
 from leasehold.model.call import CallState, Outcome
 from leasehold.model.decision import Decision
@@ -23,9 +23,9 @@ from leasehold.model.ids import AdmissionId, check_id
 __all__ = ["door_handlers"]
 
 
-def door_handlers(authority: Authority) -> dict[EndpointName, Handler]:
+def door_handlers(authority: Authority, waits: Waits) -> dict[EndpointName, Handler]:
     """What answers the endpoints of Door."""
-    handlers = _DoorHandlers(authority)
+    handlers = _DoorHandlers(authority, waits)
     return {
         EndpointName.ADMIT: handlers.admit,
         EndpointName.SETTLE: handlers.settle,
@@ -36,7 +36,8 @@ def door_handlers(authority: Authority) -> dict[EndpointName, Handler]:
 class _DoorHandlers:
     """One method an endpoint."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, waits: Waits) -> None:
+        self._waits = waits
         self._authority = authority
         self._answers = LoopAnswers()  # a batch of answers wakes the event loop once
 
@@ -51,7 +52,7 @@ class _DoorHandlers:
         wanted = body.to_call()
         if not wanted.trace_id and (trace := call.state.get("trace_id")):
             wanted = replace(wanted, trace_id=trace)
-        if door.is_at_hand(body.token):
+        if wanted.preview is None and door.is_at_hand(body.token):
             return await self._answers.awaited(door.submit_admit(body.token, wanted))
         return await self._answers.awaited(await run_in_threadpool(door.submit_admit, body.token, wanted))
 
@@ -68,7 +69,8 @@ class _DoorHandlers:
         found = await run_in_threadpool(_standing, door, admission_id)
         wait = call.asked(WaitQuery).wait
         if wait and found.state is CallState.ADMITTED and found.end is None:
-            await _changed(door, admission_id, wait)
+            with self._waits.one(call.client.client):
+                await _changed(door, admission_id, wait)
             found = await run_in_threadpool(_standing, door, admission_id)
         return found
 

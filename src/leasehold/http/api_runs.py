@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from leasehold.authority import Authority
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.errors import InvalidError
-from leasehold.http.api_calls import Answer, ApiCall, Handler, arrived, in_thread
+from leasehold.http.api_calls import Answer, ApiCall, Handler, Waits, arrived, in_thread
 from leasehold.http.callers import Callers
 from leasehold.model.api import (
     EscalateBody,
@@ -30,9 +30,9 @@ from leasehold.model.run import RunAttempt
 __all__ = ["run_handlers"]
 
 
-def run_handlers(authority: Authority, callers: Callers) -> dict[EndpointName, Handler]:
+def run_handlers(authority: Authority, callers: Callers, waits: Waits) -> dict[EndpointName, Handler]:
     """What answers the endpoints of Runs."""
-    handlers = _RunHandlers(authority, callers)
+    handlers = _RunHandlers(authority, callers, waits)
     reading: dict[EndpointName, Callable[[ApiCall], Answer]] = {
         EndpointName.RESUME: handlers.resume,
         EndpointName.RETRY: handlers.retry,
@@ -54,7 +54,8 @@ def run_handlers(authority: Authority, callers: Callers) -> dict[EndpointName, H
 class _RunHandlers:
     """One method an endpoint. All but those that wait run in a thread, because they read the database."""
 
-    def __init__(self, authority: Authority, callers: Callers) -> None:
+    def __init__(self, authority: Authority, callers: Callers, waits: Waits) -> None:
+        self._waits = waits
         self._authority = authority
         self._callers = callers
 
@@ -142,7 +143,8 @@ class _RunHandlers:
         request = await run_in_threadpool(runs.find_request, call.ids[0])
         state = await run_in_threadpool(runs.request_state, request)
         if state is RequestState.PENDING and wait:
-            state = await self._decided(runs, request, wait)
+            with self._waits.one(call.client.client):
+                state = await self._decided(runs, request, wait)
         return RequestAnswer(request=request, state=state)
 
     async def _decided(self, runs: ClientRuns, request: Request, seconds: int) -> RequestState:

@@ -116,7 +116,7 @@ def _problems(each: Endpoint) -> dict[str, Any]:
         codes.setdefault(STATUSES[code][0], []).append(code)
     for reason in each.reasons:
         codes.setdefault(status_of(reason), []).append(str(reason))
-    if each.is_stream:
+    if each.is_stream or (each.query is not None and "wait" in each.query.__struct_fields__):
         codes.setdefault(STATUSES["too_many"][0], []).append("too_many")
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REFS.format(name=Problem.__name__)}}}
     return {
