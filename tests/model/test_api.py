@@ -21,7 +21,7 @@ from leasehold.errors import (
     UnavailableError,
 )
 from leasehold.model.api import AdmitBody, Body, CallBody, RequestBody
-from leasehold.model.call import Call, Outcome, OutcomeStatus, ParentCall
+from leasehold.model.call import Call, HolderProof, Outcome, OutcomeStatus, ParentCall
 from leasehold.model.canonical import encode
 from leasehold.model.card import Change
 from leasehold.model.decision import Decision, Reason
@@ -65,6 +65,14 @@ def test_arguments_that_are_no_object_do_not_travel() -> None:
     listed = Call(action="ticket.get", arguments=b"[1]", admission_id=ADMISSION)
     with pytest.raises(InvalidError, match="one object"):
         CallBody.of_call(listed)
+
+
+@pytest.mark.parametrize("proof", [None, HolderProof(jwt="a.b.c", method="POST", url="https://tickets.example/close")])
+def test_proof_travels_beside_the_call_that_it_came_with(proof: HolderProof | None) -> None:
+    call = msgspec.structs.replace(CALL, holder_proof=proof)
+    sent = msgspec.json.decode(msgspec.json.encode(AdmitBody.of_call("x.y.z", call)), type=AdmitBody)
+    assert (sent.token, sent.to_call()) == ("x.y.z", call)
+    assert "proof" not in msgspec.to_builtins(sent.call)
 
 
 def test_grant_of_a_parent_call_that_is_no_grant_is_refused() -> None:
