@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from both_databases import is_on_both, stages_on
 from chromium import NO_CHROMIUM, chromium, find_chromium
 from leasehold.ledger.history import check_history
 from node import NO_NODE, find_node
@@ -50,6 +51,24 @@ def postgres_server() -> Iterator[PostgresServer]:
         pytest.skip(NO_POSTGRES)
     with running(programs) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def stages_stand_on(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the state of every stage of the test stands: in memory, or on a PostgreSQL server."""
+    where = getattr(request, "param", "sqlite")
+    if where == "sqlite":
+        yield where
+        return
+    folder = request.getfixturevalue("tmp_path_factory").mktemp("postgres")
+    with stages_on(request.getfixturevalue("postgres_server"), folder):
+        yield where
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run on both databases what `both_databases` names."""
+    if is_on_both(metafunc.module.__name__, metafunc.function.__name__):
+        metafunc.parametrize("stages_stand_on", ["sqlite", "postgres"], indirect=True)
 
 
 @pytest.hookimpl(trylast=True)
