@@ -21,10 +21,11 @@ $(STAMP): pyproject.toml requirements/dev.lock
 	@$(BIN)/python -m pip check --disable-pip-version-check >&2
 	@touch $(STAMP)
 
-# Programs in JavaScript judge what Leasehold speaks. Without npm they are left out, and the tests say so loudly.
+# Programs in JavaScript judge what Leasehold speaks. Where npm is not there or gets nothing they are left out, loudly.
 %/node_modules/.package-lock.json: %/package.json %/package-lock.json
 	@if command -v npm >/dev/null; then echo "setting up $*/node_modules (once)" >&2; \
-	  npm ci --prefix $* --ignore-scripts --no-audit --no-fund --silent && touch $@; fi
+	  if npm ci --prefix $* --ignore-scripts --no-audit --no-fund --silent --fetch-retries=1 --fetch-timeout=60000; \
+	  then touch $@; else echo "NPM COULD NOT INSTALL $*: what needs it will say that it was not run" >&2; fi; fi
 
 demo: $(STAMP) ## a run from request to receipt, on a real repository
 	@$(BIN)/leasehold demo $(DEMO)
