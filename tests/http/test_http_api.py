@@ -288,6 +288,21 @@ def test_client_has_so_many_streams_and_no_more(house: ApiHouse) -> None:
     house.streams.close()
 
 
+def test_client_that_opens_many_streams_at_once_has_no_more(house: ApiHouse) -> None:
+    headers = {"Authorization": f"Bearer {house.program(GUARD).credential}"}
+    held = [http.client.HTTPConnection("127.0.0.1", house.port, timeout=20) for _ in range(60)]
+    for connection in held:
+        connection.connect()
+    for connection in held:
+        connection.request("GET", "/v1/events", headers=headers)
+    answers = [connection.getresponse() for connection in held]
+    assert sorted(answer.status for answer in answers) == [200] * 20 + [429] * 40
+    for answer, connection in zip(answers, held, strict=True):
+        answer.close()
+        connection.close()
+    house.streams.close()
+
+
 def test_trace_of_the_caller_is_the_calls_where_it_names_none(house: ApiHouse) -> None:
     host, guard = house.program(HOST), house.program(GUARD)
     body = call(house, drawn(host, started(host)["run_id"])["tokens"]["ticket"])

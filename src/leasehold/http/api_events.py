@@ -7,13 +7,11 @@ as before is not told again.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 
 from leasehold.authority import Authority
 from leasehold.authority.clients import check_client
@@ -23,7 +21,7 @@ from leasehold.errors import Denied, LeaseholdError
 from leasehold.http.api_calls import Answer, ApiCall
 from leasehold.http.api_reading import ApiProblemError
 from leasehold.http.callers import Caller
-from leasehold.http.events import PING_SECONDS, REST_SECONDS, Streams
+from leasehold.http.events import PING_SECONDS, REST_SECONDS, HeldStream, Places, Streams
 from leasehold.model.api import EventLine, StandingStop
 from leasehold.policy.client_rule import ANYTHING, ClientRule
 
@@ -40,16 +38,16 @@ class EventStreams:
     def __init__(self, authority: Authority, streams: Streams) -> None:
         self._authority = authority
         self._streams = streams
-        self._open: Counter[str] = Counter()
+        self._places = Places(MOST_STREAMS)
 
     async def answer(self, call: ApiCall) -> Answer:
         """A stream of what concerns this client, until its credential counts no more."""
         if self._streams.is_closing:
             raise ApiProblemError("unavailable", "the server is about to stop")
-        if self._open[call.client.client] >= MOST_STREAMS:
+        if not self._places.take(call.client.client):
             raise ApiProblemError("too_many", f"a client has at most {MOST_STREAMS} streams open")
         headers = {"X-Accel-Buffering": "no"}
-        return StreamingResponse(self._lines(call.client), media_type="text/event-stream", headers=headers)
+        return HeldStream(self._lines(call.client), self._places, call.client.client, headers)
 
     async def _lines(self, caller: Caller) -> AsyncIterator[str]:
         woken = asyncio.Event()
@@ -60,13 +58,11 @@ class EventStreams:
                 loop.call_soon_threadsafe(woken.set)
 
         forget = self._streams.register(wake)
-        self._open[caller.client] += 1
         try:
             async for line in self._told(_Watch(self._authority, caller), woken):
                 yield line
         finally:
             forget()
-            self._open -= Counter([caller.client])
 
     async def _told(self, watch: _Watch, woken: asyncio.Event) -> AsyncIterator[str]:
         yield "retry: 3000\n\n"

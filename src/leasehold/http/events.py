@@ -7,19 +7,21 @@ shows is different. A stream ends with its session.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from leasehold.authority import Authority
 from leasehold.authority.sign_ins import SignedIn
 from leasehold.http.problems import ProblemError
 
-__all__ = ["Streams", "event_stream"]
+__all__ = ["HeldStream", "Places", "Streams", "event_stream"]
 
 PING_SECONDS = 15.0
 REST_SECONDS = 0.2
@@ -28,12 +30,50 @@ MOST_STREAMS = 20
 """Of one session; a browser opens one a page."""
 
 
+class Places:
+    """How many streams each of many has open. Owns its lock: pages ask in threads, the interface in its event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    def take(self, who: str) -> bool:
+        """Take a place before a stream begins, so that many at once are not more; False where there is none left."""
+        with self._lock:
+            if self._taken[who] >= self._most:
+                return False
+            self._taken[who] += 1
+            return True
+
+    def give_back(self, who: str) -> None:
+        """Give one back."""
+        with self._lock:
+            self._taken -= Counter([who])
+
+
+class HeldStream(StreamingResponse):
+    """An event stream that gives its place back when its answer has ended, also if it never began."""
+
+    def __init__(self, lines: AsyncIterator[str], places: Places, who: str, headers: Mapping[str, str]) -> None:
+        super().__init__(lines, media_type="text/event-stream", headers=headers)
+        self._places = places
+        self._who = who
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and give the place back."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._places.give_back(self._who)
+
+
 class Streams:
     """All open event streams of one server. Belongs to its event loop; `close` may be called from any thread."""
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._open: Counter[str] = Counter()
+        self.places = Places(MOST_STREAMS)
         self._wakers: set[Callable[[], None]] = set()
         self.is_closing = False
 
@@ -54,15 +94,15 @@ class Streams:
 
         return end
 
-    def check(self, session: SignedIn) -> None:
-        """Return if one more stream may be opened.
+    def take(self, session: SignedIn) -> None:
+        """Take a place for one more stream.
 
         Raises:
             ProblemError: 429 or 503; this session has too many, or the server is about to stop.
         """
         if self.is_closing:
             raise ProblemError(503, "Not now", "The server is about to stop.")
-        if self._open[session.session] >= MOST_STREAMS:
+        if not self.places.take(session.session):
             raise ProblemError(429, "Too many pages", "Close some of the pages that are open here.")
 
     async def lines(self, session: SignedIn, look: Callable[[], str | None]) -> AsyncIterator[str]:
@@ -75,13 +115,11 @@ class Streams:
                 loop.call_soon_threadsafe(woken.set)
 
         forget = self.register(wake)
-        self._open[session.session] += 1
         try:
             async for line in self._told(session, look, woken):
                 yield line
         finally:
             forget()
-            self._open -= Counter([session.session])
 
     async def _told(
         self, session: SignedIn, look: Callable[[], str | None], woken: asyncio.Event
@@ -111,6 +149,6 @@ def event_stream(request: Request, look: Callable[[], str | None]) -> Response:
     """
     streams: Streams = request.app.state.streams
     session: SignedIn = request.state.session
-    streams.check(session)
+    streams.take(session)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(streams.lines(session, look), media_type="text/event-stream", headers=headers)
+    return HeldStream(streams.lines(session, look), streams.places, session.session, headers)
