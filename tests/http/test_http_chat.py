@@ -41,6 +41,7 @@ from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
 from leasehold.notices.channels import Channels
 from leasehold.notices.slack_press import read_press
+from leasehold.policy.document import NoticeRule
 from receivers import http_receiver
 from served import Browser
 from stage import AUDIT, BEN, EVA, POLICY, changed
@@ -212,6 +213,40 @@ def test_a_delivery_that_comes_again_changes_nothing_even_if_it_changed_nothing_
     desk.stage.pass_time(1)
     desk.press()
     assert desk.state(request) is RequestState.APPROVED
+
+
+@pytest.mark.case(80, 89)
+def test_a_press_of_a_stranger_is_not_heard_again_once_the_policy_says_who_that_is(desk: ChatDesk) -> None:
+    request = desk.asked()
+    body = form_body(desk.payload(user=STRANGER))
+    headers = desk.signed(body)
+    desk.deliver(body, headers)
+    assert "names no person for" in desk.slack.whisper()
+    known = REVIEWERS.replace(f'"{TEAM}/{BENS}"', f'"{TEAM}/{STRANGER}" = "user:ben", "{TEAM}/{BENS}"')
+    desk.stage.accept(POLICY + reviewed_rule(desk.base, reviewers=known))
+    desk.deliver(body, headers)
+    assert "was delivered before" in desk.slack.whisper()
+    assert desk.state(request) is RequestState.PENDING
+
+
+@pytest.mark.case(89)
+@pytest.mark.parametrize("refusal", ["of a copy that is not known", "of a request that is not here"])
+def test_a_press_that_meant_nothing_here_is_not_heard_again_once_it_would(
+    desk: ChatDesk, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    request = desk.asked()
+    body = form_body(desk.payload())
+    headers = desk.signed(body)
+    with monkeypatch.context() as patched:
+        if refusal == "of a copy that is not known":
+            patched.setattr(desk.stage.authority.engine.store.queries, "deliveries_about", lambda *_: ())
+        else:
+            patched.setattr(NoticeRule, "is_for", lambda *_: False)
+        desk.deliver(body, headers)
+        desk.slack.whisper()
+    desk.deliver(body, headers)
+    assert "was delivered before" in desk.slack.whisper()
+    assert desk.state(request) is RequestState.PENDING
 
 
 def test_another_process_over_the_same_database_does_not_hear_it_again(desk: ChatDesk) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from leasehold.authority.engine import Engine
 from leasehold.authority.looking import look_at_footer
 from leasehold.decide.answer import Answered, AnswerRequest, request_need
-from leasehold.decide.chat import Heard, refuse_late
+from leasehold.decide.chat import Heard, NoAnswer, refuse_late
 from leasehold.decide.rows import RequestRow
 from leasehold.decide.voices import ChatVoice
 from leasehold.errors import ConfigError, Denied, InvalidError, NotFoundError
@@ -91,14 +91,14 @@ class ChatReview:
         rule = self._engine.active_policy().notices.get(press.channel)
         if rule is None or press.channel not in delivery.channels:
             raise Denied(deny(Reason.BAD_SIGNATURE, "this was not signed for the channel that it names"))
-        person = _person(rule, press.speaker)
-        row = self._posted(rule, press)
-        self._check_answerable(rule, row)
-        if press.verdict is Verdict.DENY and not press.words:
-            raise Denied(_NEEDS_WORDS)
         proof = ChatProof(
             channel=rule.name, speaker=press.speaker, signed_at=delivery.signed_at, delivery=delivery.digest
         )
+        try:
+            person, row = self._said(rule, press)
+        except (Denied, NotFoundError):
+            self._engine.ask(lambda _: Heard(step=NoAnswer(), proof=proof))
+            raise
         answer = Answer(
             person=person,
             verdict=press.verdict,
@@ -119,6 +119,15 @@ class ChatReview:
         if rule is not None:
             async with asyncio.timeout(_WHISPER_SECONDS):
                 await self._channels.whispering(rule.kind).whisper(rule, press.place, press.user, text)
+
+    def _said(self, rule: NoticeRule, press: Press) -> tuple[str, RequestRow]:
+        """Whose word it is, and about which request, if it can be answered like this."""
+        person = _person(rule, press.speaker)
+        row = self._posted(rule, press)
+        self._check_answerable(rule, row)
+        if press.verdict is Verdict.DENY and not press.words:
+            raise Denied(_NEEDS_WORDS)
+        return person, row
 
     def _record(self, row: RequestRow, answer: Answer, proof: ChatProof, card_digest: str) -> Answered:
         request, run = self._engine.request(row.tenant, row.request_id), self._engine.run(row.tenant, row.run_id)

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from leasehold.decide.facts import Changes, Facts, Need, Ref, Step, StepAnswer
 from leasehold.decide.rows import AUTHORITY_WIDE, SeenRow
-from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
 from leasehold.model.proof import ChatProof
 
-__all__ = ["HEARD_SECONDS", "Heard", "refuse_late"]
+__all__ = ["HEARD_SECONDS", "Heard", "NoAnswer", "refuse_late"]
 
 A = TypeVar("A")
 
@@ -65,6 +65,19 @@ class Heard(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
             seen=" ".join([*heard, self.proof.delivery]),
         )
         return answer, replace(changes, rows=(*changes.rows, kept))
+
+
+class NoAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a delivery came to that was refused before there was an answer: nothing, and behind `Heard` never more."""
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return []
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[bool], Changes]:
+        return StepAnswer(allow(), False), Changes()
 
 
 def refuse_late(signed_at: int, now: Instant) -> Decision | None:
