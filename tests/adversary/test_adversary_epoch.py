@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from glass import WITH_GLASS, signatory, wish
+from governed import NEW, TWO, propose
+from leasehold.authority.glass_desk import GlassDesk
+from leasehold.authority.sign_ins import SignedIn
+from leasehold.decide.lifecycles import GlassState
+from leasehold.decide.rows import ControlRow
 from leasehold.model.decision import Reason
-from stage import BEN, ERASE, EVA, UPDATE, Stage, reason_of
+from leasehold.model.proposal import PolicyVerdict
+from leasehold.model.request import Verdict
+from stage import ANA, AUDIT, BEN, ERASE, EVA, UPDATE, Stage, reason_of
+
+HASHED = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 
 pytestmark = [pytest.mark.invariant("I8"), pytest.mark.case(62)]
 
@@ -63,3 +75,84 @@ def test_confirming_a_clock_that_went_back_voids_what_was_issued_under_the_later
 def test_an_epoch_is_raised_at_least_to_what_stands_outside(stage: Stage) -> None:
     assert stage.desk.raise_epoch(by="op", reason="restored", at_least=7) == 7
     assert stage.desk.raise_epoch(by="op", reason="restored", at_least=3) == 8
+
+
+def sessions_of(stage: Stage, person: str) -> tuple[bytes, SignedIn]:
+    """A session of a person's, by the password that they have or get."""
+    sign_ins = stage.authority.sign_ins
+    known = [one.sign_in for one in sign_ins.of(person)]
+    return sign_ins.begin(person, known[0] if known else sign_ins.set_password(person, HASHED, by="op"), address="here")
+
+
+def desk_of(stage: Stage, person: str) -> GlassDesk:
+    """What a person may do with break-glass, freshly signed in."""
+    return stage.authority.person_desk(sessions_of(stage, person)[1], origin="https://lease.acme.example").glass
+
+
+@pytest.mark.parametrize("how", ["restored", "clock confirmed"])
+def test_a_session_of_an_earlier_epoch_is_over_and_answers_nothing(stage: Stage, how: str) -> None:
+    cookie, who = sessions_of(stage, BEN)
+    begun: dict[str, Callable[[], int]] = {
+        "restored": lambda: stage.desk.raise_epoch(by="op", reason="restored"),
+        "clock confirmed": lambda: stage.desk.confirm_clock(by="op"),
+    }
+    begun[how]()
+    assert stage.authority.sign_ins.find(cookie) is None
+    assert not stage.authority.sign_ins.is_open(who)
+    asked = stage.authority.find_request(stage.ask(stage.lease(AUDIT), "ticket.audit"))
+    answer = stage.desk.answer_signed_in
+    digest = asked.card_digest
+    assert reason_of(lambda: answer(asked, Verdict.APPROVE, who, card_digest=digest)) is Reason.NOT_SIGNED_IN
+    anew = sessions_of(stage, BEN)
+    assert stage.authority.sign_ins.find(anew[0]) == anew[1]
+
+
+def test_a_policy_that_was_proposed_in_an_earlier_epoch_is_not_confirmed() -> None:
+    stage = Stage(TWO)
+    propose(stage)
+    stage.desk.raise_epoch(by="op", reason="restored")
+    proposals, ben = stage.authority.proposals, stage.people.signatory(BEN)
+    found = proposals.find(NEW.hash)
+    assert reason_of(lambda: proposals.answer(found, PolicyVerdict.CONFIRM, ben)) is Reason.CONFLICT
+    governing = stage.authority.person_desk(sessions_of(stage, BEN)[1]).governing
+    assert governing.open() == ()
+    refusal = governing.look(NEW.hash).refusal
+    assert refusal is not None
+    assert refusal.reason is Reason.CONFLICT
+    propose(stage)
+    proposals.answer(proposals.find(NEW.hash), PolicyVerdict.CONFIRM, ben)
+    assert stage.authority.engine.active_policy().hash == NEW.hash
+    stage.close()
+
+
+def test_a_break_glass_that_was_proposed_in_an_earlier_epoch_is_not_opened() -> None:
+    stage = Stage(WITH_GLASS)
+    signatory(stage, ANA)
+    sessions_of(stage, BEN)
+    ana = desk_of(stage, ANA)
+    name = ana.propose(ana.draft(wish())).glass_id
+    stage.desk.raise_epoch(by="op", reason="restored")
+    ben = desk_of(stage, BEN)
+    assert reason_of(lambda: ben.confirm(name)) is Reason.STALE_EPOCH
+    assert ben.waiting() == ()
+    assert ben.look(name).state is GlassState.LAPSED
+    stage.close()
+
+
+@pytest.mark.parametrize(
+    ("guard", "test"),
+    [
+        (
+            "is_of_this_epoch",
+            lambda stage: test_a_session_of_an_earlier_epoch_is_over_and_answers_nothing(stage, "restored"),
+        ),
+        ("is_of_this_policy", lambda _: test_a_policy_that_was_proposed_in_an_earlier_epoch_is_not_confirmed()),
+        ("is_of_this_epoch", lambda _: test_a_break_glass_that_was_proposed_in_an_earlier_epoch_is_not_opened()),
+    ],
+)
+def test_guard_that_is_taken_away_is_missed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, guard: str, test: Callable[[Stage], None]
+) -> None:
+    monkeypatch.setattr(ControlRow, guard, lambda *_: True)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test(stage)

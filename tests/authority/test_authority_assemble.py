@@ -165,6 +165,9 @@ def test_keys_are_private_and_a_state_without_one_of_them_is_refused(
 # Restore
 
 
+HASHED = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
+
+
 @pytest.mark.requirement("L12")
 @pytest.mark.invariant("I8")
 @pytest.mark.case(62, 96)
@@ -174,8 +177,11 @@ def test_a_database_put_back_from_a_backup_is_refused_until_a_restore_voids_what
     with opened(folder, system) as stage:
         run = stage.start()
         lease = stage.lease(run=run)
+        sign_ins = stage.authority.sign_ins
+        cookie, _ = sign_ins.begin(BEN, sign_ins.set_password(BEN, HASHED, by="op"), address="here")
     shutil.copy(state / "leasehold.db", folder / "backup.db")
     with opened(folder, system) as stage:
+        stage.authority.sign_ins.end(cookie)
         stage.revoke(f"run:{lease.lease.run_id}")
         lost = stage.lease()
     shutil.copy(folder / "backup.db", state / "leasehold.db")
@@ -185,6 +191,7 @@ def test_a_database_put_back_from_a_backup_is_refused_until_a_restore_voids_what
     with opened(folder, system) as stage:
         assert stage.refusal(lease, "ticket.update", key="a") is Reason.STALE_EPOCH
         assert stage.refusal(lost, "ticket.update", key="a") is Reason.NOT_FOUND
+        assert stage.authority.sign_ins.find(cookie) is None
         assert reason_of(lambda: stage.authority.renew(lease)) is Reason.STALE_EPOCH
         assert reason_of(lambda: stage.lease(run=run)) is Reason.STALE_EPOCH
         stage.use(stage.lease(), "ticket.update", key="a")

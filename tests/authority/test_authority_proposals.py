@@ -116,6 +116,20 @@ def test_a_proposal_is_void_once_another_policy_is_active(stage: Stage) -> None:
 
 
 @pytest.mark.requirement("P7")
+@pytest.mark.case(79)
+def test_a_void_proposal_stays_void_though_the_policy_that_it_was_compared_with_is_active_again(stage: Stage) -> None:
+    propose(stage)
+    stage.accept(NARROWER)
+    propose(stage, text=TWO, replaces=NARROWER)
+    back = stage.authority.proposals.find(OLD.hash)
+    stage.authority.proposals.answer(back, PolicyVerdict.CONFIRM, stage.people.signatory(BEN))
+    assert active(stage) == OLD.hash
+    assert reason_of(lambda: confirm(stage)) is Reason.CONFLICT
+    propose(stage)
+    assert confirm(stage) is ProposalState.CONFIRMED
+
+
+@pytest.mark.requirement("P7")
 @pytest.mark.parametrize("person", [KIM, "user:ana", "user:nobody"])
 def test_only_people_with_the_power_propose_and_confirm(stage: Stage, person: str) -> None:
     assert reason_of(lambda: propose(stage, person)) is Reason.NOT_ENTITLED

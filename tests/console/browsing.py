@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from office import PASSWORD, Office
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from leasehold.model.request import Request
+from office import PASSWORD, Office
 
 __all__ = ["Visit", "visit", "with_authenticator"]
 

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 from browsing import Visit
-from office import ANA, BEN, EVA, Office
 from playwright.sync_api import Page, expect
 
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.request import Request
+from office import ANA, BEN, EVA, Office
 
 Visits = Callable[..., AbstractContextManager[Visit]]
 

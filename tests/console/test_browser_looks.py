@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 from browsing import Visit
-from office import BEN, EVA, Office
 from playwright.sync_api import Page
 
 from leasehold.model.call import OutcomeStatus
+from office import BEN, EVA, Office
 
 Visits = Callable[..., AbstractContextManager[Visit]]
 

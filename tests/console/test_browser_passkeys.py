@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 from browsing import Visit, with_authenticator
-from office import BEN, PASSWORD, TEXT, Office
 from playwright.sync_api import expect
 
 from leasehold.authority.proofs import check_answers
 from leasehold.ledger.entry import EntryKind
+from office import BEN, PASSWORD, TEXT, Office
 from stage import ERASE, changed
 
 Visits = Callable[..., AbstractContextManager[Visit]]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from forms import approve, fields, items, send
-from office import ANA, BEN, EVA, KIM, Office
 
+from forms import approve, fields, items, send
 from leasehold.model.request import Request
+from office import ANA, BEN, EVA, KIM, Office
 from served import Reply
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from office import BEN, EVA, Office
 
 from leasehold.authority.person_desk import Waiting
 from leasehold.console.card import CardPage, card_page
@@ -12,6 +11,7 @@ from leasehold.console.inbox import inbox_page, refuse_batch
 from leasehold.model.card import Change
 from leasehold.model.request import Request
 from leasehold.model.sheet import SectionName
+from office import BEN, EVA, Office
 
 
 def waiting(office: Office, request: Request, name: str = BEN) -> Waiting:

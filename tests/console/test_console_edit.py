@@ -6,13 +6,13 @@ import json
 
 import msgspec
 import pytest
-from forms import approve, fields
-from office import ANA, BEN, EVA, KIM, Office
 
+from forms import approve, fields
 from leasehold.console.editing import FieldKind, edit_fields, read_edit
 from leasehold.errors import InvalidError
 from leasehold.model.grant import grants_to_json
 from leasehold.model.request import Request
+from office import ANA, BEN, EVA, KIM, Office
 from served import Reply
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+
 from forms import answer, approve, fields
 from office import ANA, BEN, EVA, KIM, Office
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from forms import fields
-from office import ANA, BEN, EVA, KIM, TEXT, Office
 
+from forms import fields
 from governed import NARROWER, governed, propose
+from office import ANA, BEN, EVA, KIM, TEXT, Office
 from served import Browser, Reply
 from stage import changed, policy
 

@@ -6,7 +6,6 @@ import base64
 import re
 
 import pytest
-from office import BEN, EVA, Office
 
 from leasehold.authority.receipts import checkpoint_keys
 from leasehold.console import gantt, runs
@@ -16,6 +15,7 @@ from leasehold.console.receipts import receipt_alone, receipt_page
 from leasehold.errors import VerificationError
 from leasehold.ledger.receipt import verify_receipt
 from leasehold.model.call import OutcomeStatus
+from office import BEN, EVA, Office
 from stage import Stage
 
 

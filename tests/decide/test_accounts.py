@@ -33,7 +33,9 @@ def account(limit: int, *, name: str = RUN, unit: str = "usd", **spent: int) -> 
 
 
 def facts_of(*rows: AccountRow, units: tuple[str, ...] = ("calls", "usd")) -> Facts:
-    control = ControlRow(log="log", issuer="i", epoch=1, policy="p", last_time_ms=0, size=0, frontier=b"")
+    control = ControlRow(
+        log="log", issuer="i", epoch=1, epoch_since=0, policy="p", policy_since=0, last_time_ms=0, size=0, frontier=b""
+    )
     facts = Facts(control)
     for need in account_needs("acme", ACCOUNTS, units):
         assert isinstance(need, Ref)

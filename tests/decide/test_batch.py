@@ -16,7 +16,9 @@ from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.model.decision import Reason, allow
 from leasehold.model.instant import Instant
 
-CONTROL = ControlRow(log="log", issuer="i", epoch=1, policy="p", last_time_ms=1_000, size=7, frontier=b"f")
+CONTROL = ControlRow(
+    log="log", issuer="i", epoch=1, epoch_since=0, policy="p", policy_since=0, last_time_ms=1_000, size=7, frontier=b"f"
+)
 NOW = Instant(5_000)
 NOTE = Entry(kind=EntryKind.HELD, scope="all")
 

@@ -37,7 +37,9 @@ tenants = ["*"]
 reviewers = {{ "{SPEAKER}" = "user:ben", "{EVAS}" = "user:eva" }}
 """
 START = 1_778_068_800
-CONTROL = ControlRow(log="main", issuer="urn:x", epoch=1, policy="", last_time_ms=0, size=0, frontier=b"")
+CONTROL = ControlRow(
+    log="main", issuer="urn:x", epoch=1, epoch_since=0, policy="", policy_since=0, last_time_ms=0, size=0, frontier=b""
+)
 
 
 @pytest.fixture

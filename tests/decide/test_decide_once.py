@@ -16,7 +16,9 @@ from leasehold.model.instant import Instant
 from leasehold.token.dpop import PROOF_SECONDS
 from stage import Stage, reason_of
 
-CONTROL = ControlRow(log="main", issuer="urn:x", epoch=1, policy="", last_time_ms=0, size=0, frontier=b"")
+CONTROL = ControlRow(
+    log="main", issuer="urn:x", epoch=1, epoch_since=0, policy="", policy_since=0, last_time_ms=0, size=0, frontier=b""
+)
 START = 1_778_068_800
 
 

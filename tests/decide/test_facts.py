@@ -30,7 +30,9 @@ from leasehold.model.call import CallState
 from leasehold.model.decision import allow
 from leasehold.model.instant import Instant
 
-CONTROL = ControlRow(log="log", issuer="i", epoch=1, policy="p", last_time_ms=0, size=7, frontier=b"")
+CONTROL = ControlRow(
+    log="log", issuer="i", epoch=1, epoch_since=0, policy="p", policy_since=0, last_time_ms=0, size=7, frontier=b""
+)
 
 
 def call(name: str, state: str = CallState.ADMITTED, tenant: str = "acme") -> CallRow:
@@ -150,7 +152,9 @@ def test_a_change_of_a_row_that_no_index_holds_is_seen_by_key() -> None:
 
 def test_the_control_row_and_the_next_index_move_with_the_changes() -> None:
     facts = Facts(CONTROL)
-    later = ControlRow(log="log", issuer="i", epoch=2, policy="q", last_time_ms=0, size=7, frontier=b"")
+    later = ControlRow(
+        log="log", issuer="i", epoch=2, epoch_since=0, policy="q", policy_since=0, last_time_ms=0, size=7, frontier=b""
+    )
     facts.apply(Changes(rows=(later,), entries=(Entry(kind=EntryKind.EPOCH_RAISED), Entry(kind=EntryKind.HELD))))
     assert facts.control == later
     assert facts.next_index == 9

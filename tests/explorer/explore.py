@@ -131,7 +131,15 @@ def begin(scenario: Scenario) -> World:
     """The first state: a database with its people, and what the scenario's setup did."""
     policy = scenario.policies[0]
     control = ControlRow(
-        log="log", issuer="issuer", epoch=1, policy=policy.hash, last_time_ms=BEGIN_MS, size=0, frontier=b""
+        log="log",
+        issuer="issuer",
+        epoch=1,
+        epoch_since=0,
+        policy=policy.hash,
+        policy_since=0,
+        last_time_ms=BEGIN_MS,
+        size=0,
+        frontier=b"",
     )
     world = World(rows={}, control=control, clock_ms=BEGIN_MS, slots=tuple(Slot() for _ in scenario.scripts))
     for person in scenario.people:

@@ -259,7 +259,8 @@ class GlassDesk:
         return GlassState.CLOSED if is_over else state
 
     def _is_late(self, row: GlassRow) -> bool:
-        return self._engine.system.now().reached(answer_by(self._opening(row)))
+        is_void = not self._engine.store.queries.control().is_of_this_epoch(row.recorded)
+        return is_void or self._engine.system.now().reached(answer_by(self._opening(row)))
 
     def _may_see(self, policy: Policy, row: GlassRow) -> bool:
         is_part = self._session.person in (row.opener, row.second)

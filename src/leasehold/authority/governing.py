@@ -10,7 +10,7 @@ import msgspec
 from leasehold.authority.engine import Engine
 from leasehold.authority.proposals import Proposal, Proposals
 from leasehold.authority.sign_ins import SignedIn
-from leasehold.decide.proposals import OTHER_WIDENING, POLICY_MOVED
+from leasehold.decide.proposals import OTHER_WIDENING, POLICY_MOVED, is_waiting
 from leasehold.decide.proven import as_proven
 from leasehold.decide.proving import refuse_weak
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, ProposalRow
@@ -55,15 +55,10 @@ class Governing:
 
     def open(self) -> tuple[ProposalRow, ...]:
         """The proposals that can still be answered, the newest first."""
-        active = self._engine.active_policy()
-        if not self._may_see(active):
+        if not self._may_see(self._engine.active_policy()):
             return ()
-        now = self._engine.system.now()
-        return tuple(
-            row
-            for row in self._proposals.all()
-            if row.state == ProposalState.PENDING and not now.reached(row.answer_by) and row.replaces == active.hash
-        )
+        control, now = self._engine.store.queries.control(), self._engine.system.now()
+        return tuple(row for row in self._proposals.all() if is_waiting(row, control, now))
 
     def all(self) -> tuple[ProposalRow, ...]:
         """All proposals, the newest first."""
@@ -125,7 +120,7 @@ class Governing:
         state = state_of(row, self._engine.system.now().seconds)
         if state is not ProposalState.PENDING:
             return deny(Reason.NOT_PENDING, f"this proposal is {state}")
-        if row.replaces != active.hash:
+        if not self._engine.store.queries.control().is_of_this_policy(row.recorded):
             return POLICY_MOVED
         if row.person == self._session.person:
             return deny(Reason.OWN_REQUEST, "you proposed it; another person has to confirm it")

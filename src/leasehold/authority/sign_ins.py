@@ -261,9 +261,10 @@ class SignIns:
             return None, 0
         queries = self._engine.store.queries
         person = self._engine.row(PersonRow, AUTHORITY_WIDE, session.person)
-        now = max(self._engine.system.now(), Instant(queries.control().last_time_ms))
+        control = queries.control()
+        now = max(self._engine.system.now(), Instant(control.last_time_ms))
         used = sign_in_of(person, session.sign_in)
-        is_over = refuse_session(session, person, now) is not None
+        is_over = refuse_session(control, session, person, now) is not None
         if is_over or (used is not None and not is_of_provider(self._engine.active_policy(), used)):
             return None, session.seen_at
         return _signed_in(session), session.seen_at

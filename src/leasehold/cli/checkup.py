@@ -19,12 +19,12 @@ from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, we
 from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
+from leasehold.decide.proposals import is_waiting
 from leasehold.decide.rows import ClientKeyRow, ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
 from leasehold.errors import ConfigError, InvalidError
 from leasehold.ledger.load import Load
 from leasehold.model import canonical
 from leasehold.model.instant import Instant
-from leasehold.model.proposal import ProposalState
 from leasehold.model.times import show_time
 from leasehold.policy.cases import run_tests
 from leasehold.policy.document import REQUESTER, Policy
@@ -185,10 +185,10 @@ def check_glasses(glasses: Collection[GlassRow], now: Instant) -> Iterator[Findi
             )
 
 
-def check_proposals(proposals: Collection[ProposalRow], active: str, now: Instant) -> Iterator[Finding]:
+def check_proposals(proposals: Collection[ProposalRow], control: ControlRow, now: Instant) -> Iterator[Finding]:
     """Policies that wait for a second person: whoever proposed one may think that it is in force."""
     for row in proposals:
-        if row.state == ProposalState.PENDING and row.replaces == active and not now.reached(row.answer_by):
+        if is_waiting(row, control, now):
             yield Finding(
                 code="policy-waits",
                 severity=Severity.WARNING,

@@ -93,6 +93,8 @@ def restore(session: Session, source: Path | None, reason: str, digest: str | No
     epoch = restore_state(files, by=session.around.account, reason=reason, source=source, system=system)
     session.give({"epoch": epoch}, [f"epoch: {epoch}"])
     session.say("revocations at credential sources are paused until: leasehold db confirm-revocations")
+    session.say("people, passwords, client keys and policy are those of then: whoever was removed since is known again")
+    session.say("look at: leasehold person list, leasehold client key list, leasehold policy explain")
 
 
 @db.command("confirm-revocations")

@@ -103,7 +103,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_breakers(found.stops)
                 yield from check_load(found.load)
                 yield from check_glasses(found.glasses, now)
-                yield from check_proposals(found.proposals, found.control.policy, now)
+                yield from check_proposals(found.proposals, found.control, now)
                 if found.policy is not None:
                     yield from check_clients(found.policy, found.client_keys, now)
                     yield from check_providers(found.policy, files)

@@ -172,7 +172,7 @@ class ConfirmGlass(msgspec.Struct, frozen=True, kw_only=True):
         row = facts.get(GlassRow, opening.tenant, opening.glass_id)
         return (
             _refuse_other(self.word.person, opening.second)
-            or _refuse_over(row, opening)
+            or _refuse_over(facts, row, opening)
             or making.refuse_stale(now)
             or self.word.refuse(facts, now)
             or refuse_weak(self.policy_document, self.word.proof, now)
@@ -201,9 +201,9 @@ class DeclineGlass(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[GlassRow], Changes]:
         opening, row = self.opening, facts.get(GlassRow, self.opening.tenant, self.opening.glass_id)
-        refusal = refuse_voice(facts, self.voice, now) or _refuse_over(row, opening) or self._refuse_stranger()
+        refusal = refuse_voice(facts, self.voice, now) or _refuse_over(facts, row, opening) or self._refuse_stranger()
         if refusal is not None or row is None:
-            return StepAnswer(refusal or _refuse_over(None, opening) or allow()), Changes()
+            return StepAnswer(refusal or _refuse_over(facts, None, opening) or allow()), Changes()
         declined = replace(row, state=advance(GLASS_TABLE, GlassState(row.state), GlassEvent.DECLINE))
         entry = _entry(
             EntryKind.GLASS_DECLINED,
@@ -284,10 +284,12 @@ def _refuse_repeat(row: GlassRow | None, opening: Opening) -> Decision | None:
     return deny(Reason.CONFLICT, f"{opening.glass_id} was proposed before", check="an opening is used once")
 
 
-def _refuse_over(row: GlassRow | None, opening: Opening) -> Decision | None:
+def _refuse_over(facts: Facts, row: GlassRow | None, opening: Opening) -> Decision | None:
     """Why a proposal waits for nobody."""
     if row is not None and row.state == GlassState.PROPOSED:
-        return None
+        if facts.control.is_of_this_epoch(row.recorded):
+            return None
+        return deny(Reason.STALE_EPOCH, f"{opening.glass_id} was proposed before a restore", enough="propose it again")
     state = row.state if row is not None else "not in this ledger"
     return deny(Reason.NOT_PENDING, f"{opening.glass_id} is {state}", check="state == proposed")
 

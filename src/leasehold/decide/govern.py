@@ -88,7 +88,7 @@ class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
         )
         rows: tuple[Row, ...] = (
             document,
-            replace(facts.control, policy=digest),
+            replace(facts.control, policy=digest, policy_since=facts.next_index),
             *begin_noticing(facts, self.policy_document),
         )
         return StepAnswer(allow(), digest), Changes(rows=rows, entries=(entry,))
@@ -180,12 +180,18 @@ class ConfirmClock(msgspec.Struct, frozen=True, kw_only=True):
             person=self.by,
             detail={"last_recorded_ms": facts.control.last_time_ms, "confirmed_ms": self.clock_ms},
         )
-        control = replace(facts.control, last_time_ms=self.clock_ms, epoch=facts.control.epoch + 1)
+        control = replace(
+            facts.control,
+            last_time_ms=self.clock_ms,
+            epoch=facts.control.epoch + 1,
+            epoch_since=facts.next_index,
+        )
         return StepAnswer(allow(), control.epoch), Changes(rows=(control,), entries=(entry,))
 
 
 class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin a new epoch after a restore: leases, requests and runs from before are void (invariant I8).
+    """Begin a new epoch after a restore: leases, requests, runs, sessions and all that waits for people from before are
+    void (invariant I8). People, their keys and passwords, and the keys of clients are those of the copy.
 
     What a restored database believes of credentials at their sources is old, and a source may have given the same name
     to somebody else since. So revocations there are paused until an operator confirms (threat case 62).
@@ -211,7 +217,8 @@ class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
             policy=facts.control.policy,
             is_parked=1,
         )
-        return StepAnswer(allow(), epoch), Changes(rows=(replace(facts.control, epoch=epoch), pause), entries=(entry,))
+        control = replace(facts.control, epoch=epoch, epoch_since=facts.next_index)
+        return StepAnswer(allow(), epoch), Changes(rows=(control, pause), entries=(entry,))
 
 
 class ConfirmRevocations(msgspec.Struct, frozen=True, kw_only=True):

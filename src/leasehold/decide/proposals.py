@@ -15,7 +15,7 @@ from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.notices import begin_noticing, cursor_need
 from leasehold.decide.proving import Word, refuse_weak
-from leasehold.decide.rows import AUTHORITY_WIDE, DocumentRow, PersonRow, ProposalRow, Row
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, DocumentRow, PersonRow, ProposalRow, Row
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.instant import Instant
@@ -34,6 +34,7 @@ __all__ = [
     "ExpireProposal",
     "PolicyWord",
     "ProposePolicy",
+    "is_waiting",
 ]
 
 PROPOSAL_SECONDS = 3 * 86_400
@@ -131,7 +132,7 @@ class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True):
         if statement.widening != widening_digest(self.active, self.policy_document):
             return OTHER_WIDENING
         earlier = facts.get(ProposalRow, AUTHORITY_WIDE, digest)
-        if earlier is not None and _is_waiting(earlier, facts, now):
+        if earlier is not None and is_waiting(earlier, facts.control, now):
             return deny(
                 Reason.CONFLICT,
                 f"{earlier.person} has proposed this policy already",
@@ -180,7 +181,7 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
             return StepAnswer(allow(), ProposalState.REFUSED), Changes(rows=rows, entries=(said,))
         rows = (
             replace(row, state=ProposalState.CONFIRMED),
-            replace(facts.control, policy=row.policy),
+            replace(facts.control, policy=row.policy, policy_since=facts.next_index),
             *counted,
             *begin_noticing(facts, self.policy_document),
         )
@@ -206,7 +207,7 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
             return deny(Reason.NOT_PENDING, f"this proposal is {row.state}", check="state == pending")
         if now.reached(row.answer_by):
             return deny(Reason.NOT_PENDING, "this proposal expired unanswered", check="now < answer_by")
-        if row.replaces != facts.control.policy:
+        if not facts.control.is_of_this_policy(row.recorded):
             return POLICY_MOVED
         if statement.widening != row.widening or statement.replaces != row.replaces:
             return OTHER_WIDENING
@@ -275,10 +276,10 @@ class ExpireProposal(msgspec.Struct, frozen=True, kw_only=True):
         return StepAnswer(allow(), True), Changes(rows=(replace(row, state=ProposalState.EXPIRED),), entries=(entry,))
 
 
-def _is_waiting(row: ProposalRow, facts: Facts, now: Instant) -> bool:
-    """Whether somebody can still answer it: in time, and no other policy became active since."""
+def is_waiting(row: ProposalRow, control: ControlRow, now: Instant) -> bool:
+    """Whether somebody can still answer it: in time, and no policy became active and no epoch began since."""
     is_open = row.state == ProposalState.PENDING and not now.reached(row.answer_by)
-    return is_open and row.replaces == facts.control.policy
+    return is_open and control.is_of_this_policy(row.recorded)
 
 
 def _refuse_powerless(active: Policy, person: str) -> Decision | None:

@@ -45,7 +45,9 @@ AUTHORITY_WIDE = ""
 class ControlRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The one row of a log: epoch, active policy, last recorded time, tree size and its right edge.
 
-    `last_time_ms`, `size` and `frontier` are advanced by the lane with every commit; the rest by steps.
+    `epoch_since` and `policy_since` are the ledger indexes from which epoch and policy count: what waited for people
+    or vouched for them before is of another time, also where an earlier policy is active again. `last_time_ms`, `size`
+    and `frontier` are advanced by the lane with every commit; the rest by steps.
     """
 
     TABLE: ClassVar[str] = "control"
@@ -55,10 +57,20 @@ class ControlRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     log: str
     issuer: str
     epoch: int
+    epoch_since: int
     policy: str
+    policy_since: int
     last_time_ms: int
     size: int
     frontier: bytes
+
+    def is_of_this_epoch(self, recorded: int) -> bool:
+        """Whether what was recorded at this index is of the current epoch: a restore revives nothing older."""
+        return recorded >= self.epoch_since
+
+    def is_of_this_policy(self, recorded: int) -> bool:
+        """Whether what was recorded at this index was so since the active policy became active."""
+        return recorded >= max(self.epoch_since, self.policy_since)
 
 
 class DocumentRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -341,7 +353,8 @@ class PersonRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A person who is signed in, under the digest of an id that only their browser has.
 
-    It counts while its sign-in stands in the person's row, until `expires_at`, and not too long after `seen_at`.
+    It counts while its sign-in stands in the person's row, until `expires_at`, not too long after `seen_at`, and in the
+    epoch that it was recorded in.
     """
 
     TABLE: ClassVar[str] = "sessions"
@@ -357,6 +370,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     authenticated_at: int
     seen_at: int
     expires_at: int
+    recorded: int
 
 
 class SeenRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -224,6 +224,7 @@ def begin_session(facts: Facts, used: SignIn, person: str, session: str, authent
         authenticated_at=authenticated_at,
         seen_at=facts.now.seconds,
         expires_at=facts.now.seconds + SESSION_SECONDS,
+        recorded=facts.next_index,
     )
 
 
@@ -268,7 +269,7 @@ class TouchSession(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
         row = facts.get(SessionRow, AUTHORITY_WIDE, self.session)
-        refusal = refuse_session(row, facts.get(PersonRow, AUTHORITY_WIDE, self.person), now)
+        refusal = refuse_session(facts.control, row, facts.get(PersonRow, AUTHORITY_WIDE, self.person), now)
         if refusal is not None or row is None:
             return StepAnswer(refusal or deny(Reason.NOT_SIGNED_IN, "there is no such session")), Changes()
         return StepAnswer(allow(), self.session), Changes(rows=(replace(row, seen_at=now.seconds),))

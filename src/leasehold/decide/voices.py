@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.lifecycles import PersonState, SessionState
-from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
+from leasehold.decide.rows import AUTHORITY_WIDE, ControlRow, PersonRow, SessionRow
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
 from leasehold.model.proof import (
@@ -175,7 +175,7 @@ def refuse_voice(facts: Facts, voice: Voice | ChatVoice, now: Instant) -> Decisi
     if isinstance(voice, SessionVoice):
         session = facts.get(SessionRow, AUTHORITY_WIDE, voice.session)
         is_own = session is not None and session.person == voice.person
-        return refuse_session(session if is_own else None, person, now)
+        return refuse_session(facts.control, session if is_own else None, person, now)
     if person is not None and person.state == PersonState.ACTIVE and person.public_key == voice.public_key != b"":
         return None
     return deny(
@@ -216,11 +216,15 @@ def refuse_stale(facts: Facts, voice: Voice, now: Instant, seconds: int) -> Deci
     )
 
 
-def refuse_session(session: SessionRow | None, person: PersonRow | None, now: Instant) -> Decision | None:
-    """Why a session is over: ended, past its time, unused for too long, or its sign-in was taken away."""
+def refuse_session(
+    control: ControlRow, session: SessionRow | None, person: PersonRow | None, now: Instant
+) -> Decision | None:
+    """Why a session is over: ended, of another epoch, past its time, unused too long, or its sign-in was taken away."""
     check = ""
     if session is None or session.state != SessionState.OPEN:
         check = "the session is open"
+    elif not control.is_of_this_epoch(session.recorded):
+        check = "it began in this epoch"
     elif now.reached(session.expires_at) or now.reached(session.seen_at + IDLE_SECONDS):
         check = f"used within {IDLE_SECONDS // 60} min, and not past its end"
     elif person is None or person.state != PersonState.ACTIVE:

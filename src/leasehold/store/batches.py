@@ -74,7 +74,17 @@ class Writing(NamedTuple):
 def fresh_control(issuer: str) -> ControlRow:
     """The log's row in a database that nothing has happened to."""
     frontier = Frontier().to_bytes()
-    return ControlRow(log=LOG, issuer=issuer, epoch=1, policy="", last_time_ms=0, size=0, frontier=frontier)
+    return ControlRow(
+        log=LOG,
+        issuer=issuer,
+        epoch=1,
+        epoch_since=0,
+        policy="",
+        policy_since=0,
+        last_time_ms=0,
+        size=0,
+        frontier=frontier,
+    )
 
 
 def needs_of(steps: Sequence[Step[object]]) -> Needs:

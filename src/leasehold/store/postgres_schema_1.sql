@@ -20,7 +20,9 @@ CREATE TABLE control (
   log TEXT COLLATE "C" NOT NULL PRIMARY KEY,
   issuer TEXT COLLATE "C" NOT NULL CHECK (issuer <> ''),
   epoch BIGINT NOT NULL CHECK (epoch BETWEEN 1 AND 9007199254740991),
+  epoch_since BIGINT NOT NULL CHECK (epoch_since >= 0),
   policy TEXT COLLATE "C" NOT NULL,
+  policy_since BIGINT NOT NULL CHECK (policy_since >= 0),
   last_time_ms BIGINT NOT NULL CHECK (last_time_ms >= 0),
   size BIGINT NOT NULL CHECK (size >= 0),
   frontier BYTEA NOT NULL
@@ -261,6 +263,7 @@ CREATE TABLE sessions (
   authenticated_at BIGINT NOT NULL CHECK (authenticated_at >= 0),
   seen_at BIGINT NOT NULL CHECK (seen_at >= 0),
   expires_at BIGINT NOT NULL CHECK (expires_at >= 0),
+  recorded BIGINT NOT NULL CHECK (recorded >= 0),
   PRIMARY KEY (tenant, session)
 ) WITH (fillfactor = 80);
 

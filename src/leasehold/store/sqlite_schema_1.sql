@@ -6,7 +6,9 @@ CREATE TABLE control (
   log TEXT NOT NULL PRIMARY KEY,
   issuer TEXT NOT NULL CHECK (issuer <> ''),
   epoch INTEGER NOT NULL CHECK (epoch BETWEEN 1 AND 9007199254740991),
+  epoch_since INTEGER NOT NULL CHECK (epoch_since >= 0),
   policy TEXT NOT NULL,
+  policy_since INTEGER NOT NULL CHECK (policy_since >= 0),
   last_time_ms INTEGER NOT NULL CHECK (last_time_ms >= 0),
   size INTEGER NOT NULL CHECK (size >= 0),
   frontier BLOB NOT NULL
@@ -247,6 +249,7 @@ CREATE TABLE sessions (
   authenticated_at INTEGER NOT NULL CHECK (authenticated_at >= 0),
   seen_at INTEGER NOT NULL CHECK (seen_at >= 0),
   expires_at INTEGER NOT NULL CHECK (expires_at >= 0),
+  recorded INTEGER NOT NULL CHECK (recorded >= 0),
   PRIMARY KEY (tenant, session)
 ) STRICT, WITHOUT ROWID;
 

@@ -107,6 +107,7 @@ def session(name: str, *, tenant: str = "", expires_at: int = 10) -> SessionRow:
         authenticated_at=0,
         seen_at=0,
         expires_at=expires_at,
+        recorded=0,
     )
 
 
