@@ -577,6 +577,62 @@ groups_for = "1h"
     stage.close()
 
 
+PROVIDER = """
+[sign_in.acme]
+issuer = "https://login.acme.example"
+client_id = "leasehold"
+person = "name"
+"""
+
+
+def by_provider(stage: Stage, person: str) -> GlassDesk:
+    """A person at the desk whom a provider has proven to be that."""
+    account = Account(
+        provider="acme",
+        issuer="https://login.acme.example",
+        subject=person,
+        person=person,
+        groups=(),
+        authenticated_at=stage.system.now().seconds,
+    )
+    session = stage.authority.sign_ins.begin_by_provider(account, address="here")[1]
+    return stage.authority.person_desk(session, origin=ORIGIN).glass
+
+
+@pytest.fixture
+def provided() -> Iterator[Stage]:
+    """The same stage, where people also come by a provider."""
+    stage = Stage(WITH_GLASS + PROVIDER)
+    signatory(stage, ANA)
+    yield stage
+    stage.close()
+
+
+def test_it_is_used_no_more_once_the_policy_drops_the_provider_that_vouched(provided: Stage) -> None:
+    ana, ben = by_provider(provided, ANA), by_provider(provided, BEN)
+    name = ana.propose(ana.draft(wish())).glass_id
+    ben.confirm(name)
+    held = provided.authority.break_glass.held(name)
+    doors = provided.authority.break_glass.doors(signatory(provided, ANA))
+
+    @Guard("ticket", doors, environment="prod").action("erase")
+    def erase(capability: Capability, ticket_id: str) -> str:
+        return f"{ticket_id} erased"
+
+    assert erase(held.once("k1"), "T-1") == "T-1 erased"
+    provided.accept(WITH_GLASS)
+    assert reason_of(lambda: erase(held.once("k2"), "T-1")) is Reason.BAD_SIGNATURE
+
+
+def test_nobody_proposes_or_confirms_it_by_a_provider_that_the_policy_drops(provided: Stage) -> None:
+    ana, ben = by_provider(provided, ANA), by_provider(provided, BEN)
+    name = ana.propose(ana.draft(wish())).glass_id
+    draft = ana.draft(wish())
+    provided.accept(WITH_GLASS)
+    assert reason_of(lambda: ben.confirm(name)) is Reason.BAD_SIGNATURE
+    assert reason_of(lambda: ana.propose(draft)) is Reason.BAD_SIGNATURE
+
+
 def proposed_to(stage: Stage, second: str) -> str:
     """Ana asks somebody who is known here by a provider."""
     ana = desk(stage, ANA)

@@ -11,7 +11,7 @@ import msgspec
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.lifecycles import GlassState, PersonState
 from leasehold.decide.rows import AUTHORITY_WIDE, GlassRow, PersonRow
-from leasehold.decide.voices import is_vouched
+from leasehold.decide.voices import is_answer_vouched
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.glass import BREAK_GLASS, BREAK_GLASS_ALARM, Opening, Skippable
 from leasehold.model.instant import Instant
@@ -137,11 +137,11 @@ def refuse_vouchers(facts: Facts, policy: Policy, opening: Opening, proofs: tupl
     if first == second:
         return deny(Reason.BAD_SIGNATURE, "one sign-in vouched for both", check="two people, two sign-ins")
     for person, proof in zip((opening.opener, opening.second), proofs, strict=True):
-        if not is_vouched(facts.get(PersonRow, AUTHORITY_WIDE, person), proof):
+        if not is_answer_vouched(policy, facts.get(PersonRow, AUTHORITY_WIDE, person), proof):
             return deny(
                 Reason.BAD_SIGNATURE,
                 f"what vouched for {person} was taken away since",
-                check="their key or sign-in still stands",
+                check="their key or sign-in still stands, and the policy names its provider",
             )
     return refuse_glass_roles(policy, opening)
 

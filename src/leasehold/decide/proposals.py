@@ -58,7 +58,7 @@ class PolicyWord(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.word.person != self.statement.person:
             return deny(Reason.BAD_SIGNATURE, f"what vouches for this is not of {self.statement.person}")
-        refusal = self.word.refuse(facts, now) or _refuse_powerless(active, self.word.person)
+        refusal = self.word.refuse(facts, active, now) or _refuse_powerless(active, self.word.person)
         if refusal is not None or self.statement.verdict is PolicyVerdict.REFUSE:
             return refusal
         return refuse_weak(active, self.word.proof, now)

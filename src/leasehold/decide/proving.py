@@ -15,8 +15,8 @@ from leasehold.decide.voices import (
     KeyVoice,
     Voice,
     counted,
+    is_answer_vouched,
     is_of_session,
-    is_vouched,
     refuse_count,
     refuse_voice,
     sign_in_of,
@@ -54,12 +54,12 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
         """The facts that the other methods ask for."""
         return voice_needs(self.voice)
 
-    def refuse(self, facts: Facts, now: Instant) -> Decision | None:
-        """Why this is not the word of the person whom it names."""
+    def refuse(self, facts: Facts, policy: Policy, now: Instant) -> Decision | None:
+        """Why this is not, by the live policy, the word of the person whom it names."""
         if refusal := refuse_voice(facts, self.voice, now):
             return refusal
         person = facts.get(PersonRow, AUTHORITY_WIDE, self.person)
-        if not is_vouched(person, self.proof) or not is_of_session(facts, self.voice, self.proof):
+        if not is_answer_vouched(policy, person, self.proof) or not is_of_session(facts, self.voice, self.proof):
             return deny(Reason.BAD_SIGNATURE, f"what vouches for this is not of {self.person}")
         used = self._passkey(facts)
         return refuse_count(used[1], used[2].count) if used is not None else None

@@ -41,7 +41,6 @@ __all__ = [
     "is_of_provider",
     "is_of_session",
     "is_of_voice",
-    "is_vouched",
     "refuse_count",
     "refuse_session",
     "refuse_stale",
@@ -90,7 +89,7 @@ def encode_sign_ins(sign_ins: tuple[SignIn, ...]) -> bytes:
     return msgspec.json.encode(sign_ins)
 
 
-def is_vouched(row: PersonRow | None, proof: Proof) -> bool:
+def _is_vouched(row: PersonRow | None, proof: Proof) -> bool:
     """Whether what vouched for a word is still that person's."""
     if row is None or row.state != PersonState.ACTIVE:
         return False
@@ -111,7 +110,7 @@ def is_answer_vouched(policy: Policy, row: PersonRow | None, proof: AnswerProof)
     """The same of an answer by the live policy: it still names the provider, or says whose a chat's user is."""
     if not isinstance(proof, ChatProof):
         known = sign_in_of(row, vouched_by(proof))
-        return is_vouched(row, proof) and (known is None or is_of_provider(policy, known))
+        return _is_vouched(row, proof) and (known is None or is_of_provider(policy, known))
     is_known = row is not None and row.state == PersonState.ACTIVE
     return row is not None and is_known and policy.reviewer(proof.channel, proof.speaker) == row.person
 
