@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from api_house import ApiHouse, Program, Told, api_house
-from clients import GUARD, HOST, OTHER, api_key, client_stage
+from clients import CLIENT_POLICY, GUARD, HOST, OTHER, api_key, client_stage
 from leasehold.decide.clients import ForRun
 from leasehold.http.api import create_api
 from leasehold.ledger.entry import EntryKind
 from served import served
-from stage import ANA, BEN, EVA
+from stage import ANA, BEN, EVA, changed
 
 START = {
     "agent": "bot",
@@ -270,6 +270,18 @@ def test_stream_of_a_client_tells_nothing_of_tenants_and_clients_that_are_not_it
     name, told = next_event(lines)
     assert (name, [stop["scope"] for stop in told["stops"]]) == ("stops", ["tool:mail"])
     assert other.get(f"/v1/requests/{request}").status == 404
+
+
+def test_stream_tells_nothing_of_a_tenant_that_the_client_does_not_work_in_any_more(house: ApiHouse) -> None:
+    request = asked(house.program(HOST), started(house.program(HOST))["run_id"], CLOSE).json["request"]["request_id"]
+    lines = lines_of(house, HOST)
+    assert next_event(lines) == ("stops", {})
+    works = 'runs = { agents = ["bot", "helper"], routes = ["desk"], tenants = '
+    house.stage.accept(changed(f'{works}["acme", "globex"]', f'{works}["globex"]', CLIENT_POLICY))
+    house.stage.people.approve(request, BEN)
+    house.stage.hold("tool:mail", tenant="globex")
+    name, told = next_event(lines)
+    assert (name, [stop["scope"] for stop in told["stops"]]) == ("stops", ["tool:mail"])
 
 
 def test_stream_ends_with_its_key(house: ApiHouse) -> None:

@@ -103,24 +103,26 @@ class _Watch:
         """
         policy = check_client(self._authority.engine, self._caller.voice)
         rule = policy.clients[self._caller.client]
-        lines = self._decided() if rule.runs is not None else []
+        lines = self._decided(rule) if rule.runs is not None else []
         stops = tuple(_shown(stop) for stop in standing_stops(self._authority.engine) if _concerns(rule, stop))
         if stops != self._told:
             self._told = stops
             lines.append(_event("stops", EventLine(stops=stops)))
         return lines
 
-    def _decided(self) -> list[str]:
-        """Requests of this client's runs that waited at the last look and do not any more."""
+    def _decided(self, rule: ClientRule) -> list[str]:
+        """Requests of this client's runs that waited at the last look and do not any more, where it still works."""
         engine = self._authority.engine
         queries = engine.store.queries
-        rows = queries.pending_requests(queries.tenants())
+        tenants = [tenant for tenant in queries.tenants() if _works_in(rule, tenant)]
+        rows = queries.pending_requests(tenants)
         mine = {
             row.request_id: row.tenant
             for row in rows
             if engine.run_row(row.tenant, row.run_id).client == self._caller.client
         }
-        gone = {request: tenant for request, tenant in self._pending.items() if request not in mine}
+        waited = {request: tenant for request, tenant in self._pending.items() if _works_in(rule, tenant)}
+        gone = {request: tenant for request, tenant in waited.items() if request not in mine}
         self._pending = mine
         return [self._line(request, tenant) for request, tenant in sorted(gone.items())]
 
@@ -130,10 +132,13 @@ class _Watch:
 
 
 def _concerns(rule: ClientRule, stop: Standing) -> bool:
-    """Whether a client may know of a stop: of every tenant, or of one that it works in. A door works in all of them."""
-    if stop.tenant == AUTHORITY_WIDE or rule.runs is None:
-        return True
-    return rule.runs.tenants == (ANYTHING,) or stop.tenant in rule.runs.tenants
+    """Whether a client may know of a stop: of every tenant, or of one that it works in."""
+    return stop.tenant == AUTHORITY_WIDE or _works_in(rule, stop.tenant)
+
+
+def _works_in(rule: ClientRule, tenant: str) -> bool:
+    """Whether a client has anything to do in a tenant. A door works in all of them."""
+    return rule.runs is None or rule.runs.tenants == (ANYTHING,) or tenant in rule.runs.tenants
 
 
 def _shown(stop: Standing) -> StandingStop:
