@@ -290,6 +290,22 @@ def test_stops_need_the_power_in_their_tenant(stage: Stage) -> None:
     assert [(entry.person, entry.tenant) for entry in stage.entries(EntryKind.REVOKED)] == [(LIZ, "globex")]
 
 
+@pytest.mark.invariant("I10")
+def test_stops_over_a_tenant_in_which_nothing_ever_ran_are_seen_by_those_who_query_there(stage: Stage) -> None:
+    liz, kim, eva = desk_of(stage, LIZ), desk_of(stage, KIM), desk_of(stage, EVA)
+    liz.hold(Scope.parse("agent:bot"), reason="look", tenant="globex")
+    (held,) = stage.entries(EntryKind.HELD)
+    for desk in (liz, eva):
+        assert [row.scope for row in desk.stops()] == [stop.scope for stop in desk.standing()] == ["agent:bot"]
+        assert held in desk.search(LedgerQuery(tenants=None))
+        assert desk.entry(held.index) == held
+    assert kim.stops() == kim.standing() == ()
+    assert missing(lambda: kim.entry(held.index))
+    assert held not in kim.search(LedgerQuery(tenants=None))
+    liz.lift(Scope.parse("agent:bot"), reason="fine", tenant="globex")
+    assert liz.standing() == ()
+
+
 def test_role_that_was_taken_away_stops_nothing_any_more(stage: Stage) -> None:
     liz = desk_of(stage, LIZ)
     stage.start(tenant="globex")

@@ -40,6 +40,15 @@ def test_holds_of_every_kind_are_listed_with_who_and_why(stage: Stage) -> None:
     assert listed(stage) == []
 
 
+def test_stops_over_a_tenant_in_which_nothing_ever_ran_are_listed_too(stage: Stage) -> None:
+    stage.hold("tool:ticket", tenant="globex")
+    stage.revoke("agent:bot", tenant="globex")
+    assert sorted(listed(stage)) == [("globex", "agent:bot", "revoke"), ("globex", "tool:ticket", "hold")]
+    stage.lift("tool:ticket", tenant="globex")
+    stage.sweep()
+    assert listed(stage) == []
+
+
 def test_a_held_lease_stands_there_with_the_request_it_was_drawn_from(stage: Stage) -> None:
     lease = stage.lease().lease
     stage.hold(f"lease:{lease.lease_id}")

@@ -269,6 +269,7 @@ def test_stream_of_a_client_tells_nothing_of_tenants_and_clients_that_are_not_it
     house.stage.hold("tool:mail", tenant="acme")
     name, told = next_event(lines)
     assert (name, [stop["scope"] for stop in told["stops"]]) == ("stops", ["tool:mail"])
+    assert {stop.scope for stop in house.stage.desk.standing()} == {"tool:ticket", "tool:mail"}
     assert other.get(f"/v1/requests/{request}").status == 404
 
 

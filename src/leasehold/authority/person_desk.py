@@ -163,10 +163,9 @@ class PersonDesk:
 
     def policy(self) -> PolicyShown:
         """The active policy, as far as it concerns tenants that this person may see."""
-        policy = self._engine.active_policy()
-        if self._has_everywhere(Power.QUERY):
+        policy, tenants = self._engine.active_policy(), self._queried()
+        if tenants is None:
             return PolicyShown(hash=policy.hash, document=policy)
-        tenants = set(self._tenants())
         routes = [
             name
             for name, route in policy.routes.items()
@@ -409,8 +408,10 @@ class PersonDesk:
     def search(self, query: LedgerQuery) -> tuple[Entry, ...]:
         """Ledger entries of the tenants where this person can query, the newest first."""
         mine = self._queried()
-        wanted = mine if query.tenants is None else [tenant for tenant in mine if tenant in query.tenants]
-        return self._desk.search(msgspec.structs.replace(query, tenants=tuple(wanted)))
+        if mine is not None:
+            wanted = mine if query.tenants is None else mine.intersection(query.tenants)
+            query = msgspec.structs.replace(query, tenants=tuple(sorted(wanted)))
+        return self._desk.search(query)
 
     def entry(self, index: int) -> Entry:
         """One ledger entry, whole.
@@ -420,26 +421,34 @@ class PersonDesk:
         """
         lines = self._engine.store.queries.ledger(index, index + 1)
         found = decode_entry(lines[0].body) if lines else None
-        if found is None or found.tenant not in self._queried():
+        mine = self._queried()
+        if found is None or (mine is not None and found.tenant not in mine):
             raise NotFoundError(f"there is no entry {index}")
         return found
 
-    def _queried(self) -> list[str]:
-        """The tenants whose entries this person may read; those of none are of the whole authority."""
-        return [*self._tenants(), *([AUTHORITY_WIDE] if self._has_everywhere(Power.QUERY) else [])]
+    def _queried(self) -> set[str] | None:
+        """The tenants where a role of this person can query, whether anything ran there or not; None is every one, with
+        what belongs to the whole authority."""
+        if self._has_everywhere(Power.QUERY):
+            return None
+        return self._tenants_of(self._held(self._engine.active_policy()), Power.QUERY)
 
     def stops(self) -> tuple[StopRow, ...]:
         """Wide revokes and holds, in force or not, of the tenants where this person can query; with those of every
         tenant, which reach theirs too."""
-        tenants = self._tenants()
-        return self._engine.store.queries.stops([AUTHORITY_WIDE, *tenants] if tenants else [])
+        seen = self._reached()
+        return self._engine.store.queries.stops(None if seen is None else sorted(seen))
 
     def standing(self) -> tuple[Standing, ...]:
         """What is held or revoked now in the tenants where this person can query, and in every tenant at once; the
         newest first."""
-        tenants = self._tenants()
-        seen = {AUTHORITY_WIDE, *tenants} if tenants else set()
-        return tuple(stop for stop in self._desk.standing() if stop.tenant in seen)
+        seen = self._reached()
+        return tuple(stop for stop in self._desk.standing() if seen is None or stop.tenant in seen)
+
+    def _reached(self) -> set[str] | None:
+        """The tenants whose stops this person may see, with the empty one if there are any; None is all of them."""
+        mine = self._queried()
+        return {AUTHORITY_WIDE, *mine} if mine else mine
 
     def revoke(self, scope: Scope, *, reason: str, tenant: str = AUTHORITY_WIDE) -> Stopped:
         """Kill everything recorded so far in a scope, for good. Answers the calls in flight.
@@ -472,12 +481,6 @@ class PersonDesk:
         return self._desk.lift(scope, self._session, reason=reason, tenant=tenant)
 
     # what I may see
-
-    def _tenants(self) -> tuple[str, ...]:
-        """The tenants where a role of this person can query."""
-        policy = self._held(self._engine.active_policy())
-        known = self._engine.store.queries.tenants()
-        return tuple(tenant for tenant in known if has_power(policy, self.person, Power.QUERY, tenant))
 
     def _has_everywhere(self, power: Power) -> bool:
         return self.may(power, AUTHORITY_WIDE)

@@ -12,7 +12,7 @@ import msgspec
 
 from leasehold.authority.engine import Engine
 from leasehold.decide.lifecycles import RunState
-from leasehold.decide.rows import AUTHORITY_WIDE, LeaseRow, RequestRow, RunRow
+from leasehold.decide.rows import LeaseRow, RequestRow, RunRow
 from leasehold.ledger.entry import Entry, EntryKind, decode_entry
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.store.queries import MAX_LISTED, LedgerQuery
@@ -34,13 +34,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 def standing_stops(engine: Engine) -> tuple[Standing, ...]:
     """Holds that are not lifted, and wide revokes that something still open is old enough for; the newest first."""
     queries = engine.store.queries
-    tenants = [AUTHORITY_WIDE, *queries.tenants()]
     wide = (
         Standing(tenant=row.tenant, scope=row.scope, kind=StopKind(row.kind), at=row.at, by=row.by, reason=row.reason)
-        for row in queries.stops(tenants)
+        for row in queries.stops(None)
         if row.is_active
     )
-    narrow = (_narrow(engine, row) for row in queries.held(tenants) if _is_open(engine, row))
+    narrow = (_narrow(engine, row) for row in queries.held(queries.tenants()) if _is_open(engine, row))
     return tuple(sorted((*wide, *narrow), key=lambda stop: (-stop.at, stop.tenant, stop.scope)))
 
 

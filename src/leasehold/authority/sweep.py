@@ -153,8 +153,7 @@ class Sweep:
         one by then: nothing older can come later.
         """
         queries = self._engine.store.queries
-        listed = queries.stops([AUTHORITY_WIDE, *queries.tenants()])
-        stops = [row for row in listed if row.is_active and row.kind == StopKind.REVOKE]
+        stops = [row for row in queries.stops(None) if row.is_active and row.kind == StopKind.REVOKE]
         retired = 0
         for stop in stops:
             runs: tuple[RunRow, ...] = queries.open_runs([stop.tenant] if stop.tenant else queries.tenants())

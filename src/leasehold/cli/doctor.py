@@ -150,15 +150,14 @@ def _look(files: StateFiles, now: Instant) -> _Found:
         queries = reader.queries
         with_keys = frozenset(row.person for row in queries.people([AUTHORITY_WIDE]) if row.state == PersonState.ACTIVE)
         since = Instant(max(0, int(now) - _LOAD_WINDOW_MS))
-        tenants = [AUTHORITY_WIDE, *queries.tenants()]
-        notices = queries.deliveries(tenants, limit=MAX_LISTED)
+        notices = queries.deliveries(None, limit=MAX_LISTED)
         control = queries.control()
         body = queries.document(AUTHORITY_WIDE, control.policy)
         return _Found(
             control=control,
             clock=reader.clock(),
             with_keys=with_keys,
-            stops=queries.stops(tenants),
+            stops=queries.stops(None),
             glasses=queries.glasses(None),
             proposals=queries.proposals(),
             load=read_load(queries, since=since, until=now),

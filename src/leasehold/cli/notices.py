@@ -13,7 +13,7 @@ from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
 from leasehold.config import read_secrets, write_secrets
 from leasehold.decide.lifecycles import DeliveryState
-from leasehold.decide.rows import AUTHORITY_WIDE, DeliveryRow
+from leasehold.decide.rows import DeliveryRow
 from leasehold.errors import InvalidError, LeaseholdError, NotFoundError
 from leasehold.model.instant import Instant
 from leasehold.model.notice import ChannelKind
@@ -148,7 +148,7 @@ def _listed(names: Collection[str]) -> str:
 
 
 def _rows(queries: Queries, limit: int) -> tuple[DeliveryRow, ...]:
-    return queries.deliveries([AUTHORITY_WIDE, *queries.tenants()], limit=limit)
+    return queries.deliveries(None, limit=limit)
 
 
 def _given_up(queries: Queries, ids: Sequence[str]) -> list[DeliveryRow]:

@@ -26,7 +26,6 @@ from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.notices import EndDelivery
 from leasehold.decide.powers import Empowered
-from leasehold.decide.rows import AUTHORITY_WIDE
 from leasehold.errors import LeaseholdError, StoreError, UnavailableError
 from leasehold.http.connections import Ending
 from leasehold.http.exchanges import Exchange
@@ -177,7 +176,7 @@ class _Standing(Collector):
         yield _figure("leasehold_active_leases", "Leases that have not ended.", tally.active_leases)
         yield _figure("leasehold_open_calls", "Calls admitted and not settled.", tally.open_calls)
         yield _figure("leasehold_waiting_notices", "Notices not delivered yet.", tally.waiting_notices)
-        stops = [row for row in queries.stops([AUTHORITY_WIDE, *queries.tenants()]) if row.is_active]
+        stops = [row for row in queries.stops(None) if row.is_active]
         tripped = [row for row in stops if row.by.startswith(BY_RULE)]
         yield _figure("leasehold_breakers_tripped", "Routes that a breaker holds.", len(tripped))
         in_force = GaugeMetricFamily("leasehold_stops_in_force", "Wide holds and revokes in force.", labels=["kind"])

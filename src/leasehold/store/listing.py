@@ -210,14 +210,13 @@ class DatabaseQueries:
         where = f"state = '{CallState.ADMITTED}' AND {_OF_TENANTS}"
         return self._list(CallRow, where, (list(tenants),), "ORDER BY finish_by, admission_id")
 
-    def stops(self, tenants: Collection[str]) -> tuple[StopRow, ...]:
+    def stops(self, tenants: Collection[str] | None) -> tuple[StopRow, ...]:
         """Wide revokes and holds. See `Queries.stops`."""
-        return self._list(StopRow, _OF_TENANTS, (list(tenants),), "ORDER BY tenant, scope, kind")
+        return self._list(StopRow, *_of(tenants), "ORDER BY tenant, scope, kind")
 
     def glasses(self, tenants: Collection[str] | None) -> tuple[GlassRow, ...]:
         """Every break-glass. See `Queries.glasses`."""
-        where, bound = ("tenant <> ''", ()) if tenants is None else (_OF_TENANTS, (list(tenants),))
-        return self._list(GlassRow, where, bound, "ORDER BY recorded DESC")
+        return self._list(GlassRow, *_of(tenants), "ORDER BY recorded DESC")
 
     def wishes(self) -> tuple[GlassRow, ...]:
         """Break-glass that waits. See `Queries.wishes`."""
@@ -245,8 +244,10 @@ class DatabaseQueries:
         where = "tenant = ? AND state = 'active'"
         return self._list(ClientKeyRow, where, (AUTHORITY_WIDE,), "ORDER BY client, key_id")
 
-    def deliveries(self, tenants: Collection[str], *, limit: int = 100) -> tuple[DeliveryRow, ...]:
+    def deliveries(self, tenants: Collection[str] | None, *, limit: int = 100) -> tuple[DeliveryRow, ...]:
         """Notices, the newest first. See `Queries.deliveries`."""
+        if tenants is None:
+            return self._list(DeliveryRow, *_of(None), "ORDER BY entry DESC, delivery_id", limit)
         rows: list[DeliveryRow] = []
         for tenant in tenants:
             rows.extend(self._list(DeliveryRow, "tenant = ?", (tenant,), "ORDER BY entry DESC, delivery_id", limit))
@@ -324,3 +325,8 @@ class DatabaseQueries:
     ) -> tuple[R, ...]:
         most = None if limit is None else max(0, min(limit, MAX_LISTED))
         return self._tables.listed(row_type, where, bound, order, most)
+
+
+def _of(tenants: Collection[str] | None) -> tuple[str, Sequence[object]]:
+    """The condition that a row is of these tenants, or of whatever tenant, with what it binds."""
+    return ("tenant >= ''", ()) if tenants is None else (_OF_TENANTS, (list(tenants),))

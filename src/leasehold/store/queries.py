@@ -167,8 +167,11 @@ class Queries(Nodes, Protocol):
         """Calls admitted and not settled, the one due first in front."""
         ...
 
-    def stops(self, tenants: Collection[str]) -> tuple[StopRow, ...]:
-        """Wide revokes and holds, in force or not; name the empty tenant to see the authority-wide ones."""
+    def stops(self, tenants: Collection[str] | None) -> tuple[StopRow, ...]:
+        """Wide revokes and holds, in force or not; name the empty tenant to see the authority-wide ones.
+
+        None is every tenant, with the authority-wide ones, also one in which nothing ever ran.
+        """
         ...
 
     def glasses(self, tenants: Collection[str] | None) -> tuple[GlassRow, ...]:
@@ -195,8 +198,11 @@ class Queries(Nodes, Protocol):
         """The API keys that were not removed, by client and id."""
         ...
 
-    def deliveries(self, tenants: Collection[str], *, limit: int = 100) -> tuple[DeliveryRow, ...]:
-        """Notices, the newest first; those about what stands above tenants are under the empty tenant."""
+    def deliveries(self, tenants: Collection[str] | None, *, limit: int = 100) -> tuple[DeliveryRow, ...]:
+        """Notices, the newest first; those about what stands above tenants are under the empty tenant.
+
+        None is every tenant, with the empty one, also one in which nothing ever ran.
+        """
         ...
 
     def deliveries_about(self, tenant: str, subject: str, channel: str) -> tuple[DeliveryRow, ...]:

@@ -189,6 +189,16 @@ def test_nothing_of_another_tenant_is_answered(store: Store) -> None:
     assert queries.tenants() == (TENANT, OTHER)
 
 
+def test_stops_and_notices_of_every_tenant_are_found_also_where_nothing_ever_ran(store: Store) -> None:
+    stops = (stop(tenant=""), stop(), stop(tenant=OTHER))
+    notices = (delivery(tenant="", entry=1), delivery(entry=2), delivery(tenant=OTHER, entry=3))
+    store.submit(write(*stops, *notices)).result()
+    assert store.queries.tenants() == ()
+    assert sorted(row.tenant for row in store.queries.stops(None)) == sorted(("", TENANT, OTHER))
+    assert store.queries.deliveries(None) == notices[::-1]
+    assert store.queries.deliveries(None, limit=1) == notices[2:]
+
+
 @pytest.mark.case(57)
 @pytest.mark.invariant("I10")
 def test_id_is_located_only_in_the_tenants_one_may_see(store: Store) -> None:
