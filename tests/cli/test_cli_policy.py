@@ -77,6 +77,35 @@ def test_policy_explain_says_whose_tokens_count(terminal: Terminal) -> None:
     ]
 
 
+def test_policy_explain_says_what_clients_may_start_and_what_makes_somebody_one(terminal: Terminal) -> None:
+    runs = 'agents = ["bot"], routes = ["support"], tenants = ["acme"], environments'
+    more = (
+        '[issuers."https://a.example"]\naudience = "leasehold"\n'
+        f'[clients.ci]\nruns = {{ {runs} = ["*"] }}\nredirects = ["https://app.example/back"]\n'
+        'identity = { issuer = "https://a.example", claims = { sub = "main" } }\n'
+        f'[clients.idle]\nruns = {{ {runs} = ["moon"] }}\n'
+        '[clients.gate]\ndoor = { tool = "ticket", environment = "prod" }\n'
+    )
+    change(terminal, ("[actions]", f"{more}[actions]"))
+    assert terminal.run("policy", "explain").stdout.splitlines()[-7:] == [
+        "client ci, by a token of https://a.example: sub = main, or an API key",
+        "    may start runs on support, for agents bot; tenants acme; environments prod",
+        "    has browsers sent back to https://app.example/back",
+        "client gate, by an API key",
+        "    stands at the door of ticket in prod for every tenant",
+        "client idle, by an API key",
+        "    may start nothing",
+    ]
+    found = terminal.json("policy", "explain")["clients"]["ci"]
+    assert found["rule"]["runs"]["environments"] == ["*"]
+    assert [each["environments"] for each in found["startable"]] == [["prod"]]
+    terminal.start()
+    change(terminal, ("moon", "prod"))
+    gained = "client idle: may start runs on support, for agents bot; tenants acme; environments prod"
+    shown = terminal.run("policy", "diff", code=1).stdout
+    assert f'REACHES {gained}; rule clients."idle".runs.environments' in shown
+
+
 @pytest.mark.requirement("P7")
 def test_policy_check_and_test_read_the_file_that_is_named(terminal: Terminal, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
@@ -123,7 +152,7 @@ def test_policy_explain_names_each_action_who_agrees_and_why(terminal: Terminal)
     assert "    implies ticket.update" in lines
     assert "  ticket.update write: approval call, lease for exact values by 1 of lead" in "\n".join(lines)
     assert "laxer than usual" in "\n".join(lines)
-    assert set(terminal.json("policy", "explain")) == {"ci/deploy", "db/drop", "support"}
+    assert set(terminal.json("policy", "explain")["routes"]) == {"ci/deploy", "db/drop", "support"}
     assert 'did you mean "support"?' in terminal.run("policy", "explain", "suport", code=2).stderr
 
 
@@ -142,6 +171,7 @@ def test_policy_explain_says_which_powers_the_holder_of_the_state_needs_no_role_
 @pytest.mark.requirement("P15", "P16")
 def test_policy_explain_says_what_stops_a_route_and_who_may_go_past_its_rules(terminal: Terminal) -> None:
     breaker = "breaker = { errors = { percent = 50, of = 20 }, denials = { percent = 80, of = 50 } }"
+    breaker += '\nafter."ticket.close" = ["ticket.get"]'
     change(terminal, ('[routes."support"]', f'[routes."support"]\n{breaker}'))
     terminal.policy.write_text(
         terminal.policy.read_text()
@@ -153,6 +183,7 @@ def test_policy_explain_says_what_stops_a_route_and_who_may_go_past_its_rules(te
         "  breaker: errors 50% of 20, denials 80% of 50",
         "  break-glass: oncall with dba, lead may skip approve, freeze for ticket.close, ticket.update, 10 min",
     ]
+    assert "    after a done call of ticket.get" in lines
     assert "breaker" not in terminal.run("policy", "explain", "db/drop").stdout
 
 

@@ -16,6 +16,7 @@ WIDER = changed(
     'allow."ticket.erase"  = { ticket = ["**"] }',
     changed("calls = 20", "calls = 21", changed('answer_within = "10m"', 'answer_within = "9m"', TWO)),
 )
+WIDER += '\n[clients.gate]\ndoor = { tool = "ticket", environment = "prod" }\n'
 PLACE = f"/policy/proposals/{policy(WIDER).hash}"
 
 
@@ -46,6 +47,8 @@ def test_page_lists_exactly_what_becomes_possible_and_the_second_person_makes_it
     for words in (
         "Can be done that could not",
         "desk ticket.erase (destructive): ticket [&#34;T-*&#34;] -&gt; [&#34;**&#34;], for agents bot",
+        "Programs may do more over the network",
+        "client gate: stands at the door of ticket in prod for every tenant",
         "More, or for longer",
         "desk budget.calls: 20 becomes 21",
         "widens nothing",

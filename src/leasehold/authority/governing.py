@@ -20,6 +20,7 @@ from leasehold.model.proposal import PolicyVerdict, ProposalState
 from leasehold.policy.diff import Change, diff
 from leasehold.policy.document import Policy, Power
 from leasehold.policy.evaluate import has_power
+from leasehold.policy.programs import ClientGain, client_gains
 from leasehold.policy.reach import Reach, reach
 from leasehold.token.passkey import Assertion
 from leasehold.token.proposal import PolicyStatement
@@ -38,6 +39,7 @@ class Proposed(msgspec.Struct, frozen=True, kw_only=True):
     state: ProposalState
     changes: tuple[Change, ...]
     reached: tuple[Reach, ...]
+    gained: tuple[ClientGain, ...]
     widening: str
     refusal: Decision | None
     is_theirs: bool
@@ -78,6 +80,7 @@ class Governing:
             state=state_of(proposal.row, now.seconds),
             changes=tuple(diff(old, new)),
             reached=tuple(reach(old, new)),
+            gained=tuple(client_gains(old, new)),
             widening=proposal.widening,
             refusal=self._refuse(proposal.row, active),
             is_theirs=proposal.row.person == self._session.person,

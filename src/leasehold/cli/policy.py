@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -12,6 +12,7 @@ from leasehold.authority.governing import state_of
 from leasehold.cli.asking import confirm
 from leasehold.cli.backtest import backtest_lines, backtest_value, open_past
 from leasehold.cli.exits import ExitCode, Failure
+from leasehold.cli.explained import call_lines, route_lines, who_lines
 from leasehold.cli.pairs import parse_attributes
 from leasehold.cli.session import Session, with_session
 from leasehold.errors import ConfigError, Denied, InvalidError
@@ -21,23 +22,14 @@ from leasehold.model.plain import escape
 from leasehold.model.proposal import PolicyVerdict, ProposalState
 from leasehold.model.times import parse_time, show_time
 from leasehold.policy.cases import Mismatch, run_tests
+from leasehold.policy.client_rule import ClientRule
 from leasehold.policy.diff import Change, diff
-from leasehold.policy.document import (
-    DISCOVERY,
-    LISTED,
-    Acceptance,
-    IssuerRule,
-    Policy,
-    RolePowers,
-    Route,
-    SignInRule,
-    WhoComesIn,
-)
-from leasehold.policy.evaluate import ApprovalNeed
-from leasehold.policy.explain import CallExplanation, LaxRule, RouteRow, explain_call, explain_route, laxer_rules
+from leasehold.policy.document import Acceptance, Policy
+from leasehold.policy.explain import LaxRule, explain_call, explain_route, laxer_rules
+from leasehold.policy.programs import ClientGain, client_gains, startable
 from leasehold.policy.reach import Reach, reach
 from leasehold.policy.shortage import people_without_a_kind
-from leasehold.policy.telling import change_words, is_in_reach, reach_words
+from leasehold.policy.telling import change_words, client_gain_words, is_in_reach, reach_words
 
 __all__ = ["lax_words", "policy"]
 
@@ -110,24 +102,27 @@ def test(session: Session, file: Path | None) -> None:
 def explain(session: Session, route: str | None, action: str | None, pairs: Sequence[str]) -> None:
     """Say what a route comes to: each action, who has to agree, and the rule behind it.
 
-    Without a ROUTE all of them, what roles can do, and whose tokens count. With an ACTION and its attributes, what
-    would become of that one call.
+    Without a ROUTE all of them, what roles can do, whose tokens count, and what clients may start over the network.
+    With an ACTION and its attributes, what would become of that one call.
     """
     found = read_policy(session.policy_path)
     if route is not None and action is not None:
         explained = explain_call(found, route, action, check_attributes(parse_attributes(pairs)))
-        session.give(explained, _call_lines(explained))
+        session.give(explained, call_lines(explained))
         return
     names = [route] if route is not None else sorted(found.routes)
     tables = {name: explain_route(found, name) for name in names}
-    lines = [line for name, rows in tables.items() for line in _route_lines(found, name, rows)]
+    lines = [line for name, rows in tables.items() for line in route_lines(found, name, rows)]
+    value: dict[str, object] = {"routes": tables}
     if route is None:
-        lines += [
-            *map(_role_words, found.roles.values()),
-            *(_issuer_words(rule) for _, rule in sorted(found.issuers.items())),
-            *(line for _, rule in sorted(found.sign_in.items()) for line in _provider_lines(rule)),
-        ]
-    session.give(tables, lines)
+        lines += who_lines(found)
+        value |= {
+            "roles": found.roles,
+            "issuers": found.issuers,
+            "sign_in": found.sign_in,
+            "clients": {name: _client_value(found, rule) for name, rule in found.clients.items()},
+        }
+    session.give(value, lines)
 
 
 @policy.command("diff")
@@ -139,7 +134,8 @@ def explain(session: Session, route: str | None, action: str | None, pairs: Sequ
 @click.option("--since", help="Only calls since then: today, 2h, 2026-05-06 or 2026-05-06T12:00:00Z; days are UTC.")
 def diff_policies(session: Session, against: Path | None, since: str | None, *, backtest: bool) -> None:
     """List what the policy file changes and what of it widens, then every call that became possible, lost an approval,
-    or is reached through another action, with the rule responsible. Exit 0 if nothing widens, 1 if something does.
+    or is reached through another action, and all that clients gain, with the rule responsible. Exit 0 if nothing
+    widens, 1 if something does.
 
     With --backtest also which calls of the ledger would now be allowed, be denied, or need people, and where it cannot
     tell. The state is only read.
@@ -154,9 +150,15 @@ def diff_policies(session: Session, against: Path | None, since: str | None, *, 
             replayed = past.replay(session, new, begin)
     else:
         old, replayed = _active(session) if against is None else read_policy(against), None
-    changes, reached = diff(old, new), reach(old, new)
-    value: dict[str, object] = {"before": old.hash, "after": new.hash, "changes": changes, "reach": reached}
-    lines = _difference_lines(changes, reached)
+    changes, reached, gained = diff(old, new), reach(old, new), client_gains(old, new)
+    value: dict[str, object] = {
+        "before": old.hash,
+        "after": new.hash,
+        "changes": changes,
+        "reach": reached,
+        "clients": gained,
+    }
+    lines = _difference_lines(changes, reached, gained)
     if replayed is not None:
         value["backtest"] = backtest_value(replayed)
         lines += backtest_lines(replayed)
@@ -228,11 +230,16 @@ def confirm_policy(
 
 def _show_widening(session: Session, old: Policy, new: Policy) -> list[str]:
     """Say what changes and what that comes to; answers the lines of the keys that widen."""
-    changes, reached = diff(old, new), reach(old, new)
+    changes = diff(old, new)
     if changes:
-        for line in _difference_lines(changes, reached):
+        for line in _difference_lines(changes, reach(old, new), client_gains(old, new)):
             session.say(line)
     return [change_words(change) for change in changes if change.widens]
+
+
+def _client_value(found: Policy, rule: ClientRule) -> dict[str, object]:
+    """A client's rule, and what it may start by it."""
+    return {"rule": rule, "startable": startable(found, rule)}
 
 
 def lax_words(rule: LaxRule) -> str:
@@ -258,78 +265,9 @@ def _mismatch_words(mismatch: Mismatch) -> str:
     )
 
 
-def _difference_lines(changes: Sequence[Change], reached: Sequence[Reach]) -> list[str]:
+def _difference_lines(changes: Sequence[Change], reached: Sequence[Reach], gained: Iterable[ClientGain]) -> list[str]:
     """What changes, and what that comes to; a value that became wider stands once, where it says for whom."""
     shown = [change for change in changes if not (change.widens and is_in_reach(change, reached))]
     lines = [f"{'WIDENS ' if change.widens else '       '}{change_words(change)}" for change in shown]
-    return [*lines, *(f"REACHES {reach_words(item)}" for item in reached)] or ["nothing changes"]
-
-
-def _route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str]:
-    route = found.routes[name]
-    lines = [
-        f"{name}: agents {', '.join(route.agents)}; tenants {', '.join(route.tenants)}; "
-        f"environments {', '.join(route.environments)}; lease {route.ttl_seconds} s, run {route.run_ttl_seconds} s"
-    ]
-    return [*lines, *_stopping_lines(found, route), *(line for row in rows for line in _row_lines(row)), ""]
-
-
-def _stopping_lines(found: Policy, route: Route) -> Iterator[str]:
-    """What stops the route by itself, and what two people may do past its rules."""
-    if route.breaker is not None:
-        rates = [("errors", route.breaker.errors), ("denials", route.breaker.denials)]
-        yield f"  breaker: {', '.join(f'{name} {rate}' for name, rate in rates if rate is not None)}"
-    if (glass := found.break_glass.get(route.name)) is not None:
-        yield (
-            f"  break-glass: {', '.join(glass.openers)} with {', '.join(glass.confirmers)} may skip "
-            f"{', '.join(glass.skips)} for {', '.join(glass.actions)}, {glass.minutes} min"
-        )
-
-
-def _role_words(role: RolePowers) -> str:
-    """What a role can do, and what of it needs no role of whoever holds the open state."""
-    words = f"role {role.name}, tenants {', '.join(role.tenants)}: {', '.join(role.can)}"
-    idle = ", ".join(power for power in role.can if not power.is_enforced)
-    return f"{words}; whoever holds the state needs no role for {idle}" if idle else words
-
-
-def _issuer_words(rule: IssuerRule) -> str:
-    """Whose word on who somebody is counts, and where the keys for it come from."""
-    sources = {DISCOVERY: "found by its own document", LISTED: "listed in the policy"}
-    return f"issuer {rule.issuer}: tokens for {rule.audience}, keys {sources.get(rule.keys, f'from {rule.keys}')}"
-
-
-def _provider_lines(rule: SignInRule) -> list[str]:
-    """Whom a provider may sign in, and what its groups mean here."""
-    whom = "people who are known here" if rule.people is WhoComesIn.KNOWN else "whoever is in one of the groups"
-    means = [f"    group {group}: {', '.join(roles)}" for group, roles in sorted(rule.roles.items())]
-    return [f"sign-in {rule.name} at {rule.issuer}: {whom}, as user:<{rule.person}>", *means]
-
-
-def _row_lines(row: RouteRow) -> list[str]:
-    if row.denied_by:
-        return [f"  {row.action} {row.effect}: denied by {row.denied_by}"]
-    attributes = ", ".join(f"{name} {words}" for name, words in row.attributes.items())
-    exact = f", {row.exact_mode} for exact values" if row.exact_mode is not row.mode else ""
-    who = f" by {row.quorum} of {', '.join(row.approvers)}" if row.approvers else ""
-    lax = "; laxer than usual" if row.is_laxer else ""
-    lines = [f"  {row.action} {row.effect}: approval {row.mode}{exact}{who} ({row.why}){lax}"]
-    if attributes:
-        lines.append(f"    {attributes}")
-    if row.implies:
-        lines.append(f"    implies {', '.join(row.implies)}")
-    lines += [escape(f"    {words}") for words in row.timing]
-    return lines
-
-
-def _call_lines(explained: CallExplanation) -> list[str]:
-    lines = [f"{explained.action} {explained.effect}: {explained.decision.describe()}"]
-    if explained.need is not None and explained.exact_need is not None:
-        lines.append(f"under a lease as wide as the route: {_need_words(explained.need)}")
-        lines.append(f"under a lease for exactly this: {_need_words(explained.exact_need)}")
-    return [escape(line) for line in lines]
-
-
-def _need_words(need: ApprovalNeed) -> str:
-    who = f" by {need.quorum} of {', '.join(need.approvers)}" if need.approvers else ""
-    return f"approval {need.mode}{who} ({need.rule})"
+    words = [*map(reach_words, reached), *map(client_gain_words, gained)]
+    return [*lines, *(f"REACHES {each}" for each in words)] or ["nothing changes"]

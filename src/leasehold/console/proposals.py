@@ -28,8 +28,8 @@ from leasehold.http.sessions import again_path
 from leasehold.model.decision import Reason
 from leasehold.model.proposal import PolicyVerdict, ProposalState
 from leasehold.model.request import Verdict
-from leasehold.policy.reach import Reach, ReachKind
-from leasehold.policy.telling import change_words, is_in_reach, reach_words
+from leasehold.policy.reach import ReachKind
+from leasehold.policy.telling import change_words, client_gain_words, is_in_reach, reach_words
 from leasehold.token.passkey import Assertion
 
 __all__ = ["Gain", "ProposalPage", "proposal_page", "proposal_routes"]
@@ -101,7 +101,7 @@ def proposal_page(proposed: Proposed) -> ProposalPage:
         person=row.person,
         proposed_at=row.proposed_at,
         answer_by=row.answer_by,
-        gains=tuple(_gains(reached)),
+        gains=tuple(_gains(proposed)),
         wider=tuple(change_words(change) for change in said if change.widens),
         other=tuple(change_words(change) for change in said if not change.widens),
         not_mine=proposed.refusal.message if proposed.refusal is not None else "",
@@ -110,7 +110,8 @@ def proposal_page(proposed: Proposed) -> ProposalPage:
     )
 
 
-def _gains(reached: tuple[Reach, ...]) -> Iterator[Gain]:
+def _gains(proposed: Proposed) -> Iterator[Gain]:
+    reached = proposed.reached
     for title, kinds in (
         ("Can be done that could not", frozenset({ReachKind.CALL})),
         ("Takes fewer people, other people, or less waiting", _APPROVAL_KINDS),
@@ -119,6 +120,8 @@ def _gains(reached: tuple[Reach, ...]) -> Iterator[Gain]:
         lines = tuple(reach_words(item) for item in reached if item.kind in kinds)
         if lines:
             yield Gain(title=title, lines=lines)
+    if proposed.gained:
+        yield Gain(title="Programs may do more over the network", lines=tuple(map(client_gain_words, proposed.gained)))
 
 
 def proposals(request: Request) -> Response:

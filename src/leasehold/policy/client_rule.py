@@ -49,6 +49,10 @@ class WorkloadIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         """Whether a verified token is this client's: every claim named here stands there as exactly this text."""
         return issuer == self.issuer and all(claims.get(name) == value for name, value in self.claims.items())
 
+    def within(self, other: WorkloadIdentity) -> bool:
+        """Whether each token that matches this one matches the other too."""
+        return self.issuer == other.issuer and other.claims.items() <= self.claims.items()
+
 
 class ClientRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One client by its name, with `runs` or `door`, one of them.

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from leasehold.model.budget import format_amount
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import Constraint, Grants
-from leasehold.policy.client_rule import ClientRule, RunsRight
+from leasehold.policy.client_rule import ClientRule, RunsRight, WorkloadIdentity
 from leasehold.policy.document import (
     EVERYONE,
     Acceptance,
     ActionRule,
+    IssuerRule,
     NoticeRule,
     Policy,
     PublicJwk,
@@ -30,9 +31,9 @@ from leasehold.policy.document import (
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
-from leasehold.policy.wording import show_attributes, show_constraint
+from leasehold.policy.wording import show_attributes, show_constraint, show_door, show_identity
 
-__all__ = ["Change", "diff"]
+__all__ = ["Change", "diff", "diff_issuer"]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -205,18 +206,21 @@ def _break_glass(old: Policy, new: Policy) -> Iterator[Change]:
 
 
 def _issuers(old: Policy, new: Policy) -> Iterator[Change]:
-    """Whoever may say who somebody is: one more, another audience, and keys that come from elsewhere all widen."""
     for name in old.issuers.keys() | new.issuers.keys():
-        before, after = old.issuers.get(name), new.issuers.get(name)
-        yield from _presence("issuers", name, was=before is not None, is_now=after is not None, widens=before is None)
-        if before is None or after is None:
-            continue
-        subject = f"issuers.{name}"
-        yield from _value(f"{subject}.audience", before.audience, after.audience, widens=True)
-        yield from _value(f"{subject}.keys", before.keys, after.keys, widens=True)
-        listed = [tuple(map(_show_jwk, rule.listed)) for rule in (before, after)]
-        yield from _names(f"{subject}.keys.listed", *listed, added=True, removed=False)
-        yield from _names(f"{subject}.networks", before.networks, after.networks, added=True, removed=False)
+        yield from diff_issuer(name, old.issuers.get(name), new.issuers.get(name))
+
+
+def diff_issuer(name: str, before: IssuerRule | None, after: IssuerRule | None) -> Iterator[Change]:
+    """Whoever may say who somebody is: one more, another audience, and keys that come from elsewhere all widen."""
+    yield from _presence("issuers", name, was=before is not None, is_now=after is not None, widens=before is None)
+    if before is None or after is None:
+        return
+    subject = f"issuers.{name}"
+    yield from _value(f"{subject}.audience", before.audience, after.audience, widens=True)
+    yield from _value(f"{subject}.keys", before.keys, after.keys, widens=True)
+    listed = [tuple(map(_show_jwk, rule.listed)) for rule in (before, after)]
+    yield from _names(f"{subject}.keys.listed", *listed, added=True, removed=False)
+    yield from _names(f"{subject}.networks", before.networks, after.networks, added=True, removed=False)
 
 
 def _sign_in(old: Policy, new: Policy) -> Iterator[Change]:
@@ -266,19 +270,18 @@ def _clients(old: Policy, new: Policy) -> Iterator[Change]:
         yield from _value(f"{subject}.door", *doors, widens=doors[1] is not None)
         addresses = [rule.redirects if rule is not None else () for rule in (before, after)]
         yield from _names(f"{subject}.redirects", *addresses, added=True, removed=False)
-        identities = [_identity(rule) for rule in (before, after)]
-        yield from _value(f"{subject}.identity", *identities, widens=identities[1] is not None)
+        yield from _identity(subject, *(rule.identity if rule is not None else None for rule in (before, after)))
 
 
 def _door(rule: ClientRule | None) -> str | None:
-    return f"{rule.door.tool} in {rule.door.environment}" if rule is not None and rule.door is not None else None
+    return show_door(rule.door) if rule is not None and rule.door is not None else None
 
 
-def _identity(rule: ClientRule | None) -> str | None:
-    if rule is None or rule.identity is None:
-        return None
-    claims = ", ".join(f"{name} = {value}" for name, value in sorted(rule.identity.claims.items()))
-    return f"{rule.identity.issuer}: {claims}"
+def _identity(subject: str, before: WorkloadIdentity | None, after: WorkloadIdentity | None) -> Iterator[Change]:
+    """Tokens by which a client is known; those that also had to have another claim before are none that are new."""
+    widens = after is not None and (before is None or not after.within(before))
+    shown = [show_identity(identity) if identity is not None else None for identity in (before, after)]
+    yield from _value(f"{subject}.identity", *shown, widens=widens)
 
 
 # Actions.

@@ -39,7 +39,7 @@ def _key_source(table: Table) -> tuple[str, tuple[PublicJwk, ...]]:
         return DISCOVERY, ()
     if isinstance(value, str):
         return read_endpoint(table, "keys", ("https", "http")), ()
-    keys = tuple(_jwk(each) for each in table.array("keys"))
+    keys = tuple(sorted({_jwk(each) for each in table.array("keys")}))
     if not keys:
         raise table.fault(f"{show_path((*table.keys, 'keys'))} is empty, so no token could count", "keys")
     return LISTED, keys

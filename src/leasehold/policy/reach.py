@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import ANY, Constraint, Grant, Grants, OneOf, Scalar, matches_action
-from leasehold.policy.document import EVERYONE, Policy, Route
+from leasehold.policy.audience import added_names, shared_names
+from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import ApprovalNeed, implied, need_for_call
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.order import prerequisites
@@ -159,7 +160,7 @@ def _of_route(before: _Side | None, after: _Side) -> Iterator[Reach]:
 def _new_audience(before: _Side, after: _Side) -> Iterator[Reach]:
     for key in ("agents", "tenants", "environments"):
         old, new = getattr(before.route, key), getattr(after.route, key)
-        gained = () if old == (EVERYONE,) else tuple(name for name in new if name not in old)
+        gained = added_names(old, new)
         for action in after.offers if gained else ():
             item = _whole(after, action, rule=f"{route_rule(after.route.name)}.for.{key}")
             yield replace(item, before=f"{key} {', '.join(old)}", **{key: gained})
@@ -167,10 +168,8 @@ def _new_audience(before: _Side, after: _Side) -> Iterator[Reach]:
 
 def _common(before: Route, after: Route) -> Route | None:
     """A route with the audience that both have, if there is one."""
-    shared = {}
-    for key in ("agents", "tenants", "environments"):
-        old, new = getattr(before, key), getattr(after, key)
-        shared[key] = new if old == (EVERYONE,) else old if new == (EVERYONE,) else tuple(n for n in new if n in old)
+    keys = ("agents", "tenants", "environments")
+    shared = {key: shared_names(getattr(before, key), getattr(after, key)) for key in keys}
     return replace(after, **shared) if all(shared.values()) else None
 
 

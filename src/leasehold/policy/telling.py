@@ -7,9 +7,10 @@ from typing import assert_never
 
 from leasehold.model.plain import escape
 from leasehold.policy.diff import Change
+from leasehold.policy.programs import ClientGain, Startable, TrustGain, TrustKind
 from leasehold.policy.reach import Reach, ReachKind
 
-__all__ = ["change_words", "is_in_reach", "reach_words"]
+__all__ = ["change_words", "client_gain_words", "is_in_reach", "reach_words", "startable_words"]
 
 
 def change_words(change: Change) -> str:
@@ -36,14 +37,43 @@ def is_in_reach(change: Change, reached: Iterable[Reach]) -> bool:
 
 def reach_words(item: Reach) -> str:
     """Route, action and effect, for whom, what became possible, by which rule, and a call that shows it."""
-    audience = "; ".join(
-        f"{what} {', '.join(names)}"
-        for what, names in (("agents", item.agents), ("tenants", item.tenants), ("environments", item.environments))
-    )
-    words = f"{item.route} {item.action} ({item.effect}): {_gain(item)}, for {audience}; rule {item.rule}"
+    words = f"{item.route} {item.action} ({item.effect}): {_gain(item)}, for {_audience(item)}; rule {item.rule}"
     if item.example:
         words += "; for example " + ", ".join(f"{name}={value}" for name, value in item.example.items())
     return escape(words)
+
+
+def client_gain_words(gain: ClientGain) -> str:
+    """What a client gained, and by which rule."""
+    gained = _trust(gain) if isinstance(gain, TrustGain) else _startable(gain.runs)
+    return escape(f"client {gain.client}: {gained}; rule {gain.rule}")
+
+
+def startable_words(found: Startable) -> str:
+    """Which runs may be started, on which route and for whom."""
+    return escape(_startable(found))
+
+
+def _startable(found: Startable) -> str:
+    return f"may start {'child runs' if found.is_child else 'runs'} on {found.route}, for {_audience(found)}"
+
+
+def _trust(gain: TrustGain) -> str:
+    instead = f" (before: {gain.before})" if gain.before else ""
+    match gain.kind:
+        case TrustKind.DOOR:
+            return f"stands at the door of {gain.after} for every tenant{instead}"
+        case TrustKind.IDENTITY:
+            return f"is whoever has a token of {gain.after}{instead}"
+        case TrustKind.REDIRECT:
+            return f"has browsers sent back to {gain.after} with what a person consented to"
+        case _:
+            assert_never(gain.kind)
+
+
+def _audience(found: Reach | Startable) -> str:
+    lists = (("agents", found.agents), ("tenants", found.tenants), ("environments", found.environments))
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in lists)
 
 
 def _gain(item: Reach) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from leasehold.policy.diff import diff
 from leasehold.policy.document import Policy
+from leasehold.policy.programs import client_gains
 from leasehold.policy.reach import reach
 
 __all__ = ["widened_keys", "widening_digest"]
@@ -23,7 +24,8 @@ def widened_keys(old: Policy, new: Policy) -> tuple[str, ...]:
 
 
 def widening_digest(old: Policy, new: Policy) -> str:
-    """`sha256:` and the hex digest of every change that widens and of everything that became reachable."""
+    """`sha256:` and the hex digest of every change that widens and of everything that became reachable, or that clients
+    gained."""
     changes = [change for change in diff(old, new) if change.widens]
-    body = _ENCODER.encode({"changes": changes, "reach": reach(old, new)})
+    body = _ENCODER.encode({"changes": changes, "reach": reach(old, new), "clients": client_gains(old, new)})
     return f"sha256:{hashlib.sha256(body).hexdigest()}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from leasehold.model.grant import Attributes, Constraint, Grant, Scalar, grants_to_json
 from leasehold.model.text import visible
+from leasehold.policy.client_rule import DoorRight, WorkloadIdentity
 
 __all__ = [
     "allow_rule",
@@ -18,6 +19,8 @@ __all__ = [
     "route_rule",
     "show_attributes",
     "show_constraint",
+    "show_door",
+    "show_identity",
     "show_name",
     "show_within",
 ]
@@ -48,6 +51,17 @@ def show_constraint(constraint: Constraint) -> str:
 def show_attributes(grant: Grant) -> str:
     """What a grant's attributes may be, in JSON."""
     return _json(grants_to_json({grant.action: grant})[grant.action])
+
+
+def show_door(door: DoorRight) -> str:
+    """`ticket in prod`."""
+    return f"{door.tool} in {door.environment}"
+
+
+def show_identity(identity: WorkloadIdentity) -> str:
+    """The issuer, and the claims that its tokens have to have."""
+    claims = ", ".join(f"{name} = {value}" for name, value in sorted(identity.claims.items()))
+    return f"{identity.issuer}: {claims}"
 
 
 def show_within(name: str, constraints: Mapping[str, Constraint]) -> str:

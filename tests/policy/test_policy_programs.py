@@ -1,0 +1,244 @@
+"""What clients gain by a changed policy, against brute force: every start of a small universe under both policies."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from policy_worlds import EXAMPLE, load
+
+from leasehold.policy.client_rule import ClientRule, DoorRight, RunsRight, WorkloadIdentity
+from leasehold.policy.diff import diff
+from leasehold.policy.document import Delegation, IssuerRule, Policy, Route
+from leasehold.policy.evaluate import check_start
+from leasehold.policy.programs import RunsGain, TrustGain, client_gains, startable
+from leasehold.policy.telling import client_gain_words, startable_words
+from leasehold.policy.widening import widened_keys, widening_digest
+
+CLIENT, ISSUER = "ci", "https://token.example"
+ROUTES, AGENTS, TENANTS, PLACES = ("build", "ship"), ("bot", "helper"), ("acme", "globex"), ("dev", "prod")
+UNIVERSE = tuple(
+    itertools.product(ROUTES, (*AGENTS, "new"), (*TENANTS, "new"), (*PLACES, "new"), (False, True))
+)  # with a name each that only "*" lets through
+
+Started = tuple[str, str, str, str, bool]
+
+
+def lists(names: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    """Some of the names, or any."""
+    some = st.sets(st.sampled_from(names), min_size=1).map(lambda found: tuple(sorted(found)))
+    return st.one_of(st.just(("*",)), some)
+
+
+@st.composite
+def clients(draw: st.DrawFn) -> dict[str, ClientRule]:
+    kind = draw(st.sampled_from(["none", "door", "runs", "runs", "runs", "runs"]))
+    if kind == "none":
+        return {}
+    claims = draw(st.sampled_from([None, {"sub": "a"}, {"sub": "a", "ref": "main"}, {"sub": "b"}]))
+    more: dict[str, Any] = {"identity": WorkloadIdentity(issuer=ISSUER, claims=claims) if claims else None}
+    if kind == "door":
+        return {CLIENT: ClientRule(name=CLIENT, door=DoorRight(tool=draw(st.sampled_from("ab")), environment="prod"))}
+    runs = RunsRight(
+        agents=draw(lists(AGENTS)),
+        routes=draw(lists(ROUTES)),
+        tenants=draw(lists(TENANTS)),
+        environments=draw(lists(PLACES)),
+    )
+    addresses = st.sets(st.sampled_from(["https://a.example", "https://b.example"]))
+    return {CLIENT: ClientRule(name=CLIENT, runs=runs, redirects=tuple(sorted(draw(addresses))), **more)}
+
+
+@st.composite
+def routes(draw: st.DrawFn) -> dict[str, Route]:
+    return {
+        name: Route(
+            name=name,
+            agents=draw(lists(AGENTS)),
+            tenants=draw(lists(TENANTS)),
+            environments=draw(lists(PLACES)),
+            delegation=Delegation(depth=draw(st.integers(0, 1)), children=draw(st.integers(0, 1))),
+            allow={},
+        )
+        for name in draw(st.sets(st.sampled_from(ROUTES)))
+    }
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[Policy, Policy]:
+    """Two policies, of which the second keeps some parts of the first."""
+    old, new = (
+        Policy(
+            version=1,
+            authority="test",
+            routes=draw(routes()),
+            clients=draw(clients()),
+            issuers={ISSUER: IssuerRule(issuer=ISSUER, audience=draw(st.sampled_from("xy")))},
+        )
+        for _ in range(2)
+    )
+    return old, replace(new, **{part: getattr(old, part) for part in draw(st.sets(st.sampled_from(PARTS)))})
+
+
+PARTS = ("routes", "clients", "issuers")
+
+
+def starts(policy: Policy) -> set[Started]:
+    """What of the universe the client may start, by the functions that `decide` asks."""
+    rule = policy.clients.get(CLIENT)
+    right = rule.runs if rule is not None else None
+    return {each for each in UNIVERSE if right is not None and may_start(policy, right, each)}
+
+
+def may_start(policy: Policy, right: RunsRight, started: Started) -> bool:
+    name, agent, tenant, place, is_child = started
+    route = policy.routes.get(name)
+    values = {"agents": agent, "routes": name, "tenants": tenant, "environments": place}
+    if route is None or right.failing(values) is not None:
+        return False
+    agents = [agent]
+    if is_child:  # of a run of some agent that the client may start
+        agents = [each for each in (*AGENTS, "new") if right.failing({**values, "agents": each}) is None]
+        if not (route.delegation.depth and route.delegation.children):
+            return False
+    return any(
+        check_start(policy, route=name, agent=each, tenant=tenant, environment=place).is_allowed for each in agents
+    )
+
+
+def is_about(gain: RunsGain, started: Started) -> bool:
+    name, agent, tenant, place, is_child = started
+    runs = gain.runs
+    named = ((agent, runs.agents), (tenant, runs.tenants), (place, runs.environments))
+    return (runs.route, runs.is_child) == (name, is_child) and all(
+        each in names or names == ("*",) for each, names in named
+    )
+
+
+@pytest.mark.requirement("P7")
+@settings(max_examples=80)
+@given(pairs())
+def test_each_run_that_a_client_may_start_anew_is_listed_and_each_item_has_one(pair: tuple[Policy, Policy]) -> None:
+    old, new = pair
+    gained = starts(new) - starts(old)
+    items = [gain for gain in client_gains(old, new) if isinstance(gain, RunsGain)]
+    for started in gained:
+        assert any(is_about(item, started) for item in items), started
+    for item in items:
+        assert any(is_about(item, started) for started in gained), item
+    assert client_gains(new, new) == []
+
+
+@pytest.mark.requirement("P7")
+@settings(max_examples=80)
+@given(pairs())
+def test_what_a_client_gains_is_always_a_widening_and_part_of_what_a_second_person_confirms(
+    pair: tuple[Policy, Policy],
+) -> None:
+    old, new = pair
+    if gained := client_gains(old, new):
+        assert widened_keys(old, new)
+        assert widening_digest(old, new) != widening_digest(new, new)
+    assert (diff(old, new) == []) == (old.hash == new.hash)
+    trusted = [gain for gain in gained if isinstance(gain, TrustGain)]
+    assert all(client_gain_words(gain).startswith("client ci: ") for gain in gained)
+    if old.issuers == new.issuers and old.clients == new.clients:
+        assert trusted == []
+
+
+CLIENTS = """
+[issuers."https://token.example"]
+audience = "https://lease.example"
+[clients.ci]
+runs = { agents = ["release-bot"], routes = ["*"], tenants = ["acme"], environments = ["*"] }
+identity = { issuer = "https://token.example", claims = { sub = "main", ref = "x" } }
+[clients.door]
+door = { tool = "ticket", environment = "prod" }
+"""
+TEXT = EXAMPLE.replace("[[tests]]", CLIENTS + "\n[[tests]]", 1)
+ON_DEPLOY = "on ci/deploy, for agents release-bot; tenants acme; environments"
+ON_MIGRATE = "may start runs on db/migrate, for agents"
+TOKEN = "is whoever has a token of https://token.example"
+BEFORE = "(before: https://token.example: ref = x, sub = main)"
+
+EDITS = {
+    "a client": (
+        "[clients.door]",
+        "[clients.gate]",
+        'gate: stands at the door of ticket in prod for every tenant; rule clients."gate".door',
+    ),
+    "an agent of its rule": (
+        'agents = ["release-bot"], routes',
+        'agents = ["release-bot", "migrator"], routes',
+        f'ci: {ON_MIGRATE} migrator; tenants acme; environments prod; rule clients."ci".runs.agents',
+    ),
+    "an agent of the route": (
+        '{ agents = ["migrator"]',
+        '{ agents = ["migrator", "release-bot"]',
+        f'ci: {ON_MIGRATE} release-bot; tenants acme; environments prod; rule routes."db/migrate".for.agents',
+    ),
+    "child runs": (
+        "replicas = { max = 3 } }\n",
+        "replicas = { max = 3 } }\ndelegation = { depth = 1, children = 1, actions = [] }\n",
+        f'ci: may start child runs {ON_DEPLOY} staging; rule routes."ci/deploy".delegation',
+    ),
+    "an environment": (
+        'environments = ["staging"]',
+        'environments = ["staging", "prod"]',
+        f'ci: may start runs {ON_DEPLOY} prod; rule routes."ci/deploy".for.environments',
+    ),
+    "another door": (
+        'door = { tool = "ticket"',
+        'door = { tool = "db"',
+        'door: stands at the door of db in prod for every tenant (before: ticket in prod); rule clients."door".door',
+    ),
+    "from door to runs": (
+        'door = { tool = "ticket", environment = "prod" }',
+        'runs = { agents = ["*"], routes = ["ci/deploy"], tenants = ["*"], environments = ["*"] }',
+        f'door: may start runs {ON_DEPLOY} staging; rule clients."door".runs',
+    ),
+    "a claim less": (
+        ', ref = "x"',
+        "",
+        f'ci: {TOKEN}: sub = main {BEFORE}; rule clients."ci".identity',
+    ),
+    "another audience": (
+        'audience = "https://lease.example"',
+        'audience = "other"',
+        f'ci: {TOKEN}: ref = x, sub = main {BEFORE}; rule issuers."https://token.example"',
+    ),
+    "an address": (
+        "identity = {",
+        'redirects = ["https://app.example/back"]\nidentity = {',
+        "ci: has browsers sent back to https://app.example/back with what a person consented to; "
+        'rule clients."ci".redirects',
+    ),
+}
+BOTH_WAYS = ("a client", "another door", "from door to runs", "another audience")
+
+
+@pytest.mark.requirement("P7")
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_says_what_a_client_gains_and_by_which_rule(name: str) -> None:
+    old, new, words = EDITS[name]
+    assert old in TEXT
+    before, after = load(TEXT), load(TEXT.replace(old, new, 1))
+    assert f"client {words}" in map(client_gain_words, client_gains(before, after))
+    assert (client_gains(after, before) == []) is (name not in BOTH_WAYS)
+
+
+@pytest.mark.requirement("P7")
+def test_a_claim_more_narrows() -> None:
+    assert [change.widens for change in diff(load(TEXT.replace(', ref = "x"', "", 1)), load(TEXT))] == [False]
+
+
+def test_what_a_client_may_start_is_what_its_rule_and_the_routes_name_both() -> None:
+    policy = load(TEXT)
+    assert [startable_words(each) for each in startable(policy, policy.clients["ci"])] == [
+        f"may start runs {ON_DEPLOY} staging"
+    ]
+    assert startable(policy, policy.clients["door"]) == []
