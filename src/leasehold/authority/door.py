@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from leasehold.authority.clients import check_client
 from leasehold.authority.engine import Engine, refusal_error
 from leasehold.authority.looking import find_end, look_at_chain
 from leasehold.authority.opening import read_opening
@@ -23,7 +24,7 @@ from leasehold.decide.admit import Admit
 from leasehold.decide.ask_only import AskOnly
 from leasehold.decide.call_request import call_digest
 from leasehold.decide.chain import Chain
-from leasehold.decide.clients import ClientVoice, ForDoor
+from leasehold.decide.clients import ClientVoice, ForDoor, refuse_door_of
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.glass_use import GlassUse
@@ -163,7 +164,9 @@ class EmbeddedDoor:
 
         Raises:
             InvalidError: the arguments are not canonical JSON.
+            Denied: this is a client's door, and its proof or its right counts no more.
         """
+        self._check_voice()
         if (refusal := self._refuse_elsewhere(chain)) is not None:
             return StepAnswer(refusal)
         step = self._building(chain, call)(self._engine.active_policy(), None)
@@ -180,6 +183,15 @@ class EmbeddedDoor:
             raise refusal_error(refusal)
         build = self._building(chain, call)
         return self._engine.ask(self._behind(lambda policy: AskOnly(admit=build(policy, None))))
+
+    def _check_voice(self) -> None:
+        """Of what is read, with no step that would ask: whether the client's proof and right count now."""
+        if self._voice is None:
+            return
+        policy = check_client(self._engine, self._voice)
+        door = DoorRight(tool=self._tool, environment=self._environment)
+        if (refusal := refuse_door_of(policy, self._client, door)) is not None:
+            raise refusal_error(refusal)
 
     def _refuse_elsewhere(self, chain: Chain) -> Decision | None:
         """What the token says at the door itself, here of a lease without one."""
@@ -247,7 +259,9 @@ class EmbeddedDoor:
 
         Raises:
             NotFoundError: it was never admitted here.
+            Denied: this is a client's door, and its proof or its right counts no more.
         """
+        self._check_voice()
         admission = self._admission(check_id(admission_id, "adm"))
         chain = self._engine.chain(admission.tenant, admission.lease_id)
         row = self._engine.row(CallRow, admission.tenant, admission_id)

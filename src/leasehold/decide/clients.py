@@ -35,6 +35,7 @@ __all__ = [
     "Sending",
     "client_needs",
     "refuse_client",
+    "refuse_door_of",
     "refuse_key",
     "refuse_run_of",
 ]
@@ -122,6 +123,17 @@ def refuse_run_of(rule: RunsRight | None, client: str, run: Run) -> Decision | N
     )
 
 
+def refuse_door_of(policy: Policy, client: str, door: DoorRight) -> Decision | None:
+    """Why a client of the policy does not stand at a door."""
+    if policy.clients[client].door == door:
+        return None
+    return deny(
+        Reason.CLIENT_MAY_NOT,
+        f"{client} does not stand at the door of {door.tool} in {door.environment}",
+        rule=f'clients."{client}".door',
+    )
+
+
 class ForRun(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
     """A step of a client that has to do with runs. `works_on` is the run that it goes on with, which has to be its
     own; `starts` the one that the step would start."""
@@ -188,12 +200,8 @@ class ForDoor(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 
     def _refuse_door(self) -> Decision | None:
         client = self.voice.client
-        if self.policy_document.clients[client].door != self.door:
-            return deny(
-                Reason.CLIENT_MAY_NOT,
-                f"{client} does not stand at the door of {self.door.tool} in {self.door.environment}",
-                rule=f'clients."{client}".door',
-            )
+        if (refusal := refuse_door_of(self.policy_document, client, self.door)) is not None:
+            return refusal
         if self.admitted_by not in (None, client):
             return deny(Reason.NOT_FOUND, "this call was never admitted here")
         return None

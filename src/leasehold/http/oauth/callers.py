@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 
 from leasehold.authority import Authority, EmbeddedDoor
+from leasehold.authority.clients import check_client
 from leasehold.decide.clients import ClientVoice, refuse_run_of
 from leasehold.decide.lifecycles import ClientKeyState
 from leasehold.errors import Denied
@@ -75,17 +76,21 @@ class PolicyClients:
         self._callers = callers
 
     async def prove(self, proof: Proof) -> Client | None:
-        """The client that this proves; None where it proves none."""
+        """The client that this proves; None where it proves none.
+
+        Asked of the database each time: much at these doors is read, with no step behind it that would ask again.
+        """
         try:
             if proof.assertion:
                 caller = await self._callers.of_token(proof.assertion)
             else:
                 caller = await run_in_threadpool(self._callers.of_key, proof.secret)
+            policy = await run_in_threadpool(check_client, self._authority.engine, caller.voice)
         except Denied:
             return None
         if proof.name not in ("", caller.client):
             return None
-        return _PolicyClient(authority=self._authority, rule=caller.rule, voice=caller.voice)
+        return _PolicyClient(authority=self._authority, rule=policy.clients[caller.client], voice=caller.voice)
 
     async def person_of(self, token: str) -> str:
         """The person whom a token of a trusted issuer names.
