@@ -9,9 +9,12 @@ import pytest
 from terminal import Terminal
 
 from leasehold.authority import Authority
+from leasehold.authority.sign_ins import SignedIn
 from leasehold.cli import backtest
+from leasehold.decide.provider_sign_ins import Account
 from leasehold.errors import Denied, StoreError
 from leasehold.guard import Guard
+from leasehold.model.request import Verdict
 from leasehold.store.sqlite import open_read_only
 
 
@@ -64,6 +67,67 @@ def test_calls_that_would_be_denied_or_allowed_are_counted_with_examples(used: T
     assert found["backtest"]["not_told"] == list(backtest.LIMITS)
     entries = {entry["index"]: entry for entry in used.json("ledger", "query")}
     assert entries[group["examples"][0]]["attributes"] == {"ticket": ["X-1"]}
+
+
+PROVIDER = """
+[sign_in.acme]
+issuer = "https://login.acme.example"
+client_id = "leasehold"
+person = "email"
+people = "groups"
+groups = "groups"
+roles = { leads = ["lead"], night = ["oncall"] }
+"""
+
+
+def come(authority: Authority, person: str, group: str) -> SignedIn:
+    """Somebody signs in at the provider, who says which group they are in."""
+    account = Account(
+        provider="acme",
+        issuer="https://login.acme.example",
+        subject=person,
+        person=person,
+        groups=(group, "others"),
+        authenticated_at=authority.engine.system.now().seconds,
+    )
+    return authority.sign_ins.begin_by_provider(account, address="here")[1]
+
+
+def close(authority: Authority, ticket: str) -> None:
+    """A call that somebody agreed to whom only the provider's group makes an approver."""
+    run = authority.start(
+        agent="bot", route="support", tenant="acme", environment="prod", requested_by="user:ana", purpose="x"
+    )
+    request = authority.request(run, {"ticket.update": {"ticket": [ticket]}}, reason="x")
+    authority.desk.answer_signed_in(
+        request, Verdict.APPROVE, come(authority, "user:kim", "leads"), card_digest=request.card_digest
+    )
+    lease = authority.wait(request, 5)
+    with Guard("ticket", authority, environment="prod").call(lease.once(ticket), "update", {"ticket_id": ticket}):
+        pass
+    authority.finish(run)
+
+
+@pytest.mark.requirement("P7", "F3")
+def test_approvals_of_people_of_a_providers_groups_count_as_they_did_while_the_policy_still_says_so(
+    terminal: Terminal,
+) -> None:
+    terminal.policy.write_text(terminal.policy.read_text() + PROVIDER)
+    with terminal.authority() as authority:
+        close(authority, "T-1")
+        session = come(authority, "user:kim", "night")
+        authority.sign_ins.remove("user:kim", session.sign_in, by="user:kim")
+        authority.desk.offboard("user:kim", by="me", reason="left")
+    assert "1 calls replayed, 1 would fare as they did" in terminal.run("policy", "diff", "--backtest").stdout
+    told = {
+        ('leads = ["lead"]', 'leads = ["oncall"]'): "admitted -> needs_people: 1 x support ticket.update",
+        ('leads = ["oncall"]', 'chiefs = ["lead"]'): "admitted -> untold: 1 x support ticket.update; whether those",
+        (PROVIDER.replace('leads = ["lead"]', 'chiefs = ["lead"]'), ""): "admitted -> needs_people: 1 x",
+    }
+    for change_of, line in told.items():
+        change(terminal, *change_of)
+        code = 1 if change_of[1] else 0
+        assert line in terminal.run("policy", "diff", "--backtest", code=code).stdout
 
 
 def test_only_calls_since_a_time_are_replayed(used: Terminal) -> None:

@@ -13,9 +13,11 @@ from leasehold.model.grant import ANY, Grant
 from leasehold.policy.backtest import Backtest, Outcome, PastCall
 from leasehold.policy.document import Policy
 from leasehold.policy.evaluate import check_call, check_start, need_for_call
+from leasehold.policy.past_word import PastWord, Proven, Vouching
 
 OLD = load(EXAMPLE)
 SUPPORT = "support/close"
+BEN, EVA = PastWord(person="user:ben"), PastWord(person="user:eva")
 UPDATE = PastCall(
     index=7,
     is_admitted=True,
@@ -28,7 +30,7 @@ UPDATE = PastCall(
     made_at=1_778_068_800,
     requested_by="user:ana",
 )
-CLOSE = replace(UPDATE, action="ticket.close", mode=ApprovalMode.CALL, quorum=1, approved_by=("user:ben",))
+CLOSE = replace(UPDATE, action="ticket.close", mode=ApprovalMode.CALL, quorum=1, words=(BEN,))
 REFUSED = replace(UPDATE, is_admitted=False, attributes={"ticket": ("X-1",)})
 MIGRATE = replace(
     UPDATE,
@@ -38,7 +40,7 @@ MIGRATE = replace(
     attributes={"version": ("0042",)},
     mode=ApprovalMode.CALL,
     quorum=2,
-    approved_by=("user:ben", "user:eva"),
+    words=(BEN, EVA),
 )
 
 
@@ -120,6 +122,103 @@ def test_more_other_or_fewer_people_are_told() -> None:
     assert fate(MIGRATE, others) == (Outcome.NEEDS_PEOPLE, "default for destructive: db.migrate")
 
 
+ISSUER = "https://login.acme.example"
+SIGN_IN = f"""
+[sign_in.acme]
+issuer = "{ISSUER}"
+client_id = "leasehold"
+person = "email"
+groups = "groups"
+roles = {{ leads = ["support-lead"], night = ["oncall"] }}
+groups_for = "1h"
+"""
+MADE = UPDATE.made_at
+LEADS = Proven(
+    provider="acme", issuer=ISSUER, groups=frozenset({"leads"}), named=frozenset({"leads", "night"}), at=MADE - 120
+)
+KIM = PastWord(
+    person="user:kim",
+    vouching=Vouching.SESSION,
+    said_at=MADE - 60,
+    heard_at=MADE - 60,
+    authenticated_at=MADE - 120,
+    account=LEADS,
+    proven_when_said=(LEADS,),
+    proven_when_used=(LEADS,),
+)
+LATER = replace(LEADS, groups=frozenset({"night"}))
+CHAT = replace(
+    KIM, person="user:ben", vouching=Vouching.CHAT, account=None, channel="desk", speaker="T024BE7LH/U061F7AUR"
+)
+NOTICES = """
+[notices.desk]
+kind = "slack"
+channel = "C024BE7LH"
+events = ["request.waiting"]
+tenants = ["*"]
+console = "https://desk.example"
+reviewers = { "T024BE7LH/U061F7AUR" = "user:ben" }
+"""
+HANGS = "whether those who agreed were in groups that [sign_in] names only now"
+NEEDS = f'routes."{SUPPORT}".approve."ticket.close"'
+GROUPS: dict[str, tuple[PastWord, tuple[str, str], tuple[Outcome, str] | None]] = {
+    "a group as it was": (KIM, ("", ""), None),
+    "no group any more": (KIM, ('leads = ["support-lead"]', 'leads = ["oncall"]'), (Outcome.NEEDS_PEOPLE, NEEDS)),
+    "another group means the role": (KIM, ('night = ["oncall"]', 'night = ["support-lead"]'), None),
+    "a group that was not named then": (
+        KIM,
+        ('leads = ["support-lead"]', 'chiefs = ["support-lead"]'),
+        (Outcome.UNTOLD, HANGS),
+    ),
+    "for too short a time": (KIM, ('groups_for = "1h"', 'groups_for = "2m"'), (Outcome.NEEDS_PEOPLE, NEEDS)),
+    "another issuer": (KIM, ("login.acme", "login.other"), (Outcome.NEEDS_PEOPLE, NEEDS)),
+    "no provider at all": (KIM, (SIGN_IN, ""), (Outcome.NEEDS_PEOPLE, NEEDS)),
+    "the role lost in between": (replace(KIM, proven_when_used=(LATER,)), ("", ""), (Outcome.NEEDS_PEOPLE, NEEDS)),
+    "a role of its own by a provider that is gone": (
+        replace(KIM, person="user:ben"),
+        (SIGN_IN, ""),
+        (Outcome.NEEDS_PEOPLE, NEEDS),
+    ),
+    "the same with a key": (BEN, (SIGN_IN, ""), None),
+    "a key of somebody with a group": (replace(KIM, vouching=Vouching.KEY, account=None), ("", ""), None),
+    "a user of a chat": (CHAT, ("", ""), None),
+    "a user of a chat who is somebody else": (CHAT, ('= "user:ben"', '= "user:eva"'), (Outcome.NEEDS_PEOPLE, NEEDS)),
+}
+
+
+@pytest.mark.requirement("P7", "F3")
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_word_counts_by_what_vouched_and_by_the_groups_that_were_proven_at_both_moments(name: str) -> None:
+    word, (old, new), expected = GROUPS[name]
+    text = EXAMPLE.replace("[[tests]]", f"{SIGN_IN}{NOTICES}\n[[tests]]")
+    assert fate(replace(CLOSE, words=(word,)), edit(old, new, text), load(text)) == expected
+
+
+@pytest.mark.requirement("P7")
+@pytest.mark.parametrize(
+    ("setting", "words", "counts"),
+    [
+        ("destructive_by_passkey = true", (BEN, EVA), False),
+        (
+            "destructive_by_passkey = true",
+            (replace(BEN, vouching=Vouching.PASSKEY), replace(EVA, vouching=Vouching.PASSKEY)),
+            True,
+        ),
+        ('destructive_sign_in_within = "1m"', (replace(KIM, person="user:ben"), EVA), True),
+        ('destructive_sign_in_within = "30s"', (replace(KIM, person="user:ben"), EVA), False),
+        ('destructive_sign_in_within = "30s"', (BEN, EVA), True),
+        ('ttl = "5m"', (CHAT, EVA), False),
+        ('ttl = "5m"', (BEN, replace(BEN, said_at=1)), False),
+    ],
+)
+def test_approvals_of_what_is_destructive_are_judged_by_how_they_were_proven(
+    setting: str, words: tuple[PastWord, ...], *, counts: bool
+) -> None:
+    text = EXAMPLE.replace("[[tests]]", f"{SIGN_IN}{NOTICES}\n[defaults]\n{setting}\n[[tests]]")
+    expected = None if counts else (Outcome.NEEDS_PEOPLE, "default for destructive: db.migrate")
+    assert fate(replace(MIGRATE, words=words), load(text)) == expected
+
+
 def test_what_hangs_on_the_lease_is_told_as_far_as_its_mode_shows_it() -> None:
     """Deploys by effect: once for a lease of exact values, else for each call."""
     lenient = EXAMPLE.replace('approvers = ["release"]', 'approvers = ["release"]\nquorum = 1')
@@ -132,7 +231,7 @@ def test_what_hangs_on_the_lease_is_told_as_far_as_its_mode_shows_it() -> None:
         attributes={"service": ("payments-api",), "replicas": (3,)},
         mode=ApprovalMode.LEASE,
         quorum=1,
-        approved_by=("user:ana",),
+        words=(PastWord(person="user:ana"),),
     )
     name = "deploy.prod.release:create"
     each = load(changed('approvers = ["release"]', f'approve."{name}" = "call"\napprovers = ["release"]'))
@@ -212,7 +311,7 @@ def test_what_is_told_is_what_both_policies_say(data: st.DataObject, pair: tuple
         made_at=0,
         mode=need.mode if was else ApprovalMode.NONE,
         quorum=need.quorum if was else 0,
-        approved_by=tuple(f"user:{letter}" for letter in "ab"),
+        words=tuple(PastWord(person=f"user:{letter}") for letter in "ab"),
         **start,
     )
     told = fate(call, new, old)

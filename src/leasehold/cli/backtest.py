@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from leasehold.assemble import open_reader
+from leasehold.cli.past_people import PastPeople
 from leasehold.cli.session import Session
 from leasehold.decide.rows import AUTHORITY_WIDE
 from leasehold.errors import StoreError
@@ -16,6 +17,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
 from leasehold.policy.backtest import Backtest, PastCall, Replayed
 from leasehold.policy.document import Policy
+from leasehold.policy.past_word import PastWord
 from leasehold.store.queries import Queries
 
 __all__ = ["LIMITS", "Past", "backtest_lines", "backtest_value", "open_past"]
@@ -57,15 +59,16 @@ class Past:
 
     def replay(self, session: Session, new: Policy, since: Instant | None) -> Backtest:
         """Judge every recorded call anew, slice by slice; on a long ledger stderr says how far."""
-        backtest, size = Backtest(new), self._queries.control().size
+        backtest, people, size = Backtest(new), PastPeople(self.policy), self._queries.control().size
         for begin in range(0, size, _SLICE):
             if begin and begin % _PROGRESS == 0:
                 session.say(f"{begin} of {size} entries")
             for line in self._queries.ledger(begin, min(begin + _SLICE, size)):
                 entry = decode_entry(line.body)
+                people.see(entry)
                 if entry.kind in _CALLS and (since is None or entry.time_ms >= since):
                     old = self.policy(entry.policy)
-                    backtest.add(_past_call(entry, old), old)
+                    backtest.add(_past_call(entry, old, people.words(entry)), old)
         return backtest
 
 
@@ -84,7 +87,7 @@ def open_past(session: Session) -> Iterator[Past]:
         reader.close()
 
 
-def _past_call(entry: Entry, old: Policy) -> PastCall:
+def _past_call(entry: Entry, old: Policy, words: tuple[PastWord, ...]) -> PastCall:
     is_admitted = entry.kind is EntryKind.CALL_ADMITTED
     has_values = entry.attributes.keys() == old.action(entry.action).args.keys()
     above = entry.detail.get("run_chain", ())
@@ -103,7 +106,7 @@ def _past_call(entry: Entry, old: Policy) -> PastCall:
         depth=len(above) - 1 if is_admitted and isinstance(above, tuple) else len(entry.parents),
         mode=ApprovalMode(str(entry.detail.get("approval", ApprovalMode.NONE))),
         quorum=quorum if isinstance(quorum, int) else 0,
-        approved_by=entry.approvals,
+        words=words,
     )
 
 

@@ -14,8 +14,9 @@ import msgspec
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.grant import ANY, Attributes, Grant, OneOf
 from leasehold.policy.document import EVERYONE, Policy
-from leasehold.policy.evaluate import ApprovalNeed, check_call, check_start, is_entitled, need_for_call
+from leasehold.policy.evaluate import ApprovalNeed, check_call, check_start, need_for_call
 from leasehold.policy.order import prerequisites
+from leasehold.policy.past_word import Asked, PastWord, would_count
 from leasehold.policy.timing import refuse_time
 from leasehold.policy.wording import route_rule
 
@@ -38,7 +39,7 @@ class PastCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the ledger has it. `index` is that of its entry.
 
     `attributes` is None where the record has none though the action had some. `depth` is how deep below the run that
-    was started it was made. Of an admitted call `mode` and `quorum` say what was demanded, `approved_by` who agreed.
+    was started it was made. Of an admitted call `mode` and `quorum` say what was demanded, `words` who agreed, and how.
     """
 
     index: int
@@ -54,7 +55,7 @@ class PastCall(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 0
     mode: ApprovalMode = ApprovalMode.NONE
     quorum: int = 0
-    approved_by: tuple[str, ...] = ()
+    words: tuple[PastWord, ...] = ()
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +174,8 @@ def _people(call: PastCall, old: Policy, new: Policy) -> tuple[Outcome, str] | N
     if len(found) > 1:
         return Outcome.UNTOLD, "whether its lease named exact values"
     outcome = found.pop()
+    if outcome is Outcome.UNTOLD:
+        return outcome, "whether those who agreed were in groups that [sign_in] names only now"
     return None if outcome is None else (outcome, fitting[0].rule)
 
 
@@ -190,8 +193,16 @@ def _compare(call: PastCall, need: ApprovalNeed, new: Policy) -> Outcome | None:
     if need.mode.rank > call.mode.rank or need.quorum > call.quorum:
         return Outcome.NEEDS_PEOPLE
     if need.mode is not ApprovalMode.NONE:
-        still = [person for person in call.approved_by if is_entitled(new, person, call.route, call.requested_by)]
-        if len(still) < need.quorum:
-            return Outcome.NEEDS_PEOPLE
+        sure, perhaps = _counted(call, need, new)
+        if sure < need.quorum:
+            return Outcome.UNTOLD if perhaps >= need.quorum else Outcome.NEEDS_PEOPLE
     is_less = need.mode.rank < call.mode.rank or need.quorum < call.quorum
     return Outcome.FEWER_PEOPLE if is_less else None
+
+
+def _counted(call: PastCall, need: ApprovalNeed, new: Policy) -> tuple[int, int]:
+    """How many of the people who agreed would count, and how many at most."""
+    asked = Asked(route=call.route, requested_by=call.requested_by, effect=need.effect, at=call.made_at)
+    found = [(word.person, would_count(new, word, asked)) for word in call.words]
+    sure = {person for person, counts in found if counts}
+    return len(sure), len(sure | {person for person, counts in found if counts is None})
