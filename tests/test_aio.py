@@ -117,7 +117,7 @@ def test_a_wait_that_takes_too_long_leaves_the_request_as_it_is(policy: Path) ->
             lease = await authority.wait(request)
             with pytest.raises(ApprovalNeeded) as needed:
                 await close(lease.once("close T-1"), ticket_id="T-1")
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match=needed.value.request):
                 await authority.wait(needed.value.request, timeout=0.01)
             state = authority.sync.runs.request_state(authority.sync.find_request(needed.value.request))
             assert state == "pending"

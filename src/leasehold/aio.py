@@ -26,7 +26,7 @@ from leasehold.guard.waiting import LoopAnswers
 from leasehold.model.call import Admission, Call, Outcome, Settlement
 from leasehold.model.ids import AdmissionId
 from leasehold.model.lease import HeldLease
-from leasehold.model.request import Request
+from leasehold.model.request import Request, not_decided
 from leasehold.model.run import RunAttempt
 from leasehold.system import System
 
@@ -162,7 +162,7 @@ class AsyncAuthority:
     async def wait(self, request: Request | str, timeout: float | None = None) -> HeldLease:
         """Wait for people, then draw a live lease (`Runs.wait`). Holds no thread while it waits."""
         waiting = asyncio.wrap_future(await asyncio.to_thread(self.sync.runs.submit_wait, request))
-        return await asyncio.wait_for(waiting, timeout)
+        return await _decided(waiting, request, timeout)
 
     async def renew(self, lease: HeldLease) -> HeldLease:
         """Draw the next lease of the same request (`Runs.renew`)."""
@@ -278,7 +278,7 @@ class AsyncRemoteAuthority:
 
     async def wait(self, request: Request | str, timeout: float | None = None) -> HeldLease:
         """Wait for people, then draw a live lease. Cancelling it, or its time-out, draws nothing."""
-        return await asyncio.wait_for(asyncio.wrap_future(self.sync.runs.submit_wait(request)), timeout)
+        return await _decided(asyncio.wrap_future(self.sync.runs.submit_wait(request)), request, timeout)
 
     async def renew(self, lease: HeldLease) -> HeldLease:
         """Draw the next lease of the same request."""
@@ -314,3 +314,10 @@ class AsyncRemoteAuthority:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _decided(waiting: asyncio.Future[HeldLease], request: Request | str, timeout: float | None) -> HeldLease:
+    try:
+        return await asyncio.wait_for(waiting, timeout)
+    except TimeoutError:
+        raise TimeoutError(not_decided(request)) from None

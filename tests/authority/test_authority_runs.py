@@ -226,7 +226,7 @@ def test_who_waits_for_a_request_that_is_revoked_hears_of_it_at_once(stage: Stag
 
 def test_waiting_ends_with_a_time_out_and_may_be_taken_up_again(stage: Stage) -> None:
     request = stage.authority.request(stage.start(), {"ticket.close": {"ticket": ["T-1"]}}, reason="fixed")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=f"people have not decided {request.request_id} yet"):
         stage.authority.wait(request, 0.01)
     stage.people.approve(request, BEN)
     assert stage.authority.wait(request.request_id, 5).lease.approved_by == (BEN,)
@@ -340,7 +340,7 @@ def test_an_escalation_is_one_operation_dead_after_a_minute(stage: Stage) -> Non
 @pytest.mark.requirement("C1")
 def test_an_escalation_that_nobody_answers_in_time_leaves_no_question_behind(stage: Stage) -> None:
     run = stage.start()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="it was taken back"):
         stage.authority.escalate(run, "ticket.close", {"ticket": ["T-1"]}, reason="stuck", timeout=0.01)
     assert stage.desk.pending() == ()
     assert [entry.outcome for entry in stage.entries(EntryKind.REQUEST_WITHDRAWN)] == ["withdrawn"]

@@ -52,6 +52,15 @@ def test_a_live_token_says_what_may_be_done_and_spent(stage: Stage) -> None:
     assert (found.verified.lease_id, found.verified.audience) == (lease.lease.lease_id, "ticket")
 
 
+def test_a_lease_and_an_admission_that_are_printed_show_no_token(stage: Stage) -> None:
+    lease = stage.lease(BOTH)
+    admission = replace(stage.admit(lease, "ticket.get"), tokens=dict(lease.tokens))
+    shown = f"{lease} {lease.once('k')!r} {admission}"
+    assert lease.lease.lease_id in shown
+    assert admission.admission_id in shown
+    assert lease.token_for("ticket") not in shown
+
+
 @pytest.mark.requirement("L6", "L9")
 @pytest.mark.case(53)
 @pytest.mark.parametrize("scope", ["lease", "request", "run", "tenant:acme", "all", "agent:bot", "person:user:ana"])

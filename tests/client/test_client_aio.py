@@ -70,7 +70,7 @@ def test_time_out_and_cancelling_draw_nothing(stage: FarStage, port: int) -> Non
         async with await aio.connect(f"http://127.0.0.1:{port}", key_of(stage.authority.near, HOST)) as host:
             run = await host.start(purpose="look", **NAMED)
             request = await host.request(run, CLOSE_T1, reason="customer asked")
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match=request.request_id):
                 await host.wait(request, 0.05)
             task = asyncio.ensure_future(host.wait(request))
             await asyncio.sleep(0.05)

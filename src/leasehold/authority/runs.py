@@ -36,7 +36,7 @@ from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grants, grants_from_json
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease, Lease
-from leasehold.model.request import Request, RequestKind, RequestState
+from leasehold.model.request import Request, RequestKind, RequestState, not_decided
 from leasehold.model.run import Link, Run, RunAttempt
 from leasehold.policy.document import Policy
 
@@ -340,7 +340,7 @@ class Runs:
             return waiting.result(timeout)
         except TimeoutError:
             waiting.cancel()
-            raise
+            raise TimeoutError(not_decided(request)) from None
 
     def submit_draw(self, request: Request) -> Future[HeldLease]:
         """A Future of the next lease of an approved request. What it grants is what was asked for under that id."""
@@ -400,7 +400,7 @@ class Runs:
         except TimeoutError:
             with suppress(Denied):  # they answered in this very moment; what they granted lapses with the run
                 self.withdraw(request)
-            raise
+            raise TimeoutError(f"nobody decided {request.request_id} in time; it was taken back") from None
 
     def ask_escalation(
         self,

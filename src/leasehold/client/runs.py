@@ -30,7 +30,7 @@ from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.endpoints import EndpointName
 from leasehold.model.grant import grants_from_json
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease
-from leasehold.model.request import Request, RequestKind, RequestState
+from leasehold.model.request import Request, RequestKind, RequestState, not_decided
 from leasehold.model.run import RunAttempt
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class RemoteRuns:
             return waiting.result(timeout)
         except TimeoutError:
             waiting.cancel()
-            raise
+            raise TimeoutError(not_decided(request)) from None
 
     def escalate(
         self,
@@ -210,7 +210,7 @@ class RemoteRuns:
         except TimeoutError:
             with suppress(Denied):  # they answered in this very moment; what they granted lapses with the run
                 self.submit_withdraw(asked).result()
-            raise
+            raise TimeoutError(f"nobody decided {asked.request_id} in time; it was taken back") from None
 
     def request_state(self, request: Request) -> RequestState:
         """Where a request stands now."""

@@ -159,6 +159,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     sub_grants: dict[str, Grant] = {}
     tokens: dict[str, Token] = {}
 
+    def __repr__(self) -> str:
+        """Without the tokens of `uses`."""
+        return f"<Admission {self.admission_id} of {self.action} under {self.lease_id}>"
+
     @property
     def accounts(self) -> tuple[str, ...]:
         """The accounts that it draws on: the root run, and each request of its chain."""

@@ -81,6 +81,10 @@ class HeldLease(msgspec.Struct, frozen=True, kw_only=True):
     lease: Lease
     tokens: Mapping[str, Token]
 
+    def __repr__(self) -> str:
+        """Without the tokens: hosts print and log what they hold."""
+        return f"<HeldLease {self.lease.lease_id} at {', '.join(self.tokens)}>"
+
     def token_for(self, tool: str) -> Token:
         """The token of one tool.
 

@@ -12,7 +12,7 @@ from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
 from leasehold.model.proof import AnswerProof, vouched_by
 from leasehold.model.text import check_unicode
 
-__all__ = ["Answer", "Request", "RequestKind", "RequestState", "Verdict"]
+__all__ = ["Answer", "Request", "RequestKind", "RequestState", "Verdict", "not_decided"]
 
 
 class RequestKind(StrEnum):
@@ -98,3 +98,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidError("a reason has at most 2000 characters")
         if not self.allow:
             raise InvalidError("a request that asks for nothing is no request")
+
+
+def not_decided(request: Request | str) -> str:
+    """What is said to who waited for people, for a shorter time than they took."""
+    name = request if isinstance(request, str) else request.request_id
+    return f"people have not decided {name} yet; it goes on waiting for them, so wait again or withdraw it"
