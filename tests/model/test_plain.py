@@ -38,6 +38,11 @@ def test_plain_text_is_left_alone() -> None:
     assert hidden_words("plain") == script_words("plain") == ""
 
 
+def test_spaces_that_could_push_plain_text_out_of_sight_are_counted() -> None:
+    assert escape("two  are fine") == "two  are fine"
+    assert escape("three   are not") == "three<U+0020 ×3>are not"
+
+
 def test_single_hidden_characters_are_counted_in_the_singular() -> None:
     assert hidden_words("a\u200bb") == "1 hidden character: U+200B ZERO WIDTH SPACE ×1"
 

@@ -17,10 +17,13 @@ __all__ = ["escape", "hidden_words", "script_words", "wrap"]
 _MOST_NAMED = 12
 _RUNS = re.compile(r"(.)\1*", re.DOTALL)
 _MOST_SPACES = 2
+_MANY_SPACES = " " * (_MOST_SPACES + 1)
 
 
 def escape(text: str) -> str:
     """Return `text` with hidden characters as `<U+XXXX>`, runs of them and of spaces as `<U+XXXX ×n>`; one line."""
+    if text.isascii() and text.isprintable() and _MANY_SPACES not in text:  # most text, and a line a request
+        return text
     return "".join(_escape_run(run[0]) for run in _RUNS.finditer(text))
 
 
