@@ -1,13 +1,16 @@
-"""The server of the HTTP benchmark, in a process of its own: the real API, and two things to compare it with.
+"""The server of the HTTP benchmark, in a process of its own: what is really served, and two things to compare it with.
 
 `python -m benchmarks.http_server DATABASE LEASES FOLDER` opens an authority over an SQLite file or a PostgreSQL URL,
-makes so many leases, writes their tokens to a file, says in one JSON line where it is, and serves until stdin ends.
+makes so many leases, writes their tokens to a file, says in one JSON line where it is, and serves until stdin ends:
+pages and API behind the checks that `leasehold serve` has, with a line of the log for each request.
 `/bench/empty` answers an empty request; `/bench/checked` reads the very body of an admission and verifies its token as
-the real endpoint does, without a store. Both stand in the same server, before everything else that the API passes.
+the real endpoint does, without a store. Both stand in the same server, before everything else that a request passes.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -19,9 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from benchmarks.leases import multiply, token_of
 from benchmarks.postgres import opener
 from benchmarks.stage import POLICY, Stage
-from leasehold.http.api import create_api
-from leasehold.http.connections import Limits
-from leasehold.http.server import Server, Wiring, listen
+from leasehold.console.pages import console_pages
+from leasehold.http.app import create_app
+from leasehold.http.exchanges import Observed
+from leasehold.http.logs import LogFormat, RequestLog
+from leasehold.http.server import Wiring, listen, run_server
+from leasehold.http.site import Site
 from leasehold.model.api import AdmitBody
 from leasehold.store.postgres_connection import PostgresPlace
 
@@ -30,10 +36,10 @@ _EMPTY = [(b"content-length", b"0")]
 
 
 class Yardsticks:
-    """The API, with the two yardsticks in front of it."""
+    """The application, with the two yardsticks in front of it."""
 
-    def __init__(self, api: ASGIApp, stage: Stage) -> None:
-        self._api = api
+    def __init__(self, app: ASGIApp, stage: Stage) -> None:
+        self._app = app
         self._engine = stage.authority.engine
         self._answer = msgspec.json.encode(stage.pair(stage.lease().token_for("ticket")))
         self._headers = [(b"content-length", b"%d" % len(self._answer)), (b"content-type", b"application/json")]
@@ -46,7 +52,7 @@ class Yardsticks:
             self._check((await receive())["body"])
             await _answer(send, self._headers, self._answer)
         else:
-            await self._api(scope, receive, send)
+            await self._app(scope, receive, send)
 
     def _check(self, body: bytes) -> None:
         asked = msgspec.json.decode(body, type=AdmitBody)
@@ -71,16 +77,17 @@ def main() -> None:
     key = stage.authority.clients.add_key("ticket-door", ttl_seconds=86_400, by="benchmark").text
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    app = Yardsticks(create_api(stage.authority), stage)
-    server = Server(app, Wiring(limits=Limits()))
-    print(msgspec.json.encode({"port": port, "key": key, "tokens": str(tokens)}).decode(), flush=True)
 
     def wait_for_the_end() -> None:
         sys.stdin.read()
-        server.should_exit = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
-    server.run(sockets=[listener])
+    with (folder / f"log-{uuid4().hex}").open("w") as log:
+        app = create_app(stage.authority, console_pages(), site=Site.loopback(port))
+        stands_first = Yardsticks(Observed(app, [RequestLog(LogFormat.TEXT, log)]), stage)
+        print(msgspec.json.encode({"port": port, "key": key, "tokens": str(tokens)}).decode(), flush=True)
+        threading.Thread(target=wait_for_the_end, daemon=True).start()
+        run_server(stands_first, [listener], Wiring())
     stage.close()
 
 
