@@ -6,6 +6,7 @@ Called by `leasehold serve`, from the main thread.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -30,6 +31,8 @@ _TICKS_A_SWEEP = 10
 _BACKLOG = 2048
 _OTHER_FILES = 128
 """Files that the store and its readers may have open, with some to spare."""
+_YOUNG_OBJECTS = 20_000
+"""How many more objects there have to be before the youngest are searched for cycles."""
 
 
 def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
@@ -87,7 +90,7 @@ class Wiring:
 
 def run_server(app: ASGIApp, listeners: Sequence[socket.socket], wiring: Wiring) -> None:
     """Serve until a signal says to stop; then let requests under way end."""
-    with _signals_that_only_stop_the_server():
+    with _signals_that_only_stop_the_server(), _cycles_sought_less_often():
         Server(app, wiring).run(sockets=list(listeners))
 
 
@@ -144,3 +147,17 @@ def _signals_that_only_stop_the_server() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _cycles_sought_less_often() -> Iterator[None]:
+    """Python looks for cycles whenever there are 700 objects more, as a few requests under way have.
+
+    It finds them alive, and looks through them again: a fifth of all processor time. A request leaves no cycle behind.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
