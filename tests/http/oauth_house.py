@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import re
@@ -21,7 +22,7 @@ from leasehold.http.issuers import Issuers
 from leasehold.http.oauth.callers import PolicyClients
 from leasehold.http.site import Site
 from served import Browser, Reply
-from stage import POLICY, Stage
+from stage import ANA, POLICY, Stage
 
 BACK = "http://127.0.0.1:7777/back"
 CI = "https://ci.example"
@@ -135,14 +136,18 @@ def shown(browser: Browser, asked: str) -> Reply:
     return browser.get(f"/oauth/authorize?{asked}")
 
 
+def form_of(page: Reply, verdict: str = "allow") -> dict[str, str]:
+    """What the consent page's form posts."""
+    assert page.status == 200, page.text
+    hidden = dict(re.findall(r'name="(asked|shown)" value="([^"]*)"', page.text))
+    kept = {name: html.unescape(value) for name, value in hidden.items()}
+    assert set(kept) == {"asked", "shown"}, page.text
+    return {"token": page.token("/oauth/authorize"), "verdict": verdict, **kept}
+
+
 def consent(browser: Browser, asked: str, verdict: str = "allow", **form: str) -> Reply:
     """Look at the page and say yes, unless something else is said."""
-    page = shown(browser, asked)
-    assert page.status == 200, page.text
-    given = re.search(r'name="asked" value="([^"]*)"', page.text)
-    assert given, page.text
-    fields = {"token": page.token("/oauth/authorize"), "asked": html.unescape(given[1]), "verdict": verdict}
-    return browser.post("/oauth/authorize", fields | form)
+    return browser.post("/oauth/authorize", form_of(shown(browser, asked), verdict) | form)
 
 
 def back(reply: Reply) -> dict[str, str]:
@@ -152,3 +157,33 @@ def back(reply: Reply) -> dict[str, str]:
     parts = urlsplit(html.unescape(found[1]))
     assert parts._replace(query="").geturl() == BACK
     return {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+
+
+# Codes
+
+VERIFIER = "v" * 43
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+CLOSE = {"ticket.close": {"ticket": ["T-1"]}}
+
+
+def query(grants: object = None, **changes: str) -> str:
+    """What a client sends the browser with."""
+    asked = {
+        "response_type": "code",
+        "client_id": "desktop",
+        "redirect_uri": BACK,
+        "state": "s 1",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+        "authorization_details": details(grants, requested_by=""),
+    }
+    return urlencode({name: value for name, value in (asked | changes).items() if value})
+
+
+def redeem(oauth: OAuthHouse, code: str, client: str = "desktop", /, **form: str) -> Reply:
+    asked = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": VERIFIER}
+    return oauth.post("/oauth/token", "", {"client_id": client, **asked, **form})
+
+
+def code_of(oauth: OAuthHouse, grants: object = None, **changes: str) -> str:
+    return back(consent(oauth.signed_in(ANA), query(grants, **changes)))["code"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pytest
-from oauth_house import CLIENTS, OAuthHouse, said
+from oauth_house import CLIENTS, CLOSE, OAuthHouse, back, consent, form_of, query, said, shown
 
+from leasehold.ledger.entry import EntryKind
 from served import Browser
-from stage import POLICY, changed
+from stage import ANA, POLICY, changed
 
 TICKET_DOOR = '[clients."ticket-door"]\ndoor = { tool = "ticket", environment = "prod" }\n'
 UPDATE_ONE = {"ticket.update": {"ticket": ["T-1"]}}
@@ -55,3 +57,55 @@ def test_a_doors_credential_that_counts_no_more_reads_nothing_either(oauth: OAut
         assert (refused, said(introspected)) == ([200, 404, 200], {"active": False})
     else:
         assert (refused, said(introspected, 401)["error"]) == ([401, 401, 401], "invalid_client")
+
+
+# What a person saw, and what comes of it
+
+PURGED = changed(
+    'deny = ["mail.purge"]',
+    'allow."mail.purge" = { folder = ["**"] }\napprove."mail.purge" = "none"',
+    changed('approve."ticket.update" = "none"', 'approve."ticket.update" = "call"', POLICY),
+)
+
+
+@pytest.mark.case(79)
+@pytest.mark.parametrize("grants", [None, UPDATE_ONE])
+def test_consent_counts_only_for_what_the_page_showed(oauth: OAuthHouse, grants: object) -> None:
+    """A route that offers more by now, or asks fewer people: the person looks once more."""
+    browser = oauth.signed_in(ANA)
+    asked = query(grants) if grants else query(authorization_details="", scope="lease:desk", audience="ticket")
+    form = form_of(shown(browser, asked)) | {"purpose": "answer T-1"}
+    oauth.stage.accept(PURGED + CLIENTS)
+    reply = browser.post("/oauth/authorize", form)
+    assert (reply.status, "out of date" in reply.text) == (409, True)
+    assert oauth.stage.entries(EntryKind.RUN_STARTED) == []
+    assert "code" in back(consent(browser, asked, purpose="answer T-1"))
+
+
+@pytest.mark.case(79)
+def test_consent_under_a_policy_that_changed_in_the_same_moment_is_taken_back(oauth: OAuthHouse) -> None:
+    browser = oauth.signed_in(ANA)
+    form = form_of(shown(browser, query(CLOSE)))
+    engine, stage = oauth.stage.authority.engine, oauth.stage
+    asked = engine.ask
+
+    def late(build):
+        if not stage.entries(EntryKind.RUN_STARTED):
+            engine.ask = asked
+            stage.accept(PURGED + CLIENTS)
+        return asked(build)
+
+    engine.ask = late
+    assert browser.post("/oauth/authorize", form).status == 409
+    assert len(stage.entries(EntryKind.RUN_STARTED)) == len(stage.entries(EntryKind.RUN_FINISHED)) == 1
+    assert engine.store.queries.pending_requests(["acme"]) == ()
+
+
+def test_an_address_too_long_to_come_back_to_is_not_silently_left(oauth: OAuthHouse) -> None:
+    """A program that asks for much: whoever is signed in gets its page, others hear why they do not."""
+    path = f"/oauth/authorize?{query()}&unknown={'x' * 2000}"
+    by_link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert f'url={html.escape(path)}"' in Browser(oauth.port).get(path, **by_link).text
+    assert Browser(oauth.port).get(path).status == 414
+    assert oauth.signed_in(ANA).get(path).status == 200
+    assert 'url=/"' in Browser(oauth.port).get("//evil.example/" + "x" * 2001, **by_link).text

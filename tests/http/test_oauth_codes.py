@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from urllib.parse import urlencode
 
 import pytest
-from oauth_house import BACK, OAuthHouse, back, consent, details, said, shown
+from oauth_house import (
+    BACK,
+    CHALLENGE,
+    CLOSE,
+    VERIFIER,
+    OAuthHouse,
+    back,
+    code_of,
+    consent,
+    details,
+    form_of,
+    query,
+    redeem,
+    said,
+    shown,
+)
 
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.request import Verdict
-from served import Browser, Reply
+from served import Browser
 from stage import ANA, BEN
-
-VERIFIER = "v" * 43
-CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
-CLOSE = {"ticket.close": {"ticket": ["T-1"]}}
-
-
-def query(grants: object = None, **changes: str) -> str:
-    """What a client sends the browser with."""
-    asked = {
-        "response_type": "code",
-        "client_id": "desktop",
-        "redirect_uri": BACK,
-        "state": "s 1",
-        "code_challenge": CHALLENGE,
-        "code_challenge_method": "S256",
-        "authorization_details": details(grants, requested_by=""),
-    }
-    return urlencode({name: value for name, value in (asked | changes).items() if value})
-
-
-def redeem(oauth: OAuthHouse, code: str, client: str = "desktop", /, **form: str) -> Reply:
-    asked = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": VERIFIER}
-    return oauth.post("/oauth/token", "", {"client_id": client, **asked, **form})
-
-
-def code_of(oauth: OAuthHouse, grants: object = None, **changes: str) -> str:
-    return back(consent(oauth.signed_in(ANA), query(grants, **changes)))["code"]
 
 
 @pytest.mark.requirement("P12")
@@ -239,15 +224,15 @@ def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_the_same_page(oauth: O
 @pytest.mark.case(110, 114)
 def test_nobody_elses_page_and_no_other_session_consents_for_a_person(oauth: OAuthHouse) -> None:
     browser, other = oauth.signed_in(ANA), oauth.signed_in(BEN)
-    page, asked = shown(browser, query()), query()
-    token = page.token("/oauth/authorize")
-    form = {"token": token, "asked": asked, "verdict": "allow"}
+    form = form_of(shown(browser, query()))
     wider = query({"ticket.update": {"ticket": ["T-*"]}})
     for sender, fields, headers in (
         (browser, form, {"Sec-Fetch-Site": "cross-site"}),
         (browser, form, {"Sec-Fetch-Site": "", "Origin": "https://evil.example"}),
         (browser, form | {"token": ""}, {}),
         (browser, form | {"asked": wider}, {}),
+        (browser, form | {"shown": form_of(shown(browser, wider))["shown"]}, {}),
+        (browser, form | {"shown": ""}, {}),
         (browser, form | {"asked": query(client_id="web")}, {}),
         (browser, form | {"token": other.get("/").token("/sign-out")}, {}),
         (other, form, {}),

@@ -61,9 +61,12 @@ def keep_cookie(response: Response, cookie: bytes) -> None:
 
 
 def safe_path(wanted: str) -> str:
-    """Where to go on after signing in: a path of our own, else the first page."""
-    is_path = wanted.startswith("/") and not wanted.startswith(("//", "/\\", SIGN_IN_PATH)) and wanted.isprintable()
-    return wanted if is_path and len(wanted) <= _LONGEST_PATH else "/"
+    """Where to go on after signing in: a path of our own, short enough to be kept so long, else the first page."""
+    return wanted if _is_ours(wanted) and len(wanted) <= _LONGEST_PATH else "/"
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith("/") and not path.startswith(("//", "/\\", SIGN_IN_PATH)) and path.isprintable()
 
 
 def require_recent(request: Request, seconds: int, *, back: str) -> Response | None:
@@ -106,9 +109,15 @@ class SignedInOnly:
 def _to_the_door(request: Request, *, has_cookie: bool) -> Response:
     if request.method not in SAFE_METHODS:
         raise ProblemError(403, "Sign in first", "You are not signed in, or not any more. Nothing was done.")
-    wanted = safe_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    wanted = safe_path(asked)
     if not has_cookie and comes_by_a_link(request):
-        return step_inside(wanted)
+        return step_inside(asked if _is_ours(asked) else "/")
+    if len(asked) > _LONGEST_PATH:
+        words = (
+            "The address that led here is too long to come back to. Sign in, then follow what led you here once more."
+        )
+        raise ProblemError(414, "Sign in first", words)
     return RedirectResponse(f"{SIGN_IN_PATH}?next={quote(wanted)}", status_code=303)
 
 

@@ -1,8 +1,9 @@
 """The page on which a person lets a program ask in their name (RFC 6749, section 4.1, with PKCE alone).
 
 It shows the card that would come of it, without making it. Consent proves who asks, and nothing else: it starts a run
-for this person and makes its request, and who has to approve that is asked as ever. The form is bound to the session
-and to every parameter, so nobody else's page can send it, and none can be changed on the way.
+for this person and makes its request, and who has to approve that is asked as ever. The form is bound to the session,
+to every parameter and to what was shown, so nobody else's page can send it, none can be changed on the way, and what
+would come to something else by now is looked at again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from leasehold.http.oauth.authorizing import Authorizing, BackError, read_author
 from leasehold.http.oauth.clients import Client, Clients
 from leasehold.http.oauth.codes import CODE_SECONDS, Code, Codes
 from leasehold.http.oauth.details import Asked
-from leasehold.http.oauth.granting import Granting, Person, Rehearsed
+from leasehold.http.oauth.granting import Granting, Made, Person, Rehearsed
 from leasehold.http.oauth.metadata import AUTHORIZE
+from leasehold.http.problems import ProblemError
 from leasehold.http.site import Site
 
 __all__ = ["CONSENT", "Consent", "ConsentPage", "ConsentView", "plain_consent_page"]
@@ -37,7 +39,7 @@ CONSENT = "consent"
 
 
 class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page shows. Its form posts `asked`, `token`, `purpose` and `verdict` (`allow` or `deny`).
+    """What the page shows. Its form posts `asked`, `shown`, `token`, `purpose` and `verdict` (`allow` or `deny`).
 
     `rehearsed` is what would come of it, with the card; `place` where the browser goes afterwards. `asks_purpose` says
     that the client gave none, so that the person has to say what it is for.
@@ -48,6 +50,7 @@ class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     rehearsed: Rehearsed
     asked: str
+    shown: str
     token: str
     asks_purpose: bool
 
@@ -76,7 +79,7 @@ class Consent:
         """What the person said, and the way back to the client."""
         form = await read_form(request)
         query = form.get("asked", "")
-        check_token(request, form, CONSENT, _about(query))
+        check_token(request, form, CONSENT, _about(query, form.get("shown", "")))
         return await run_in_threadpool(self._taken, request, query, form)
 
     def _shown(self, request: Request, query: str) -> Response:
@@ -86,13 +89,15 @@ class Consent:
         except BackError as back:
             return _leave(back.location)
         tokens: FormTokens = request.state.tokens
+        shown = rehearsed.digest
         view = ConsentView(
             client=client.name,
             person=request.state.session.person,
             place=urlsplit(wanted.redirect_uri).netloc,
             rehearsed=rehearsed,
             asked=query,
-            token=tokens.make(CONSENT, _about(query)),
+            shown=shown,
+            token=tokens.make(CONSENT, _about(query, shown)),
             asks_purpose=not _asked(wanted, "").run.purpose,
         )
         return self._page(request, view)
@@ -110,17 +115,27 @@ class Consent:
             client, wanted = read_authorizing(query, self._clients, self._issuer)
             if form.get("verdict") != "allow":
                 raise wanted.refused(OAuthError("access_denied", "the person said no"))
-            return _leave(wanted.back(code=self._made(request, client, wanted, form.get("purpose", ""))))
+            rehearsed = self._rehearsed(request, client, wanted)
+            if rehearsed.digest != form.get("shown"):
+                raise _moved()
+            made = self._made(request, client, wanted, form.get("purpose", ""))
+            if made.request.policy != rehearsed.card.policy:  # accepted in the moment between the two
+                self._granting.take_back(client, made.request)
+                raise _moved()
+            return _leave(wanted.back(code=self._code(client, wanted, made)))
         except BackError as back:
             return _leave(back.location)
 
-    def _made(self, request: Request, client: Client, wanted: Authorizing, purpose: str) -> str:
-        """Start the run, make its request, and the code that stands for it."""
+    def _made(self, request: Request, client: Client, wanted: Authorizing, purpose: str) -> Made:
+        """Start the run and make its request."""
         person = Person(request.state.session.person, "proven")
         try:
-            made = self._granting.ask(client, _asked(wanted, purpose), wanted.audience, person)
+            return self._granting.ask(client, _asked(wanted, purpose), wanted.audience, person)
         except (OAuthError, Denied, InvalidError) as error:
             raise wanted.refused(_for_browser(error)) from None
+
+    def _code(self, client: Client, wanted: Authorizing, made: Made) -> str:
+        """The code that stands for the request."""
         code = Code(
             client=client.name,
             redirect_uri=wanted.redirect_uri,
@@ -150,9 +165,18 @@ def _for_browser(error: Exception) -> OAuthError:
     return OAuthError(found.error if found.error in known else "access_denied", found.words)
 
 
-def _about(query: str) -> str:
-    """What the form is about: every parameter, as it came."""
-    return hashlib.sha256(query.encode()).hexdigest()
+def _about(query: str, shown: str) -> str:
+    """What the form is about: every parameter, as it came, and what the person was shown."""
+    return f"{hashlib.sha256(query.encode()).hexdigest()} {shown}"
+
+
+def _moved() -> ProblemError:
+    return ProblemError(
+        409,
+        "This page is out of date",
+        "By now something else would come of it than you were shown. Nothing was asked. Go back, load the page again, "
+        "and look at it once more.",
+    )
 
 
 def _leave(location: str) -> Response:
@@ -177,6 +201,7 @@ def plain_consent_page(request: Request, view: ConsentView) -> Response:  # noqa
         f"{escape(card.purpose)}</p><ul>{lines}</ul><p>{escape(view.rehearsed.outcome)}</p>"
         f'<form method="post" action="{AUTHORIZE}"><input type="hidden" name="token" value="{view.token}">'
         f'<input type="hidden" name="asked" value="{escape(view.asked, quote=True)}">{purpose}'
+        f'<input type="hidden" name="shown" value="{view.shown}">'
         '<p><button name="verdict" value="deny">Deny</button> <button name="verdict" value="allow">Ask</button></p>'
         "</form>"
         f"<p>Then you go on to {escape(view.place)}.</p>"

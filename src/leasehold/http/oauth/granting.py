@@ -24,7 +24,7 @@ from leasehold.http.oauth.answers import OAuthError
 from leasehold.http.oauth.clients import Client, Startable
 from leasehold.http.oauth.codes import Code
 from leasehold.http.oauth.details import Asked, RunAsked
-from leasehold.model.card import Card, decode_card
+from leasehold.model.card import Card, card_bytes, decode_card
 from leasehold.model.decision import Reason, deny
 from leasehold.model.grant import grants_from_json, grants_to_json, split_action
 from leasehold.model.ids import RequestId, RunId
@@ -34,6 +34,7 @@ from leasehold.model.run import Run, RunAttempt
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import EVERYONE
 from leasehold.policy.evaluate import check_grants
+from leasehold.token.digest import sha256_digest
 
 __all__ = ["Drawn", "Granting", "Made", "Person", "Rehearsed"]
 
@@ -66,6 +67,15 @@ class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
 
     card: Card
     is_waiting: bool
+
+    @property
+    def digest(self) -> str:
+        """What of it a person consents to: all but what is new each time, the names of run and request and their times.
+
+        The policy is in it, so another one that comes to the same has to be looked at once more, too.
+        """
+        card = msgspec.structs.replace(self.card, run_id="", request_id="", made_at=0, answer_by=0, window_until=0)
+        return sha256_digest(card_bytes(card) + (b" waits" if self.is_waiting else b""))
 
     @property
     def outcome(self) -> str:
@@ -122,6 +132,10 @@ class Granting:
             requester_proof=plan.person.proof,
         )
         return Made(request=self._request(client, run, said, plan.allow), audience=plan.audience)
+
+    def take_back(self, client: Client, request: Request) -> None:
+        """End a run that was begun just now, and what it asked for with it."""
+        client.runs.end(client.runs.resume(request.run_id).run, "refused")
 
     def rehearse(self, client: Client, asked: Asked, audience: str, person: Person) -> Rehearsed:
         """What `ask` would come to, without doing it.
@@ -228,7 +242,7 @@ class Granting:
         try:
             return self._draw(client, request)
         except Denied:
-            client.runs.end(client.runs.resume(request.run_id).run, "refused")
+            self.take_back(client, request)
             raise
 
     def _draw(self, client: Client, request: Request) -> HeldLease:
