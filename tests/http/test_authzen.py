@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 import pytest
 from oauth_house import OAuthHouse
 
+from leasehold.authority.door import EmbeddedDoor
+from leasehold.decide.chain import Chain
+from leasehold.http.authzen import deciding
 from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.history import check_history
+from leasehold.model.call import Call
 from leasehold.model.request import Verdict
 from served import Browser, Reply, served
 from stage import ANA, BEN
@@ -301,6 +305,28 @@ def test_the_interoperability_payloads_of_the_todo_application_are_decided_as_ex
 
 
 # Whose question it is
+
+
+def test_of_who_has_many_runs_so_many_leases_are_looked_at_and_those_of_the_newest_runs(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "_MOST_LEASES", 2)
+    asked, rehearse = [], EmbeddedDoor.rehearse
+
+    def counted(door: EmbeddedDoor, chain: Chain, call: Call) -> object:
+        asked.append(chain[-1].lease.lease_id)
+        return rehearse(door, chain, call)
+
+    monkeypatch.setattr(EmbeddedDoor, "rehearse", counted)
+    assert records.decide(ALICE, READ, ONE)
+    todos = {"todo.can_read_todos": {}}
+    tool, _ = (
+        records.lease("user:alice", "records", {"record.tool": {"name": ["y"]}}),
+        records.lease("user:alice", "todos", todos),
+    )
+    asked.clear()
+    assert not records.decide(ALICE, READ, ONE)
+    assert asked == [tool], "the newest run's lease is not of this door, and the oldest one's is past the bound"
 
 
 @pytest.mark.case(10)

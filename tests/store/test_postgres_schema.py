@@ -16,8 +16,9 @@ from leasehold.decide.facts import INDEXES, ActiveStops, AllOpenCalls, Index, Op
 from leasehold.decide.rows import TABLES, CallRow, LeaseRow, RequestRow, Row, RunRow, StopRow
 from leasehold.model.call import CallState
 from leasehold.store.columns import SHAPES
+from leasehold.store.listing import OPEN_RUNS_FOR
 from leasehold.store.postgres_connection import Connection, connect, execute
-from leasehold.store.postgres_rows import INDEX_FILTERS, json_rows, select_by_index, select_by_key, upsert
+from leasehold.store.postgres_rows import INDEX_FILTERS, json_rows, select_all, select_by_index, select_by_key, upsert
 from leasehold.store.postgres_search import search_statement
 from leasehold.store.queries import LedgerQuery
 from leasehold.testing.clock import FrozenSystem
@@ -127,6 +128,16 @@ def test_buckets_are_found_without_reading_the_table_or_a_tenant(crowded: Connec
     assert partial[index] in found
     assert "Seq Scan" not in found
     assert "_pkey" not in found, "a key's first column is a whole tenant"
+
+
+def test_somebodys_newest_open_runs_are_read_off_their_index_and_not_sorted(crowded: Connection) -> None:
+    others = [run(f"run_o{number}", requested_by=f"user:{number % 300}", recorded=number) for number in range(3000)]
+    execute(crowded, upsert(SHAPES[RunRow]), (json_rows(others),))
+    execute(crowded, "ANALYZE runs")
+    sql = select_all(SHAPES[RunRow], OPEN_RUNS_FOR.replace("?", "%s"), "ORDER BY recorded DESC LIMIT 100")
+    found = plan(crowded, sql, "user:1", "prod")
+    assert "using runs_open_for" in found
+    assert "Sort" not in found, found
 
 
 @pytest.mark.parametrize("name", ["admission", "key", "lease", "run", "capability", "person", "agent", "action"])

@@ -10,12 +10,13 @@ import apsw
 import pytest
 
 from leasehold.decide.facts import INDEXES, Index
-from leasehold.decide.rows import TABLES, Row
+from leasehold.decide.rows import TABLES, Row, RunRow
 from leasehold.store.batches import fresh_control
 from leasehold.store.columns import SHAPES
+from leasehold.store.listing import OPEN_RUNS_FOR
 from leasehold.store.migrations import create
 from leasehold.store.sqlite_connection import Place, connect, create_file
-from leasehold.store.sqlite_rows import INDEX_FILTERS, select_by_index, select_by_key
+from leasehold.store.sqlite_rows import INDEX_FILTERS, select_all, select_by_index, select_by_key
 
 SQL_TYPES = {str: "TEXT", int: "INTEGER", bytes: "BLOB"}
 
@@ -61,6 +62,14 @@ def test_buckets_are_found_without_reading_the_table_or_a_tenant(
     steps = [detail for *_, detail in plan if table in detail]
     assert steps
     assert all(f"USING INDEX {partial_index}" in detail for detail in steps), "a key's first column is a whole tenant"
+
+
+def test_somebodys_newest_open_runs_are_read_off_their_index_and_not_sorted(connection: apsw.Connection) -> None:
+    sql = select_all(SHAPES[RunRow], OPEN_RUNS_FOR, "ORDER BY recorded DESC LIMIT 100")
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", ("user:ana", "prod")).fetchall()
+    steps = [detail for *_, detail in plan]
+    assert "SEARCH runs USING INDEX runs_open_for (requested_by=? AND environment=?)" in steps
+    assert not any("SORT" in step or "B-TREE" in step for step in steps), steps
 
 
 def scanned(connection: apsw.Connection, sql: str) -> set[str]:

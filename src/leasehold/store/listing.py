@@ -36,13 +36,14 @@ from leasehold.model.call import CallState
 from leasehold.model.instant import Instant
 from leasehold.store.queries import MAX_LISTED, Due, LedgerLine, LedgerQuery, Tally
 
-__all__ = ["DatabaseQueries", "Entries", "Lines", "Tables"]
+__all__ = ["OPEN_RUNS_FOR", "DatabaseQueries", "Entries", "Lines", "Tables"]
 
 R = TypeVar("R", bound=Row)
 
 _MOST_DOCUMENTS = 8192
 _MAX_INTEGER = 2**63 - 1
 _OF_TENANTS = "tenant IN ?"
+OPEN_RUNS_FOR = "state = 'open' AND requested_by = ? AND environment = ?"
 _KEPT_CARDS = (
     "tenant = ? AND request_id > ?"
     " AND EXISTS (SELECT 1 FROM runs WHERE runs.tenant = requests.tenant AND runs.run_id = requests.run_id"
@@ -176,6 +177,10 @@ class DatabaseQueries:
         """Runs that are not finished. See `Queries.open_runs`."""
         return self._list(RunRow, f"state = 'open' AND {_OF_TENANTS}", (list(tenants),), "ORDER BY expires_at, run_id")
 
+    def open_runs_for(self, requested_by: str, environment: str, *, limit: int = 100) -> tuple[RunRow, ...]:
+        """Somebody's open runs. See `Queries.open_runs_for`."""
+        return self._list(RunRow, OPEN_RUNS_FOR, (requested_by, environment), "ORDER BY recorded DESC", limit)
+
     def children(self, tenant: str, run_id: str) -> tuple[RunRow, ...]:
         """Runs that a run delegated to. See `Queries.children`."""
         where = "tenant = ? AND parent_run = ? AND parent_run <> ''"
@@ -189,9 +194,9 @@ class DatabaseQueries:
         """What a run asked for. See `Queries.requests_of_run`."""
         return self._list(RequestRow, "tenant = ? AND run_id = ?", (tenant, run_id), "ORDER BY recorded DESC")
 
-    def leases_of_run(self, tenant: str, run_id: str) -> tuple[LeaseRow, ...]:
+    def leases_of_run(self, tenant: str, run_id: str, *, limit: int | None = None) -> tuple[LeaseRow, ...]:
         """Leases of a run. See `Queries.leases_of_run`."""
-        return self._list(LeaseRow, "tenant = ? AND run_id = ?", (tenant, run_id), "ORDER BY recorded DESC")
+        return self._list(LeaseRow, "tenant = ? AND run_id = ?", (tenant, run_id), "ORDER BY recorded DESC", limit)
 
     def leases_of_request(self, tenant: str, request_id: str) -> tuple[LeaseRow, ...]:
         """Leases drawn from a request. See `Queries.leases_of_request`."""

@@ -72,6 +72,7 @@ CREATE INDEX runs_by_id ON runs (run_id);
 CREATE INDEX runs_newest ON runs (tenant, recorded);
 CREATE INDEX runs_of_parent ON runs (tenant, parent_run, recorded) WHERE parent_run <> '';
 CREATE INDEX runs_open ON runs (expires_at) WHERE state = 'open';
+CREATE INDEX runs_open_for ON runs (requested_by, environment, recorded) WHERE state = 'open';
 CREATE INDEX runs_held ON runs (tenant) WHERE held = 1;
 
 CREATE TABLE requests (

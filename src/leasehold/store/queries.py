@@ -135,6 +135,10 @@ class Queries(Nodes, Protocol):
         """Runs that are not finished, the one that expires first in front."""
         ...
 
+    def open_runs_for(self, requested_by: str, environment: str, *, limit: int = 100) -> tuple[RunRow, ...]:
+        """Somebody's runs in an environment that are not finished, whatever their tenants, the newest first."""
+        ...
+
     def children(self, tenant: str, run_id: str) -> tuple[RunRow, ...]:
         """Runs that a run delegated to directly, the oldest first."""
         ...
@@ -147,8 +151,8 @@ class Queries(Nodes, Protocol):
         """What a run asked for, the newest first."""
         ...
 
-    def leases_of_run(self, tenant: str, run_id: str) -> tuple[LeaseRow, ...]:
-        """Leases of a run, the newest first."""
+    def leases_of_run(self, tenant: str, run_id: str, *, limit: int | None = None) -> tuple[LeaseRow, ...]:
+        """Leases of a run, the newest first; all of them unless there is a limit."""
         ...
 
     def leases_of_request(self, tenant: str, request_id: str) -> tuple[LeaseRow, ...]:

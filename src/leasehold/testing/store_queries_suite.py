@@ -247,6 +247,22 @@ def test_runs_and_leases_are_listed_newest_first_and_page_by_page(store: Store) 
     assert store.queries.runs(both, limit=0) == ()
 
 
+def test_somebodys_open_runs_in_an_environment_are_listed_newest_first(store: Store) -> None:
+    runs = (
+        run("run_1", recorded=1),
+        run("run_2", recorded=2, state="finished"),
+        run("run_3", recorded=3, environment="dev"),
+        run("run_4", recorded=4, requested_by="user:ben"),
+        run("run_5", recorded=5, tenant=OTHER),
+    )
+    store.submit(write(*runs, *(lease(f"lease_{number}", recorded=number) for number in range(3)))).result()
+    queries = store.queries
+    assert [row.recorded for row in queries.open_runs_for("user:ana", "prod")] == [5, 1]
+    assert [row.recorded for row in queries.open_runs_for("user:ana", "prod", limit=1)] == [5]
+    assert queries.open_runs_for("user:eva", "prod") == queries.open_runs_for("user:ana", "prod", limit=0) == ()
+    assert [row.recorded for row in queries.leases_of_run(TENANT, "run_1", limit=2)] == [2, 1]
+
+
 def test_children_are_listed_under_their_parent(store: Store) -> None:
     rows = (run(), run("run_2", parent_run="run_1", recorded=2), run("run_3", parent_run="run_1", recorded=1))
     store.submit(write(*rows)).result()

@@ -1,15 +1,17 @@
 """Questions of AuthZEN as calls under leases, answered by admit's own decision without its effect.
 
 Called by the handlers in a thread. The door that asks is the tool; the subject says under which lease: a lease, a run,
-or a person, whose runs' leases at this door are all looked at. The arguments of the call are the tool's own where the
-context has them (`context.arguments`), else the question itself, so that a policy reads `resource.id`,
-`resource.properties.status`, `action.properties.soft`. No answer of these is ever an admission.
+or a person, of whose open runs in the door's environment the newest leases are looked at. The arguments of the call are
+the tool's own where the context has them (`context.arguments`), else the question itself, so that a policy reads
+`resource.id`, `resource.properties.status`, `action.properties.soft`. No answer of these is ever an admission.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 
@@ -18,12 +20,13 @@ from leasehold.authority.door import EmbeddedDoor
 from leasehold.decide.ask_only import WAITING
 from leasehold.decide.chain import Chain
 from leasehold.decide.lifecycles import LeaseState
-from leasehold.decide.rows import LeaseRow
+from leasehold.decide.rows import RunRow
 from leasehold.errors import InvalidError, NotFoundError
-from leasehold.http.authzen.documents import AccessRequest, Batch, Evaluation, Semantic
+from leasehold.http.authzen.documents import AccessRequest, Batch, Entity, Evaluation, Semantic
 from leasehold.model.call import Admission, Call
 from leasehold.model.canonical import encode, prepare
 from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.grant import split_action
 from leasehold.model.ids import check_id
 from leasehold.model.request import Request, RequestState
 from leasehold.token.digest import derive_purpose_key, sha256_digest
@@ -31,6 +34,8 @@ from leasehold.token.sealed import open_note, seal_note
 
 __all__ = ["AccessQuestions"]
 
+_MOST_LEASES = 100
+"""How many leases are looked at for one question, and of how many runs, whoever has more."""
 _BINDING_SECONDS = 600
 _STATES = {
     RequestState.PENDING: "pending",
@@ -135,19 +140,24 @@ class AccessQuestions:
         return self._task(request)
 
     def _chains(self, question: Evaluation) -> Iterator[Chain]:
-        """The leases that the subject may act under at this door, the newest first."""
-        queries, subject = self._engine.store.queries, question.subject
+        """The leases that the subject may act under at this door, those of the newest run in front."""
+        for tenant, lease_id in islice(self._leases(question.subject), _MOST_LEASES):
+            chain = self._engine.chain(tenant, lease_id)
+            if any(split_action(action)[0] == self._door.tool for action in chain[-1].lease.allow):
+                yield chain
+
+    def _leases(self, subject: Entity) -> Iterator[tuple[str, str]]:
         if subject.type == "lease":
-            rows = [row for row in (self._lease(subject.id),) if row]
+            yield from [found for found in (self._lease(subject.id),) if found]
         elif subject.type == "run":
-            rows = [(row.tenant, row.lease_id) for row in self._leases_of_run(subject.id)]
+            yield from self._leases_of_run(subject.id)
         else:
-            names = (subject.id, f"{subject.type}:{subject.id}")
-            runs = [row for row in queries.open_runs(queries.tenants()) if row.requested_by in names]
-            runs = [row for row in runs if row.environment == self._door.environment]
-            rows = [(one.tenant, one.lease_id) for row in runs for one in self._active(row.tenant, row.run_id)]
-        for tenant, lease_id in rows:
-            yield self._engine.chain(tenant, lease_id)
+            names = {subject.id, f"{subject.type}:{subject.id}"}
+            for row in heapq.merge(*map(self._runs_for, names), key=lambda row: -row.recorded):
+                yield from self._active(row.tenant, row.run_id)
+
+    def _runs_for(self, person: str) -> Sequence[RunRow]:
+        return self._engine.store.queries.open_runs_for(person, self._door.environment, limit=_MOST_LEASES)
 
     def _lease(self, lease_id: str) -> tuple[str, str] | None:
         try:
@@ -155,15 +165,15 @@ class AccessQuestions:
         except (InvalidError, NotFoundError):
             return None
 
-    def _leases_of_run(self, run_id: str) -> Sequence[LeaseRow]:
+    def _leases_of_run(self, run_id: str) -> Sequence[tuple[str, str]]:
         try:
             return self._active(self._engine.locate(check_id(run_id, "run")), run_id)
         except (InvalidError, NotFoundError):
             return ()
 
-    def _active(self, tenant: str, run_id: str) -> Sequence[LeaseRow]:
-        rows = self._engine.store.queries.leases_of_run(tenant, run_id)
-        return [row for row in rows if row.state == LeaseState.ACTIVE]
+    def _active(self, tenant: str, run_id: str) -> Sequence[tuple[str, str]]:
+        rows = self._engine.store.queries.leases_of_run(tenant, run_id, limit=_MOST_LEASES)
+        return [(row.tenant, row.lease_id) for row in rows if row.state == LeaseState.ACTIVE]
 
     def _call(self, question: Evaluation) -> Call:
         given = question.context.get("arguments")
