@@ -15,6 +15,7 @@ import pytest
 from house import House, sign_in
 from hypothesis import given
 from hypothesis import strategies as st
+from oauth_house import OAuthHouse
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Scope
@@ -39,7 +40,7 @@ from leasehold.store.protocol import TreeHead
 from leasehold.testing.clock import FrozenSystem
 from meddling import MeddledStore
 from served import Browser, served, wired
-from stage import BEN, ERASE, POLICY, UPDATE, Stage
+from stage import ANA, BEN, ERASE, POLICY, UPDATE, Stage
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -191,6 +192,15 @@ def test_exchange_names_the_template_of_its_route_never_the_path(house: House) -
     ]
     assert kept.open == 0
     assert all(each.seconds > 0 and each.address == "127.0.0.1" for each in kept.exchanges)
+
+
+def test_exchange_with_the_consent_page_is_named_like_every_page(oauth: OAuthHouse) -> None:
+    oauth.person(ANA)
+    kept = Keeper()
+    with observed(oauth, kept) as browser:
+        sign_in(browser, ANA)
+        browser.get("/oauth/authorize?state=secret")
+    assert [each.route for each in kept.exchanges] == ["/sign-in", "/sign-in", "/oauth/authorize"]
 
 
 def test_exchange_has_the_id_of_its_answer_and_the_trace_of_its_caller(house: House) -> None:

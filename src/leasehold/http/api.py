@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from starlette.datastructures import Headers, State
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -103,7 +103,6 @@ class Api:
         for endpoint in ENDPOINTS.values():
             self._root.add(endpoint)
         self._openapi = openapi_document()
-        self.state = State({"templates": {endpoint.name: endpoint.path for endpoint in ENDPOINTS.values()}})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request. Web sockets are refused: nothing of ours opens one."""
@@ -126,7 +125,9 @@ class Api:
 
     async def _answer(self, scope: Scope, receive: Receive) -> ASGIApp:
         path: str = scope["path"]
+        state = scope.setdefault("state", {})
         if path == OPENAPI_PATH and scope["method"] == "GET":
+            state["route"] = OPENAPI_PATH
             return _Bytes(self._openapi)
         endpoints, ids = self._root.find(path) if len(path) <= _MAX_PATH else ({}, [])
         if not endpoints and path != OPENAPI_PATH:
@@ -135,8 +136,7 @@ class Api:
         if endpoint is None:
             allowed = ", ".join(endpoints) or "GET"
             raise ApiProblemError("method_not_allowed", f"this takes {allowed}", headers={"Allow": allowed})
-        scope["app"], scope["endpoint"] = self, endpoint.name
-        scope.setdefault("state", {})["route"] = endpoint.path
+        state["route"] = endpoint.path
         answer = await self._handlers[endpoint.name](await self._call(scope, receive, endpoint, ids))
         if isinstance(answer, msgspec.Struct):
             return _Bytes(_ENCODER.encode(answer))

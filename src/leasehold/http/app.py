@@ -87,7 +87,7 @@ def create_app(
         exception_handlers=exception_handlers(pages.problem),
     )
     app.state.site = site
-    app.state.templates = templates_of([*outside, *own, *pages.routes])
+    app.state.templates = templates_of([*outside, *own, *consent, *pages.routes])
     app.state.streams = streams or Streams(authority)
     api = Api(authority, callers or make_callers(authority), app.state.streams)
     gates = Gates(app, site, pages.problem, {*MACHINE_PATHS, ACCESS_PREFIX})
