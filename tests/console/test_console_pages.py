@@ -271,6 +271,7 @@ def test_ledger_search_stands_in_its_address(office: Office) -> None:
     assert "run.started" not in page
     assert 'value="ticket=T-5"' in page
     assert "Nothing meets all of this." in client.get("/ledger?agent=nobody").text
+    assert "No role of yours can query" in office.signed_in(BEN).get("/ledger").text
     for condition in (
         "since=soon",
         "attribute=ticket",

@@ -15,6 +15,7 @@ from leasehold.errors import InvalidError
 from leasehold.ledger.lines import entry_line
 from leasehold.model.instant import Instant
 from leasehold.model.times import parse_time
+from leasehold.policy.document import Power
 from leasehold.store.queries import LedgerQuery
 
 __all__ = ["CONDITIONS", "Condition", "ledger_routes", "read_query"]
@@ -108,6 +109,7 @@ def ledger(request: Request) -> Response:
         lines=[entry_line(entry) for entry in found],
         older=found[-1].index if len(found) == PAGE else None,
         is_first=before is None,
+        may_query=any(held.power is Power.QUERY for held in viewer.powers()),
     )
 
 
