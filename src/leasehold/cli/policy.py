@@ -169,7 +169,7 @@ def diff_policies(session: Session, against: Path | None, since: str | None, *, 
 
 @policy.command("accept")
 @with_session
-@click.option("--digest", metavar="HEX", help="At least 8 digits of the hash of the policy that was seen.")
+@click.option("--digest", metavar="HEX", help="At least 8 digits of the policy's hash, as policy check prints it.")
 @click.option("--as", "person", metavar="PERSON", help="Who proposes it, where what widens takes two people.")
 @click.option("--key", type=click.Path(path_type=Path), help="The person's key file.")
 def accept(session: Session, digest: str | None, person: str | None, key: Path | None) -> None:

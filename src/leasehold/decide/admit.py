@@ -303,7 +303,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             f"{self.call.action} is a {self.rule.effect} and needs an idempotency key",
             rule=f"actions.{self.call.action}.effect",
             check="an idempotency key is given",
-            enough='lease.once("a key that names this one change")',
+            enough="a key that names this one change: lease.once(KEY), --key KEY, or Idempotency-Key: KEY",
         )
 
     # 6: people
