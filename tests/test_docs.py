@@ -109,9 +109,10 @@ def test_the_policies_in_the_page_on_people_load() -> None:
         (r"DESIGN (§\d+(?: and §\d+)*)", "design", r"^## (\d+)\."),
         (r"[Tt]hreat cases? (\d+(?:(?:, |-| and | to )\d+)*)", "threats", r"^\| (\d+) \|"),
         (r"[Cc]onventions? (\d+(?:(?:, |-| and | to )\d+)*)", "conventions", r"^(\d+)\. "),
+        (r"[Dd]ecisions? (\d{4}(?:(?:, | and )\d{4})*)", "decisions/README", r"^\| \[(\d{4})\]"),
         (r"[Ii]nvariants? ([IL]\d+(?:(?:, |-| and | to )[IL]\d+)*)", "design", r"^\| ([IL]\d+) \|"),
     ],
-    ids=["sections", "cases", "conventions", "invariants"],
+    ids=["sections", "cases", "conventions", "decisions", "invariants"],
 )
 def test_every_number_that_the_source_cites_stands_in_its_page(citation: str, page: str, entry: str) -> None:
     written = set(re.findall(entry, (ROOT / f"docs/{page}.md").read_text(), re.MULTILINE))
@@ -123,6 +124,15 @@ def test_every_number_that_the_source_cites_stands_in_its_page(citation: str, pa
     }
     assert cited
     assert {(name, number) for name, number in cited if number not in written} == set()
+
+
+def test_the_index_of_decisions_lists_each_by_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    found = [(path, path.read_text().splitlines()[0]) for path in sorted(folder.glob("0*.md"))]
+    rows = [
+        f"| [{path.name[:4]}]({path.name}) | {title.removeprefix(f'# {path.name[:4]} ')} |" for path, title in found
+    ]
+    assert re.findall(r"^\| \[.*", (folder / "README.md").read_text(), re.MULTILINE) == rows
 
 
 def test_the_source_cites_the_design_by_section() -> None:
