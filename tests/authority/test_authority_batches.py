@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
+from leasehold.authority import batches
 from leasehold.authority.batches import MOST_ITEMS, Item
 from leasehold.errors import InvalidError
 from leasehold.model.decision import Reason
@@ -103,6 +106,23 @@ def test_a_request_that_is_not_there_is_told_as_not_found_and_the_others_are_ans
 def test_whose_word_does_not_count_for_one_is_refused_for_that_one(stage: Stage) -> None:
     hers, others = asked(stage, by=ANA), asked(stage, by="user:zoe")
     assert answer(stage, hers, others, person=ANA) == [Reason.OWN_REQUEST, RequestState.APPROVED]
+
+
+GUARDS = {
+    "refuse_in_batch": (
+        lambda *_: None,
+        test_what_is_destructive_or_takes_two_people_is_never_in_a_batch_and_keeps_nobody_out,
+    ),
+    "_place": (lambda *_: (), test_a_batch_is_about_one_tenant_environment_and_tool),
+}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_guard_that_is_taken_away_is_missed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    lenient, missed = GUARDS[name]
+    monkeypatch.setattr(batches, name, lenient)
+    with closing(Stage()) as stage, pytest.raises(AssertionError):
+        missed(stage)
 
 
 def test_an_empty_a_huge_or_a_repeated_batch_is_none(stage: Stage) -> None:

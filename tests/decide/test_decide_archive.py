@@ -8,7 +8,7 @@ from leasehold.authority.archive import FinishedRun, archive_digest
 from leasehold.authority.receipts import checkpoint_keys
 from leasehold.decide.archive import EraseCards, KeptCard
 from leasehold.decide.govern import REVOCATIONS
-from leasehold.decide.rows import AUTHORITY_WIDE, CursorRow
+from leasehold.decide.rows import AUTHORITY_WIDE, CardRow, CursorRow
 from leasehold.errors import Denied, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.receipt import verify_receipt
@@ -128,6 +128,12 @@ def test_card_of_another_run_or_tenant_is_not_reached_through_a_finished_one(sta
     assert _erase(stage, FinishedRun("acme", over.run_id, Instant(0), (*theirs, *swapped))) == ()
     assert [queries.card("acme", card.digest) is None for card in (*mine, theirs[0])] == [False, False, False]
     assert reason_of(lambda: _erase(stage, FinishedRun("globex", over.run_id, Instant(0), mine))) is Reason.NOT_FOUND
+
+
+def test_without_its_guard_cards_of_other_runs_would_go(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EraseCards, "_card", lambda step, facts, kept: facts.get(CardRow, step.tenant, kept.digest))
+    with pytest.raises(AssertionError):
+        test_card_of_another_run_or_tenant_is_not_reached_through_a_finished_one(stage)
 
 
 def test_finish_is_found_behind_a_page_of_later_entries(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

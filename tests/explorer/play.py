@@ -28,12 +28,14 @@ from explorer.invariants import (
     check_start,
     demand,
 )
+from explorer.programs import check_called, inner
 from explorer.scenario import BEGIN_MS, THE_END_MS, Event, Scenario
 from explorer.steps import admission_of, admit, chain_of
 from explorer.world import Ack, Decided, Execution, Phase, World, submit
 from leasehold.decide.admit import Admit
 from leasehold.decide.answer import AnswerRequest
 from leasehold.decide.chat import Heard
+from leasehold.decide.clients import ForRun, RemoveClientKey
 from leasehold.decide.edit import EditCall
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.finish import FinishRun, RetireStop
@@ -51,7 +53,7 @@ from leasehold.decide.stop import Lift, Stop, Stopped
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Admission, CallState, Outcome, OutcomeStatus, Settlement
 from leasehold.model.canonical import encode
-from leasehold.model.decision import Reason
+from leasehold.model.decision import Reason, allow
 from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.request import Verdict
@@ -222,6 +224,8 @@ def _tenant_of(step: Step[object]) -> str:
     match step:
         case Heard():
             return _tenant_of(step.step)
+        case ForRun():
+            return _tenant_of(inner(step, StepAnswer(allow()))[0])
         case EditCall():
             return step.editor.run.tenant
         case OpenGlass():
@@ -278,6 +282,12 @@ def _observe(scenario: Scenario, before: World, after: World, move: Move, answer
             is_yes = step.answer.verdict is Verdict.APPROVE
             vouched = ghosts.vouched | {voucher} if is_yes else ghosts.vouched
             return after.with_ghosts(words=ghosts.words | {word}, vouched=vouched)
+        case ForRun():
+            called = check_called(scenario, before, after, step, answer)
+            asked, said = inner(step, answer)
+            return _observe(scenario, before, called, dataclasses.replace(move, step=asked), said)
+        case RemoveClientKey() if is_allowed:
+            return after.with_ghosts(gone=ghosts.gone | {step.key_id})
         case EditCall() if is_allowed:
             return _observe_edited(scenario, before, after, step)
         case RemoveSignIn() if is_allowed:

@@ -8,6 +8,7 @@ from explorer.explore import Violation, explore
 from explorer.mutants import MUTANTS, Mutant
 from explorer.people_mutants import PEOPLE_MUTANTS
 from explorer.people_worlds import PEOPLE_WORLDS
+from explorer.program_worlds import PROGRAM_MUTANTS, PROGRAM_WORLDS
 from explorer.scenario import Scenario
 from explorer.worlds import KEYS, WORLDS
 
@@ -17,7 +18,7 @@ SAFETY = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10")
 @pytest.mark.invariant(*SAFETY, "L2")
 @pytest.mark.case(45, 47, 51, 53, 56, 57, 62, 63, 65, 66, 68, 69, 71, 72, 76, 78, 79, 80, 87, 89)
 @pytest.mark.requirement("L4", "L6", "L7", "L8", "B2", "B8", "B9", "P11", "P12", "P14", "P15")
-@pytest.mark.parametrize("world", [*WORLDS, *PEOPLE_WORLDS], ids=lambda world: world.name)
+@pytest.mark.parametrize("world", [*WORLDS, *PEOPLE_WORLDS, *PROGRAM_WORLDS], ids=lambda world: world.name)
 def test_no_state_of_a_small_world_breaks_an_invariant(world: Scenario) -> None:
     found = explore(world)
     print(found)
@@ -38,7 +39,7 @@ def find_violation(mutant: Mutant) -> Violation | None:
     return None
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *PEOPLE_MUTANTS], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *PEOPLE_MUTANTS, *PROGRAM_MUTANTS], ids=lambda mutant: mutant.name)
 def test_a_guard_that_is_taken_away_is_missed(mutant: Mutant) -> None:
     violation = find_violation(mutant)
     assert violation is not None, f"no world notices that {mutant.name}"

@@ -100,6 +100,7 @@ class Ghosts(msgspec.Struct, frozen=True):
     sessions that were ended; `looks` the state of the world that each preview saw, `seen` the one that people were
     asked about, `moved` how often it moved;
     `proposed` the (policy, policy that it was compared with, person) of proposals;
+    `started` are the (run, client) of programs, `sent` the (client and name, what it says, what it made) of requests;
     `went` how the newest calls went that the breaker of a scenario counts, true where it speaks against the route, and
     `is_tripped` whether they were too many and nobody has lifted the hold since.
     """
@@ -122,6 +123,8 @@ class Ghosts(msgspec.Struct, frozen=True):
     seen: frozenset[tuple[str, int]] = frozenset()
     moved: int = 0
     proposed: frozenset[tuple[str, str, str]] = frozenset()
+    started: frozenset[tuple[str, str]] = frozenset()
+    sent: frozenset[tuple[str, str, str]] = frozenset()
     went: tuple[bool, ...] = ()
     is_tripped: bool = False
 
