@@ -45,8 +45,9 @@ def test_a_command_runs_under_its_lease_and_its_exit_code_comes_through(terminal
     assert execute(terminal, lease, *GET, "sh", "-c", "echo hello; echo oh >&2; exit 7") == (7, "hello\n", "oh\n")
     assert execute(terminal, lease, *GET, "echo", "--lease", "--", "x") == (0, "--lease -- x\n", "")
     assert execute(terminal, lease, *GET, "sh", "-c", "kill -9 $$")[0] == 137
+    assert execute(terminal, lease, *GET, "sh", "-c", "kill -TERM $PPID; exec sleep 60")[0] == 143
     outcomes = [entry["outcome"] for entry in terminal.json("ledger", "query") if entry["kind"] == "call.settled"]
-    assert outcomes == ["failed", "done", "failed"]
+    assert outcomes == ["failed", "failed", "done", "failed"]
 
 
 @pytest.mark.requirement("F7")

@@ -6,8 +6,10 @@ holds whatever authority its account has, and the receipt says so.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import click
@@ -88,7 +90,12 @@ class CommandFailedError(Exception):
 
 
 class _Runner:
-    """Runs the command line as it was decided on."""
+    """Runs the command line as it was decided on, once. What this process is told to end by, the command is told too:
+    also where that comes while it is being started, or it would be left running with nobody to record how it went."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_told = False
 
     def run(self, command: list[str], **_arguments: Any) -> int:
         """Run it with this process's streams, and return 0.
@@ -96,14 +103,33 @@ class _Runner:
         Raises:
             CommandFailedError: it ended with another code, by a signal, or could not be started.
         """
+        before = signal.signal(signal.SIGTERM, self._pass_on)
         try:
-            code = subprocess.run(command, check=False).returncode  # noqa: S603 - running it is what was asked for
+            code = self._wait(command)
         except OSError as error:
             click.echo(f"{command[0]}: {error.strerror}", err=True)
             raise CommandFailedError(_NOT_FOUND, f"cannot be started: {error.strerror}") from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
         if code:
             raise CommandFailedError(code if code > 0 else 128 - code, f"exit code {code}")
         return code
+
+    def _wait(self, command: list[str]) -> int:
+        with subprocess.Popen(command) as process:  # noqa: S603 - running it is what was asked for
+            self._process = process
+            if self._is_told:
+                process.terminate()
+            try:
+                return process.wait()
+            except BaseException:
+                process.kill()
+                raise
+
+    def _pass_on(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_told = True
+        if self._process is not None:
+            self._process.terminate()
 
 
 def _held(authority: Authority, lease_id: str) -> HeldLease:

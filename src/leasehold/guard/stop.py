@@ -1,4 +1,4 @@
-"""Ending in order when the process is told to stop. Called by programs that own their process, such as the CLI."""
+"""Ending in order when the process is told to stop. Called by programs that own their process, such as agent hosts."""
 
 from __future__ import annotations
 
