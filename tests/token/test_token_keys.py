@@ -18,10 +18,8 @@ from leasehold.token import base64url
 from leasehold.token.ed25519 import SMALL_ORDER_Y, check_public_key
 from leasehold.token.jwk import (
     private_jwks,
-    public_jwk,
     public_jwks,
     read_private_jwks,
-    read_public_jwk,
     read_public_jwks,
     served_jwks,
 )
@@ -250,7 +248,6 @@ def test_rings_and_key_sets_survive_the_way_through_text(document_type: Document
     text = public_jwks(keys.public())
     assert read_public_jwks(text.encode(), document_type) == keys.public()
     assert '"d"' not in text
-    assert read_public_jwk(public_jwk(key(1).public()).encode()) == key(1).public()
 
 
 @pytest.mark.case(9)

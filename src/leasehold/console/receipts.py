@@ -22,7 +22,7 @@ from leasehold.errors import VerificationError
 from leasehold.ledger import dsse
 from leasehold.ledger.checkpoint import Checkpoint
 from leasehold.ledger.evidence import parse_evidence
-from leasehold.ledger.reading import GrantTable, StoryTold, SummaryTold, read_summary
+from leasehold.ledger.reading import GrantTable, SummaryTold, read_summary
 from leasehold.ledger.receipt import MAX_RECEIPT_BYTES
 from leasehold.model import canonical
 from leasehold.model.grant import grants_from_json
@@ -45,11 +45,6 @@ class ReceiptPage(msgspec.Struct, frozen=True, kw_only=True):
     def file_name(self) -> str:
         """Under which name the envelope is kept, without its ending."""
         return self.summary.run.run
-
-    @property
-    def stories(self) -> tuple[StoryTold, ...]:
-        """The run, then its sub-agents."""
-        return (self.summary, *self.summary.children)
 
     @property
     def data_url(self) -> str:

@@ -25,10 +25,8 @@ from leasehold.token.verify import SKEW_SECONDS
 
 __all__ = [
     "private_jwks",
-    "public_jwk",
     "public_jwks",
     "read_private_jwks",
-    "read_public_jwk",
     "read_public_jwks",
     "served_jwks",
 ]
@@ -121,20 +119,6 @@ def read_public_jwks(text: bytes, document_type: DocumentType) -> PublicKeys:
     return PublicKeys.of(document_type, map(_public_key, _read(text, document_type, _PublicSet).keys))
 
 
-def public_jwk(key: PublicKey) -> str:
-    """Return one key as the text of a JWK, as a person's row or file holds it."""
-    return canonical.encode(_members(key.public, key.retired_at)).decode()
-
-
-def read_public_jwk(text: bytes) -> PublicKey:
-    """Return the key of text that `public_jwk` wrote.
-
-    Raises:
-        InvalidError: it has unknown members or the key is unfit.
-    """
-    return _public_key(_convert(canonical.decode(text), _Jwk))
-
-
 def _text(document_type: DocumentType, keys: list[dict[str, str | int]]) -> str:
     return canonical.encode({"document": document_type.value, "keys": keys}).decode() + "\n"
 
@@ -148,18 +132,11 @@ def _members(key: Ed25519PrivateKey | Ed25519PublicKey, retired_at: int | None) 
     return members | ({} if retired_at is None else {"retired_at": retired_at})
 
 
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
-
-
-def _convert(value: canonical.Json, shape: type[_Struct]) -> _Struct:
+def _read(text: bytes, document_type: DocumentType, shape: type[_Set]) -> _Set:
     try:
-        return msgspec.convert(value, shape)
+        keys = msgspec.convert(canonical.decode(text), shape)
     except msgspec.ValidationError as error:
         raise InvalidError(f"this is no key of Leasehold: {error}") from None
-
-
-def _read(text: bytes, document_type: DocumentType, shape: type[_Set]) -> _Set:
-    keys = _convert(canonical.decode(text), shape)
     if keys.document != document_type.value:
         raise InvalidError(f"these keys are for another document than a {document_type}")
     return keys
