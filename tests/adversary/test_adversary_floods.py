@@ -9,7 +9,8 @@ from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Call
 from leasehold.model.canonical import encode
 from leasehold.model.decision import Reason
-from stage import GET, UPDATE, Stage, changed
+from leasehold.model.request import Verdict
+from stage import BEN, GET, UPDATE, Stage, changed, reason_of
 
 
 @pytest.mark.requirement("L11")
@@ -24,6 +25,25 @@ def test_a_loop_of_ten_thousand_denials_keeps_the_ledger_small(stage: Stage) -> 
     assert stage.authority.engine.store.queries.control().size == 4 + 200 + 1
     stage.authority.runs.end(stage.authority.run(lease.lease.run_id).run, "done")
     assert stage.entries(EntryKind.RUN_FINISHED)[0].detail["denials"] == 10_000
+
+
+@pytest.mark.requirement("L11")
+@pytest.mark.case(73)
+def test_a_loop_of_refused_questions_and_draws_keeps_the_ledger_small_and_looking_writes_nothing(stage: Stage) -> None:
+    run = stage.start()
+    waiting = stage.authority.request(run, {"ticket.close": {"ticket": ["T-1"]}}, reason="close it")
+    before = len(stage.entries())
+    for _ in range(50):
+        assert reason_of(lambda: stage.authority.runs.submit_draw(waiting).result()) is Reason.APPROVAL_NEEDED
+    assert len(stage.entries()) == before
+    for _ in range(110):
+        assert reason_of(lambda: stage.authority.request(run, {"mail.purge": {}}, reason="x")) is Reason.BAD_ATTRIBUTE
+    stage.desk.answer(waiting, Verdict.DENY, stage.people.signatory(BEN), reason="no")
+    for _ in range(110):
+        assert reason_of(lambda: stage.authority.runs.submit_draw(waiting).result()) is Reason.APPROVAL_DENIED
+    assert len(stage.entries()) == before + 200 + 1 + 1  # what is listed, that the rest is counted, and the answer
+    stage.authority.finish(run)
+    assert stage.entries(EntryKind.RUN_FINISHED)[0].detail["denials"] == 1 + 110 + 110
 
 
 @pytest.mark.requirement("L11", "P15")

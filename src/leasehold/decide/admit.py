@@ -26,7 +26,7 @@ from leasehold.decide.glass_use import GlassUse, describe_use, glass_needs, refu
 from leasehold.decide.keys import refuse_used_key
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.order import begin_milestone, order_needs, refuse_order
-from leasehold.decide.pending import DENIALS_LISTED, pending_need, refuse_many_pending, too_many_denials
+from leasehold.decide.pending import DENIALS_LISTED, list_denial, pending_need, refuse_many_pending, too_many_denials
 from leasehold.decide.request import refuse_undelegated
 from leasehold.decide.rows import AccountRow, CallRow, KeyRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
@@ -505,14 +505,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _denied(self, facts: Facts, refusal: Decision) -> tuple[StepAnswer[Admission], Changes]:
         """The refusal, with an entry of its own while the run's denial budget lasts; after that it is only counted."""
         row = facts.get(RunRow, self.tenant, self.chain[-1].run.run_id)
-        if row is None:
-            return StepAnswer(refusal), Changes(entries=(self._denial(refusal),))
-        entries: tuple[Entry, ...] = ()
-        if row.denials < DENIALS_LISTED:
-            entries = (self._denial(refusal),)
-        elif row.denials == DENIALS_LISTED:
-            entries = (chain_entry(EntryKind.DENIALS_COUNTED, self.chain, detail={"listed": DENIALS_LISTED}),)
-        return StepAnswer(refusal), Changes(rows=(replace(row, denials=row.denials + 1),), entries=entries)
+        counted = chain_entry(EntryKind.DENIALS_COUNTED, self.chain, detail={"listed": DENIALS_LISTED})
+        return StepAnswer(refusal), list_denial(row, self._denial(refusal), counted)
 
     def _denial(self, refusal: Decision) -> Entry:
         """Of a break-glass each attempt alarms, whoever makes it."""

@@ -7,6 +7,7 @@ from typing import assert_never
 import msgspec
 
 from leasehold.decide.chain import Chain, run_fields
+from leasehold.decide.pending import DENIALS_LISTED
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision
 from leasehold.model.grant import Grants, grants_to_json
@@ -14,7 +15,7 @@ from leasehold.model.proof import AnswerProof, ChatProof, KeyProof, PasskeyProof
 from leasehold.model.request import Request
 from leasehold.model.run import Run
 
-__all__ = ["chain_entry", "describe_grants", "proof_detail", "request_entry", "run_entry"]
+__all__ = ["chain_entry", "counted_entry", "describe_grants", "proof_detail", "request_entry", "run_entry"]
 
 
 def run_entry(kind: EntryKind, run: Run, *, attempt: int, decision: Decision | None = None, **fields: object) -> Entry:
@@ -27,6 +28,11 @@ def request_entry(
 ) -> Entry:
     """An entry about a request."""
     return run_entry(kind, run, attempt=request.attempt, decision=decision, request=request.request_id, **fields)
+
+
+def counted_entry(run: Run, attempt: int) -> Entry:
+    """The one entry that says from where on what a run is refused is only counted."""
+    return run_entry(EntryKind.DENIALS_COUNTED, run, attempt=attempt, detail={"listed": DENIALS_LISTED})
 
 
 def chain_entry(kind: EntryKind, chain: Chain, *, decision: Decision | None = None, **fields: object) -> Entry:

@@ -12,13 +12,14 @@ import msgspec
 from leasehold.decide.approvals import approver_needs, approvers_of, edited, is_approved, words_of_denial
 from leasehold.decide.chain import Chain, refuse_chain, refuse_run, run_needs
 from leasehold.decide.documents import encode_document
-from leasehold.decide.entries import describe_grants, request_entry
+from leasehold.decide.entries import counted_entry, describe_grants, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lease_document import APPROVED_BY_POLICY, Drawing, compose_lease, refuse_large
 from leasehold.decide.lifecycles import REQUEST_TABLE, LeaseState, RequestEvent, advance
+from leasehold.decide.pending import list_denial
 from leasehold.decide.request import lease_need, refuse_undelegated
-from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, Row
+from leasehold.decide.rows import DocumentRow, LeaseRow, RequestRow, Row, RunRow
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
@@ -62,17 +63,22 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
         need = lease_need(self.policy_document, self.run.route, self.request.allow)
         refusal = self._refuse(facts, row, need, now)
         if refusal is not None or row is None:
-            return self._denied(refusal or deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger"))
+            unknown = deny(Reason.NOT_FOUND, f"{self.request.request_id} is not in this ledger")
+            return self._denied(facts, row, refusal or unknown)
         lease = self._lease(facts, row, need, now)
         if refusal := refuse_large(lease, facts.control.issuer):
-            return self._denied(refusal)
+            return self._denied(facts, row, refusal)
         state = advance(REQUEST_TABLE, RequestState(row.state), RequestEvent.USE)
         rows = (msgspec.structs.replace(row, state=state), *lease_rows(lease, facts.next_index))
         return StepAnswer(allow(), lease), Changes(rows=rows, entries=(self._entry(lease, need),))
 
-    def _denied(self, refusal: Decision) -> tuple[StepAnswer[Lease], Changes]:
-        entry = request_entry(EntryKind.LEASE_DENIED, self.request, self.run, decision=refusal, policy=self.policy)
-        return StepAnswer(refusal), Changes(entries=(entry,))
+    def _denied(self, facts: Facts, row: RequestRow | None, refusal: Decision) -> tuple[StepAnswer[Lease], Changes]:
+        """The refusal, written down; of who only looks whether people have answered there is nothing to write."""
+        if row is not None and row.state == RequestState.PENDING and refusal.reason is Reason.APPROVAL_NEEDED:
+            return StepAnswer(refusal), Changes()
+        run = facts.get(RunRow, self.run.tenant, self.run.run_id)
+        denied = request_entry(EntryKind.LEASE_DENIED, self.request, self.run, decision=refusal, policy=self.policy)
+        return StepAnswer(refusal), list_denial(run, denied, counted_entry(self.run, self.request.attempt))
 
     def _refuse(self, facts: Facts, row: RequestRow | None, need: ApprovalNeed, now: Instant) -> Decision | None:
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or refuse_draw(row, self.request)

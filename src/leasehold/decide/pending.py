@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from leasehold.decide.facts import Facts, PendingRequests
-from leasehold.decide.rows import RequestRow
+from msgspec.structs import replace
+
+from leasehold.decide.facts import Changes, Facts, PendingRequests
+from leasehold.decide.rows import RequestRow, RunRow
+from leasehold.ledger.entry import Entry
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.instant import Instant
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
 
-__all__ = ["DENIALS_LISTED", "pending_need", "pending_of", "refuse_many_pending", "too_many_denials"]
+__all__ = ["DENIALS_LISTED", "list_denial", "pending_need", "pending_of", "refuse_many_pending", "too_many_denials"]
 
 DENIALS_LISTED = 200
-"""How many refused calls of one run get an entry of their own; the rest are counted (threat case 73). A run that was
+"""How much that one run was refused gets an entry of its own; the rest is counted (threat case 73). A run that was
 refused or sent to people so often asks them nothing any more: it could take each question back and ask the next (87).
 """
+
+
+def list_denial(row: RunRow | None, denied: Entry, counted: Entry) -> Changes:
+    """A refusal with an entry of its own while the run's denial budget lasts; after that it is only counted.
+
+    `counted` is the one entry that says from where on. Where there is no such run nothing can be counted.
+    """
+    if row is None:
+        return Changes(entries=(denied,))
+    entries: tuple[Entry, ...] = ()
+    if row.denials < DENIALS_LISTED:
+        entries = (denied,)
+    elif row.denials == DENIALS_LISTED:
+        entries = (counted,)
+    return Changes(rows=(replace(row, denials=row.denials + 1),), entries=entries)
 
 
 def pending_need(run: Run) -> PendingRequests:

@@ -16,12 +16,13 @@ from leasehold.decide.bond import NO_BOND, Bond, bond_of, encode_bond
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
-from leasehold.decide.entries import describe_grants, edit_detail, request_entry
+from leasehold.decide.entries import counted_entry, describe_grants, edit_detail, request_entry
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
 from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
 from leasehold.decide.pending import (
     DENIALS_LISTED,
+    list_denial,
     pending_need,
     pending_of,
     refuse_many_pending,
@@ -87,19 +88,21 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         route = self.policy_document.route(self.run.route)
         refusal = refuse_run(facts, self.run, self.request.attempt, now) or self._refuse(route)
         if refusal is not None or route is None:
-            return self._denied(refusal or deny(Reason.UNKNOWN_ROUTE, f"{self.run.route} is not in the active policy"))
+            return self._denied(
+                facts, refusal or deny(Reason.UNKNOWN_ROUTE, f"{self.run.route} is not in the active policy")
+            )
         granted = with_previews(self.policy_document, route, self.run, self.request.allow, self.above)
         need = lease_need(self.policy_document, self.run.route, granted)
         request, card = self._complete(route, granted, need, now)
         drawing = largest_drawing(self.policy_document, self.run, request, need, facts.control.epoch)
         if refusal := refuse_large(compose_lease(self.run, request, drawing), facts.control.issuer):
-            return self._denied(refusal)
+            return self._denied(facts, refusal)
         state = RequestState.APPROVED if need.mode is ApprovalMode.NONE else RequestState.PENDING
         if state is RequestState.PENDING and request.edited_from is None:
             if (same := self._asked_before(facts, now)) is not None:
                 return StepAnswer(allow(), Asked(same, state)), Changes()
             if refusal := self._refuse_question(facts, now):
-                return self._denied(refusal)
+                return self._denied(facts, refusal)
         made = self._made(request, card, need, state, facts.next_index)
         counted = self._counted(facts) if state is RequestState.PENDING else ()
         return StepAnswer(allow(), Asked(request, state)), msgspec.structs.replace(made, rows=(*made.rows, *counted))
@@ -159,9 +162,10 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         accounts = open_accounts(self.run.tenant, request.request_id, request.budget)
         return Changes(rows=(*rows, *accounts), entries=(entry,))
 
-    def _denied(self, refusal: Decision) -> tuple[StepAnswer[Asked], Changes]:
-        entry = request_entry(EntryKind.REQUEST_DENIED, self.request, self.run, decision=refusal)
-        return StepAnswer(refusal), Changes(entries=(entry,))
+    def _denied(self, facts: Facts, refusal: Decision) -> tuple[StepAnswer[Asked], Changes]:
+        row = facts.get(RunRow, self.run.tenant, self.run.run_id)
+        denied = request_entry(EntryKind.REQUEST_DENIED, self.request, self.run, decision=refusal)
+        return StepAnswer(refusal), list_denial(row, denied, counted_entry(self.run, self.request.attempt))
 
     def _refuse(self, route: Route | None) -> Decision | None:
         if route is None:

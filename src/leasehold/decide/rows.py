@@ -101,7 +101,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """State and newest attempt of a run; `recorded` is the ledger index it was started at.
 
     `revoked` and `held` are 0 or 1, here and in requests and leases: a stop of exactly this thing. `denials` counts
-    every refused call, also those past the denial budget that have no entry of their own, and every question to people.
+    every refused call, question and draw, also past the denial budget, and every question that was put to people.
     `client` is the program that started it over the network (empty: whoever held the open state), and goes on with it.
     """
 

@@ -3,7 +3,7 @@
 A member that is absent reads as empty; one of another type than here is no entry that Leasehold wrote. What is read:
 
 run.started        purpose, requester; expires_at (Unix seconds); budget (of a root run: every unit, `children` too)
-run.finished       denials (all refused calls, those without an entry included)
+run.finished       denials (all that was refused, entry or not, and every question to people)
 request.made       kind, reason; allow; budget; for a call: lease_request
 request.answered   verdict, words, same_account; own_request where the requester confirms their own; proof: `key` (with
                    key, public_key, signature), `passkey` (with sign_in, public_key and the three parts of a WebAuthn

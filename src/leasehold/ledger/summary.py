@@ -29,6 +29,7 @@ _DENIALS = (
     EntryKind.REQUEST_ANSWERED,
     EntryKind.START_DENIED,
 )
+_COUNTED_DENIALS = (EntryKind.CALL_DENIED, EntryKind.LEASE_DENIED, EntryKind.REQUEST_DENIED)
 _REQUEST_ENDS = {
     EntryKind.REQUEST_EXPIRED: "expired",
     EntryKind.REQUEST_WITHDRAWN: "withdrawn",
@@ -231,11 +232,11 @@ def _denied(story: _Story) -> dict[str, object]:
     """Every refusal with an entry of its own, and how many more there were past the denial budget."""
     listed = [entry for entry in story.own if entry.kind in _DENIALS and entry.decision == "deny"]
     finished = story.of_kind(EntryKind.RUN_FINISHED)
-    calls = [entry for entry in listed if entry.kind is EntryKind.CALL_DENIED]
+    own = [entry for entry in listed if entry.kind in _COUNTED_DENIALS]
     made = story.of_kind(EntryKind.REQUEST_MADE)
     asked = [entry for entry in made if entry.outcome == RequestState.PENDING]
     counted = sum(detail.number(entry, "denials") for entry in finished)
-    return {"listed": [_denial(entry) for entry in listed], "more": max(0, counted - len(calls) - len(asked))}
+    return {"listed": [_denial(entry) for entry in listed], "more": max(0, counted - len(own) - len(asked))}
 
 
 def _denial(entry: Entry) -> dict[str, object]:
