@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +82,18 @@ def test_what_is_used_in_one_process_is_used_in_all(stage: Stage) -> None:
     late = UseOnce(kind="proof", value="new", at=at)
     assert reason_of(lambda: engine.ask(lambda _: late)) is Reason.REPLAYED
     assert len(stage.entries()) == before
+
+
+@pytest.mark.case(118)
+def test_ids_that_are_chosen_to_fall_into_one_row_do_not_make_it_grow_without_end() -> None:
+    facts, slot = memory(), f"{START % 128:03d}.00"
+    chosen = (n for n in itertools.count() if UseOnce(kind="proof", value=str(n), at=START)._slot == slot)
+    taken = [use(facts, str(value), START, START) for value in itertools.islice(chosen, 520)]
+    assert taken == [True] * 512 + [False] * 8
+    row = facts.get(SeenRow, AUTHORITY_WIDE, slot)
+    assert row is not None
+    assert len(row.seen) < 12_000
+    assert use(facts, "of the next second", START + 1, START)
 
 
 def test_memory_does_not_grow_with_what_was_seen() -> None:

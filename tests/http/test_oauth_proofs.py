@@ -6,11 +6,12 @@ import json
 
 import pytest
 from joserfc.jwk import OKPKey
-from oauth_house import OAuthHouse, details, said
+from oauth_house import BACK, VERIFIER, OAuthHouse, back, code_of, details, query, said, shown
 
 from leasehold.http.oauth.metadata import EXCHANGE
 from proving import make_proof
 from served import Browser, Reply
+from stage import ANA
 
 KEY, OTHER = OKPKey.generate_key("Ed25519"), OKPKey.generate_key("Ed25519")
 
@@ -136,3 +137,41 @@ def test_a_guard_hands_the_proof_on_and_the_issuer_admits_the_write(oauth: OAuth
     assert admitted.status == 200, admitted.text
     assert json.loads(admitted.text)["admission_id"].startswith("adm_")
     assert json.loads(admit(good).text)["reason"] == "replayed"
+
+
+# Codes and proofs
+
+
+def redeemed(oauth: OAuthHouse, code: str, text: str) -> Reply:
+    return oauth.post(
+        "/oauth/token",
+        "",
+        {
+            "grant_type": "authorization_code",
+            "client_id": "desktop",
+            "code": code,
+            "redirect_uri": BACK,
+            "code_verifier": VERIFIER,
+        },
+        DPoP=text,
+    )
+
+
+@pytest.mark.case(11, 118)
+def test_a_client_without_a_credential_and_without_a_code_writes_nothing_down(oauth: OAuthHouse) -> None:
+    text = proof(oauth)
+    for code in ("x", "x.y"):
+        assert said(redeemed(oauth, code, text), 400)["error"] == "invalid_grant"
+    assert said(ask(oauth, text))["token_type"] == "DPoP"  # nobody has used it
+
+
+@pytest.mark.case(11, 110)
+def test_a_code_asked_for_with_a_key_is_redeemed_by_its_holder_alone(oauth: OAuthHouse) -> None:
+    """RFC 9449, section 10: who steals code and verifier has no use of them."""
+    code = code_of(oauth, dpop_jkt=KEY.thumbprint())
+    for text in ("", proof(oauth, OTHER)):
+        assert said(redeemed(oauth, code, text), 400)["error"] == "invalid_grant"
+    assert said(redeemed(oauth, code, proof(oauth)))["token_type"] == "DPoP"
+    for wrong in ("x", KEY.thumbprint() + "="):
+        answer = back(shown(oauth.signed_in(ANA), query(dpop_jkt=wrong)))
+        assert answer["error"] == "invalid_request"

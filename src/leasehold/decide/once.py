@@ -1,7 +1,8 @@
 """Documents that count once: proofs of possession and signed calls, each with an id of its own and a time of issue.
 
 Called by the HTTP doors after they have verified the document. What was seen is kept in a ring of 128 seconds, each cut
-into shards: a fixed number of rows that all processes share, so that memory does not grow and no hot row forms.
+into shards: a fixed number of rows that all processes share, so that memory does not grow and no hot row forms. A row
+holds so many and no more: who chooses ids that all fall into one would have it written again, longer, each time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ WINDOW_SECONDS = 60
 _RING_SECONDS = 128
 _SHARDS = 64
 _DIGEST_BYTES = 16
+_MOST_IN_SLOT = 512
+"""Of one second and shard: 32,768 a second, where ids are random."""
 
 
 class UseOnce(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,10 @@ class UseOnce(msgspec.Struct, frozen=True, kw_only=True):
         row = facts.get(SeenRow, AUTHORITY_WIDE, self._slot)
         seen = row.seen if row is not None and row.second == self.at else ""
         own = base64url.encode(self._digest)
-        if own in seen.split():
+        listed = seen.split()
+        if own in listed:
             return StepAnswer(deny(Reason.REPLAYED, "this was used before; make a new one for each request")), Changes()
+        if len(listed) >= _MOST_IN_SLOT:
+            return StepAnswer(deny(Reason.REPLAYED, "too many like this were used at once; make a new one")), Changes()
         kept = SeenRow(tenant=AUTHORITY_WIDE, slot=self._slot, second=self.at, seen=f"{seen} {own}".strip())
         return StepAnswer(allow()), Changes(rows=(kept,))

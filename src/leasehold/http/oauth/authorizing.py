@@ -42,6 +42,7 @@ class Authorizing(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     issuer: str
     challenge: str = ""
+    holder: str = ""
     audience: str = ""
     asked: Asked | None = None
 
@@ -107,9 +108,17 @@ def _completed(wanted: Authorizing, params: Params) -> Authorizing:
         raise OAuthError("invalid_request", "this state is too long")
     if params.get("code_challenge_method") != "S256" or not is_challenge(params.get("code_challenge")):
         raise OAuthError("invalid_request", "a code needs a challenge of the method S256")
+    if params.get("dpop_jkt") and not is_challenge(params.get("dpop_jkt")):
+        raise OAuthError("invalid_request", "dpop_jkt is the SHA-256 thumbprint of a key")
     if params.get("prompt") == "none":
         raise OAuthError("interaction_required", "a person has to look at each of these")
     asked, audience = read_asked(params), read_audience(params)
     if asked.run.requested_by:
         raise OAuthError("invalid_authorization_details", "who signs in is who asks; the detail names nobody")
-    return msgspec.structs.replace(wanted, challenge=params.get("code_challenge"), audience=audience, asked=asked)
+    return msgspec.structs.replace(
+        wanted,
+        challenge=params.get("code_challenge"),
+        holder=params.get("dpop_jkt"),
+        audience=audience,
+        asked=asked,
+    )

@@ -31,7 +31,11 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a code stands for. `expires_at` is in Unix seconds."""
+    """What a code stands for. `expires_at` is in Unix seconds.
+
+    `holder` is the thumbprint of the key that the client wants its token bound to (`dpop_jkt`, RFC 9449, section 10):
+    who redeems it has to prove to hold that one.
+    """
 
     client: str
     redirect_uri: str
@@ -40,13 +44,14 @@ class Code(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     run_id: str
     audience: str
     expires_at: int
+    holder: str = ""
 
 
 prepare(Code)
 
 
 def is_challenge(text: str) -> bool:
-    """Whether this can be the challenge of S256, the only method here."""
+    """Whether this can be the challenge of S256, the only method here, or another SHA-256."""
     return _CHALLENGE.fullmatch(text) is not None
 
 

@@ -144,6 +144,7 @@ class Consent:
             run_id=made.request.run_id,
             audience=made.audience,
             expires_at=self._engine.system.now().seconds + CODE_SECONDS,
+            holder=wanted.holder,
         )
         return self._codes.make(code)
 

@@ -14,7 +14,7 @@ from leasehold.authority import Authority
 from leasehold.errors import NotFoundError
 from leasehold.http.oauth.answers import OAuthError, json_answer
 from leasehold.http.oauth.clients import Client, Clients, Proof, brings_proof, read_proof, unknown_client
-from leasehold.http.oauth.codes import Codes
+from leasehold.http.oauth.codes import Code, Codes
 from leasehold.http.oauth.details import read_asked, scope_of
 from leasehold.http.oauth.granting import Drawn, Granting, Person
 from leasehold.http.oauth.metadata import EXCHANGE, JWT_BEARER, TOKEN
@@ -53,9 +53,14 @@ class TokenEndpoint:
         if grant not in _GRANTS:
             raise OAuthError("unsupported_grant_type", f"grants here are {', '.join(_GRANTS)}")
         client = await self._client(request, params, grant)
+        # Before the proof is used up and written down: a client without a credential is known by its code alone.
+        code = self._code(client, params) if grant == _CODE else None
         holder = await self._proofs.holder(request, self._url)
-        person = await self._person(params) if grant == EXCHANGE else None
-        drawn = await run_in_threadpool(self._drawn, client, params, grant, holder, person)
+        if code is not None:
+            drawn = await run_in_threadpool(self._redeemed, client, code, holder)
+        else:
+            person = await self._person(params) if grant == EXCHANGE else None
+            drawn = await run_in_threadpool(self._drawn, client, params, holder, person)
         answer = self._answer(drawn, holder) | ({"issued_token_type": _ACCESS_TOKEN} if grant == EXCHANGE else {})
         return json_answer(answer, headers=self._proofs.nonce() if holder else {})
 
@@ -83,16 +88,14 @@ class TokenEndpoint:
             return None
         return Person(await self._clients.person_of(params.need("subject_token")), "proven")
 
-    def _drawn(self, client: Client, params: Params, grant: str, holder: str | None, person: Person | None) -> Drawn:
+    def _drawn(self, client: Client, params: Params, holder: str | None, person: Person | None) -> Drawn:
         audience = read_audience(params)
-        if grant == _CODE:
-            return self._redeemed(client, params, audience)
         if params.get("request_id"):
             return self._granting.draw(client, params.need("request_id"), audience)
         asked = read_asked(params)
         if params.get("actor_token"):
             raise OAuthError("invalid_request", "no actor_token is taken: the detail of the run names the agent")
-        if grant != EXCHANGE or person is not None:
+        if params.get("grant_type") != EXCHANGE or person is not None:
             return self._granting.start(client, asked, audience, person)
         try:
             return self._granting.delegate(client, asked, audience, params.need("subject_token"), holder)
@@ -102,15 +105,20 @@ class TokenEndpoint:
                 "invalid_request", "the subject token is not that of a live lease of this client's runs"
             ) from None
 
-    def _redeemed(self, client: Client, params: Params, audience: str) -> Drawn:
+    def _code(self, client: Client, params: Params) -> Code:
         code = self._codes.read(
             params.need("code"),
             client=client.name,
             redirect_uri=params.need("redirect_uri"),
             verifier=params.need("code_verifier"),
         )
-        if audience not in ("", code.audience):
+        if read_audience(params) not in ("", code.audience):
             raise OAuthError("invalid_target", "the person was asked about another tool")
+        return code
+
+    def _redeemed(self, client: Client, code: Code, holder: str | None) -> Drawn:
+        if code.holder not in ("", holder):
+            raise OAuthError("invalid_grant", "this code is for who proves to hold another key")
         return self._granting.redeem(client, code)
 
     def _answer(self, drawn: Drawn, holder: str | None) -> dict[str, object]:
