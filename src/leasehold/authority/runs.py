@@ -200,29 +200,33 @@ class Runs:
         """
         if not 0 <= ttl_seconds <= HARD_MAX_TTL_SECONDS:
             raise InvalidError(f"a lease lives at most {HARD_MAX_TTL_SECONDS} s; ask for less and renew")
-        draft = Request(
-            request_id=RequestId(self._engine.system.new_id("req")),
-            kind=RequestKind.LEASE,
-            tenant=run.tenant,
-            run_id=run.run_id,
-            attempt=run.attempt,
-            reason=reason,
-            made_at=0,
-            answer_by=1,
-            policy="",
-            card_digest="",
-            allow=grants_from_json(allow),
-            budget=amounts_from_json(budget or {}),
-            ttl_seconds=ttl_seconds,
-            delegation_depth=delegation_depth,
-            tried=tuple(tried),
+        return self._ask_lease(
+            Request(
+                request_id=RequestId(self._engine.system.new_id("req")),
+                kind=RequestKind.LEASE,
+                tenant=run.tenant,
+                run_id=run.run_id,
+                attempt=run.attempt,
+                reason=reason,
+                made_at=0,
+                answer_by=1,
+                policy="",
+                card_digest="",
+                allow=grants_from_json(allow),
+                budget=amounts_from_json(budget or {}),
+                ttl_seconds=ttl_seconds,
+                delegation_depth=delegation_depth,
+                tried=tuple(tried),
+            )
         )
-        stored = self._engine.run(run.tenant, run.run_id)
+
+    def _ask_lease(self, draft: Request) -> Request:
+        stored = self._engine.run(draft.tenant, draft.run_id)
         parent, facts = self._parent_chain(stored), run_so_far(self._engine, stored)
         asked = self._ask(
             lambda policy: AskLease(
                 policy_document=policy,
-                digester=self._engine.digester(run.tenant),
+                digester=self._engine.digester(draft.tenant),
                 run=stored,
                 request=draft,
                 above=tuple(link.lease.allow for link in parent),
@@ -231,12 +235,12 @@ class Runs:
             About(
                 works_on=stored,
                 name=lambda made: made.request.request_id,
-                find=lambda made: Asked(self._engine.request(run.tenant, made), RequestState.PENDING),
+                find=lambda made: Asked(self._engine.request(draft.tenant, made), RequestState.PENDING),
             ),
         )
         if asked.request.request_id == draft.request_id:
             return asked.request
-        return self._engine.request(run.tenant, asked.request.request_id)  # the same question, which waits already
+        return self._engine.request(draft.tenant, asked.request.request_id)  # the same question, which waits already
 
     def find_request(self, request_id: str) -> Request:
         """A request by its id, in whatever process it is asked for.

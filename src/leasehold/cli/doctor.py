@@ -96,18 +96,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from check_keys(files)
                 now = session.around.system.now()
                 found = _look(files, now)
-                yield from check_anchor(read_anchor(files.anchor), found.control)
-                yield from check_clock(found.control, found.clock or now)
-                yield from check_clocks(found.clock, now)
-                yield from check_revocations(found.revocations)
-                yield from check_breakers(found.stops)
-                yield from check_load(found.load)
-                yield from check_glasses(found.glasses, now)
-                yield from check_proposals(found.proposals, found.control, now)
-                if found.policy is not None:
-                    yield from check_clients(found.policy, found.client_keys, now)
-                    yield from check_providers(found.policy, files)
-                    yield from check_notices(found.policy, files, found.given_up)
+                yield from _examine_database(files, found, now)
         except (LeaseholdError, OSError) as error:
             unread = found is None
             yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
@@ -118,6 +107,21 @@ def _examine(session: Session) -> Iterator[Finding]:
         yield from check_person_claims(policy)
         if not unread:
             yield from check_approvers(policy, found.with_keys if found else frozenset())
+
+
+def _examine_database(files: StateFiles, found: _Found, now: Instant) -> Iterator[Finding]:
+    yield from check_anchor(read_anchor(files.anchor), found.control)
+    yield from check_clock(found.control, found.clock or now)
+    yield from check_clocks(found.clock, now)
+    yield from check_revocations(found.revocations)
+    yield from check_breakers(found.stops)
+    yield from check_load(found.load)
+    yield from check_glasses(found.glasses, now)
+    yield from check_proposals(found.proposals, found.control, now)
+    if found.policy is not None:
+        yield from check_clients(found.policy, found.client_keys, now)
+        yield from check_providers(found.policy, files)
+        yield from check_notices(found.policy, files, found.given_up)
 
 
 def _directory(session: Session, policy: Policy | None) -> Path | None:

@@ -15,7 +15,7 @@ from leasehold.decide.approvals import approvers_of, edited, is_approved, words_
 from leasehold.decide.bond import EditedFrom, bond_of
 from leasehold.decide.call_request import ProposedCall, approval_needed
 from leasehold.decide.facts import Facts, RequestsOfCall
-from leasehold.decide.previews import how_it_moved, preview_needed, refuse_preview
+from leasehold.decide.previews import PreviewWanted, how_it_moved, preview_needed, refuse_preview
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import RequestRow
 from leasehold.model.card import Card, Change
@@ -126,8 +126,8 @@ def _refuse_unseen(call: ProposedCall, facts: Facts, now: Instant) -> Decision |
         return None
     if call.preview is None:
         return preview_needed(call.action, call.preview_action)
-    lease_id = call.chain[-1].lease.lease_id
-    return refuse_preview(facts, call.tenant, call.preview, call.preview_action, lease_id, call.arguments_digest, now)
+    wanted = PreviewWanted(call.preview_action, call.chain[-1].lease.lease_id, call.arguments_digest)
+    return refuse_preview(facts, call.tenant, call.preview, wanted, now)
 
 
 def _what_changed(call: ProposedCall, row: RequestRow) -> Asking | None:

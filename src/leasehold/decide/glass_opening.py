@@ -202,8 +202,15 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _entries(self, run: Run, request: Request, lease: Lease, route: Route) -> tuple[Entry, ...]:
-        limits = {**route.budget, CHILDREN: 0}
-        opened = run_entry(
+        return (
+            self._started(run, route),
+            self._opened(run, request, lease),
+            self._made(run, request),
+            self._issued(run, request, lease),
+        )
+
+    def _opened(self, run: Run, request: Request, lease: Lease) -> Entry:
+        return run_entry(
             EntryKind.GLASS_OPENED,
             run,
             attempt=1,
@@ -214,7 +221,9 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
             policy=self.policy,
             detail={**GLASS_ALARM, **describe_opening(self.opening), "token": self.token, **self.evidence},
         )
-        started = run_entry(
+
+    def _started(self, run: Run, route: Route) -> Entry:
+        return run_entry(
             EntryKind.RUN_STARTED,
             run,
             attempt=1,
@@ -223,10 +232,12 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
                 "purpose": run.purpose,
                 "requester": run.requester_proof,
                 "expires_at": run.expires_at,
-                "budget": amounts_to_lines(limits),
+                "budget": amounts_to_lines({**route.budget, CHILDREN: 0}),
             },
         )
-        made = request_entry(
+
+    def _made(self, run: Run, request: Request) -> Entry:
+        return request_entry(
             EntryKind.REQUEST_MADE,
             request,
             run,
@@ -240,7 +251,9 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
                 "approval": ApprovalMode.NONE,
             },
         )
-        issued = request_entry(
+
+    def _issued(self, run: Run, request: Request, lease: Lease) -> Entry:
+        return request_entry(
             EntryKind.LEASE_ISSUED,
             request,
             run,
@@ -257,7 +270,6 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
                 "reason": lease.reason,
             },
         )
-        return (started, opened, made, issued)
 
 
 def describe_opening(opening: Opening) -> dict[str, str | int | tuple[str, ...]]:

@@ -7,6 +7,7 @@ same lease. Asked by admit and by requests for leases; what undo and reach a rem
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -25,7 +26,7 @@ from leasehold.model.run import Run
 from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import check_grants, need_for_call
 
-__all__ = ["how_it_moved", "is_previewed", "preview_needed", "refuse_preview", "with_previews"]
+__all__ = ["PreviewWanted", "how_it_moved", "is_previewed", "preview_needed", "refuse_preview", "with_previews"]
 
 _STANDING = (CallState.ADMITTED, CallState.DONE)
 
@@ -42,16 +43,24 @@ def preview_needed(action: str, preview: str) -> Decision:
     return replace(refusal, preview=preview)
 
 
+class PreviewWanted(NamedTuple):
+    """Of what a preview has to be the answer: the read, under which lease, of which arguments."""
+
+    action: str
+    lease_id: LeaseId
+    arguments_digest: str
+
+
 def refuse_preview(
-    facts: Facts, tenant: str, made: PreviewMade, preview: str, lease_id: LeaseId, arguments_digest: str, now: Instant
+    facts: Facts, tenant: str, made: PreviewMade, wanted: PreviewWanted, now: Instant
 ) -> Decision | None:
     """Why a preview does not count: it has to be the answer of its own admitted read, for this call, still fresh."""
     row = facts.get(CallRow, tenant, made.admission_id)
     admission = decode_admission(row.body) if row is not None else None
     if row is None or admission is None:
         check = f"{made.admission_id} is in this ledger"
-    elif (admission.action, admission.lease_id, admission.arguments_digest) != (preview, lease_id, arguments_digest):
-        check = f"{made.admission_id} is {preview} of the same arguments under the same lease"
+    elif (admission.action, admission.lease_id, admission.arguments_digest) != wanted:
+        check = f"{made.admission_id} is {wanted.action} of the same arguments under the same lease"
     elif row.state not in _STANDING or now.reached(row.finish_by):
         check = f"{made.admission_id} went well and is not over for long"
     else:

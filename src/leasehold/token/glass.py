@@ -83,8 +83,9 @@ class GlassToken(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_signed_by(self, opener: PublicKey, second: PublicKey) -> bool:
         """Whether these two keys signed exactly this opening, each for its own person."""
-        return _is_signed(opener, self.signature, opening_bytes(self.opening)) and _is_signed(
-            second, self.second_signature, opening_bytes(self.opening)
+        message = opening_bytes(self.opening)
+        return opener.is_signature_text(self.signature, message) and second.is_signature_text(
+            self.second_signature, message
         )
 
 
@@ -202,12 +203,4 @@ class UseStatement(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_signed_by(self, key: PublicKey, signature: str) -> bool:
         """Whether this is that key's signature over exactly this statement, in its one spelling."""
-        return _is_signed(key, signature, self.to_bytes())
-
-
-def _is_signed(key: PublicKey, signature: str, message: bytes) -> bool:
-    try:
-        raw = base64url.decode(signature)
-    except InvalidError:
-        return False
-    return key.is_signature(raw, message)
+        return key.is_signature_text(signature, self.to_bytes())

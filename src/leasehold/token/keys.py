@@ -121,6 +121,14 @@ class PublicKey:
             return False
         return True
 
+    def is_signature_text(self, signature: str, message: bytes) -> bool:
+        """The same of a signature as base64url text, in its one spelling."""
+        try:
+            raw = base64url.decode(signature)
+        except InvalidError:
+            return False
+        return self.is_signature(raw, message)
+
 
 @dataclass(frozen=True, slots=True)
 class PublicKeys:

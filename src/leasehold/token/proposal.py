@@ -57,8 +57,4 @@ class PolicyStatement(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_signed_by(self, key: PublicKey, signature: str) -> bool:
         """Whether `signature` is this person's key's signature over exactly this statement, in its one spelling."""
-        try:
-            raw = base64url.decode(signature)
-        except InvalidError:
-            return False
-        return key.is_signature(raw, self.to_bytes())
+        return key.is_signature_text(signature, self.to_bytes())
