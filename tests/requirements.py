@@ -60,7 +60,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "P10": Requirement("the card says what changes, the blast radius, and whether it can be undone", COVERED),
     "P11": Requirement("approving twice does not write twice; an approval is used once", COVERED),
     "P12": Requirement("destructive actions need a second human; nobody approves their own request", COVERED),
-    "P13": Requirement("budgets per route and per lease", PARTLY),
+    "P13": Requirement("budgets per route and per lease", COVERED),
     "P14": Requirement("writes need an idempotency key", COVERED),
     "P15": Requirement("kill switches for every scope, and breakers for routes", COVERED),
     "P16": Requirement("break-glass: human only, minutes, loud, reviewed", COVERED),

@@ -25,6 +25,7 @@ from leasehold.model.decision import Decision, Reason
 RUN, REQUEST = "run", "request"
 ACCOUNTS = (RUN, REQUEST)
 AMOUNTS = st.integers(0, 20)
+PLENTY = {"calls": MAX_AMOUNT, "usd": MAX_AMOUNT}
 
 
 def account(limit: int, *, name: str = RUN, unit: str = "usd", **spent: int) -> AccountRow:
@@ -50,15 +51,15 @@ def row_of(facts: Facts, name: str = RUN, unit: str = "usd") -> AccountRow:
 
 
 def reserved(facts: Facts, wanted: Mapping[str, int | None], accounts: tuple[str, ...] = ACCOUNTS) -> dict[str, int]:
-    answer = reserve(facts, "acme", accounts, wanted)
+    answer = reserve(facts, "acme", accounts, wanted, PLENTY)
     assert not isinstance(answer, Decision)
     amounts, rows = answer
     facts.apply(Changes(rows=tuple(rows)))
     return amounts
 
 
-def refused(facts: Facts, wanted: Mapping[str, int | None]) -> Decision:
-    answer = reserve(facts, "acme", ACCOUNTS, wanted)
+def refused(facts: Facts, wanted: Mapping[str, int | None], live: Mapping[str, int] = PLENTY) -> Decision:
+    answer = reserve(facts, "acme", ACCOUNTS, wanted, live)
     assert isinstance(answer, Decision)
     return answer
 
@@ -72,6 +73,17 @@ def test_a_reservation_stands_in_every_account_of_the_chain() -> None:
     facts = facts_of(account(10), account(5, name=REQUEST))
     assert reserved(facts, {"usd": 4}) == {"usd": 4}
     assert (row_of(facts).reserved, row_of(facts, REQUEST).reserved) == (4, 4)
+
+
+@pytest.mark.requirement("P13")
+@pytest.mark.invariant("I2")
+def test_the_live_policys_budget_counts_where_it_is_less_than_the_accounts() -> None:
+    facts = facts_of(account(10, settled=3), account(8, name=REQUEST))
+    for live, left in (({"usd": 5}, "0.000002 of 0.000005 left"), ({"usd": 2}, "0 of 0.000002 left"), ({}, "0 of 0 ")):
+        refusal = refused(facts, {"usd": 3}, live)
+        assert (refusal.reason, left in refusal.message) == (Reason.BUDGET, True), refusal.message
+    assert refused(facts, {"usd": None}, {"usd": 3}).reason is Reason.BUDGET
+    assert reserve(facts, "acme", ACCOUNTS, {"usd": None}, {"usd": 5})[0] == {"usd": 2}
 
 
 @pytest.mark.requirement("B8")
@@ -130,16 +142,16 @@ def test_an_overrun_is_recorded_in_full_and_leaves_nothing() -> None:
     facts = facts_of(account(10), account(10, name=REQUEST))
     settled(facts, reserved(facts, {"usd": 4}), {"usd": 25}, CallState.DONE)
     assert row_of(facts).settled == 25
-    assert remaining(row_of(facts)) == 0
+    assert remaining(row_of(facts), MAX_AMOUNT) == 0
     assert refused(facts, {"usd": 1}).reason is Reason.BUDGET
-    assert refuse_overspend(row_of(facts), 0) is None
+    assert refuse_overspend(row_of(facts), 0, MAX_AMOUNT) is None
 
 
 def test_a_cost_in_a_unit_without_a_budget_is_written_down_all_the_same() -> None:
     facts = facts_of(account(10, unit="calls"), account(10, name=REQUEST, unit="calls"))
     settled(facts, reserved(facts, {"calls": 1}), {"calls": 1, "usd": 7}, CallState.DONE)
     assert row_of(facts) == account(0, settled=7)
-    assert remaining(row_of(facts)) == 0
+    assert remaining(row_of(facts), MAX_AMOUNT) == 0
 
 
 @pytest.mark.case(70)
@@ -168,7 +180,7 @@ def test_what_stands_in_an_account_is_what_its_calls_came_to_and_within_the_limi
     facts = facts_of(account(limits[0]), account(limits[1], name=REQUEST))
     came_to, overrun = 0, 0
     for wanted, cost, outcome in calls:
-        answer = reserve(facts, "acme", ACCOUNTS, {"usd": wanted})
+        answer = reserve(facts, "acme", ACCOUNTS, {"usd": wanted}, PLENTY)
         fits = wanted == 0 or came_to + wanted <= min(limits)
         assert isinstance(answer, Decision) != fits
         if isinstance(answer, Decision):

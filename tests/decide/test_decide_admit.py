@@ -226,6 +226,19 @@ def test_every_unit_is_bounded_by_request_and_run(stage: Stage) -> None:
 
 
 @pytest.mark.requirement("P13")
+@pytest.mark.invariant("I6")
+def test_a_budget_that_the_live_policy_lowered_binds_runs_that_are_under_way(stage: Stage) -> None:
+    pay = {"ticket.pay": {"ticket": ["T-*"]}}
+    lease = stage.lease(pay)
+    stage.use(lease, "ticket.pay", key="a")
+    stage.accept(changed('usd = "1.00"', 'usd = "0.50"'))
+    assert stage.refusal(lease, "ticket.pay", key="b") is Reason.BUDGET
+    stage.accept(changed('usd = "1.00"', 'usd = "5.00"'))
+    stage.use(lease, "ticket.pay", key="b")
+    assert stage.refusal(lease, "ticket.pay", key="c") is Reason.BUDGET  # more than it began with it never gets
+
+
+@pytest.mark.requirement("P13")
 def test_a_unit_that_the_live_policy_began_to_charge_and_nobody_budgeted_is_refused(stage: Stage) -> None:
     tag = {"ticket.tag": {"ticket": ["T-*"]}}
     lease = stage.lease(tag)

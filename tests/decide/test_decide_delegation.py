@@ -100,10 +100,13 @@ def test_a_tree_has_only_so_many_children_finished_ones_included(stage: Stage) -
     parent = stage.lease()
     first = stage.child(parent)
     stage.authority.runs.end(first.run, "done")
+    stage.accept(changed("children = 2", "children = 1"))
+    assert reason_of(lambda: stage.child(parent)) is Reason.BUDGET, "the live policy gives no more"
+    stage.accept(POLICY)
     second = stage.lease(run=stage.child(parent))
     assert reason_of(lambda: stage.child(parent)) is Reason.BUDGET
     assert reason_of(lambda: stage.child(second)) is Reason.BUDGET
-    assert stage.entries(EntryKind.START_DENIED)[0].reason == "budget"
+    assert [entry.reason for entry in stage.entries(EntryKind.START_DENIED)] == ["budget"] * 3
 
 
 @pytest.mark.requirement("L6", "B2")

@@ -259,6 +259,7 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
         demand(grant is not None and grant.covers(attributes), "I6", f"{link.lease.lease_id} does not grant it")
     demand(before.clock_ms < _end_ms(before, chain), "I5", f"{script.name} was admitted after the earliest expiry")
     _check_alive(before, chain, _open_parent(before, script))
+    _check_live_budget(scenario, before, chain, admission)
     if script.by_person:
         demand(not before.ghosts.removed & {ANA, BEN}, "I4", f"{script.name} is past an approval that nobody gives now")
     if script.quorum:
@@ -270,6 +271,17 @@ def check_admitted(scenario: Scenario, before: World, index: int, admission: Adm
         demand(admission.approval not in before.ghosts.over, "I8", f"{admission.approval} was edited, and is used")
     if script.shows is not None:
         _check_shown(scenario, before, index, admission)
+
+
+def _check_live_budget(scenario: Scenario, before: World, chain: Chain, admission: Admission) -> None:
+    """What a call may cost is within what the active policy gives a run now, spent before or not (I2)."""
+    budget = scenario.policy_of(before).routes["work"].budget
+    for unit, amount in admission.reserved.items():
+        for account in (chain[0].run.run_id, *(link.lease.request_id for link in chain)):
+            row = before.row(AccountRow, chain[-1].run.tenant, account, unit)
+            stands = row.settled + row.reserved + row.unknown if isinstance(row, AccountRow) else 0
+            most = budget.get(unit, 0)
+            demand(stands + amount <= most, "I2", f"{stands} + {amount} {unit} of {account}, and now {most} are given")
 
 
 def _check_shown(scenario: Scenario, world: World, index: int, admission: Admission) -> None:

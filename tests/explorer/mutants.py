@@ -20,6 +20,7 @@ from explorer.worlds import (
     BREAKER,
     BROKEN_GLASS,
     CALL_APPROVAL,
+    CHEAPER,
     CLOCK,
     DENIALS,
     ENDING,
@@ -152,6 +153,12 @@ def _own_budget(patch: pytest.MonkeyPatch) -> None:
 
 def _no_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(accounts, "refuse_overspend", _nothing)
+
+
+def _as_it_began(patch: pytest.MonkeyPatch) -> None:
+    original = accounts.reserve
+    plenty = dict.fromkeys(("calls", "tool_seconds", "usd"), 10**15)
+    patch.setattr(admit, "reserve", lambda *given: original(*given[:-1], plenty))
 
 
 def _refund(patch: pytest.MonkeyPatch) -> None:
@@ -433,6 +440,7 @@ MUTANTS = (
         (NARROWED,),
         ("I6",),
     ),
+    Mutant("the live policy's budget is not asked", _as_it_began, (CHEAPER,), ("I2",)),
     Mutant("order is not looked at", gone(admit, "refuse_order"), (ORDERED,), ("I6",)),
     Mutant("what failed counts as done", _counts_all, (ORDERED,), ("I6",)),
     Mutant("what is in flight counts as done", _counts_at_once, (ORDERED,), ("I6",)),

@@ -331,6 +331,18 @@ NARROWED = Scenario(
     states=300,
 )
 
+_LESS = policy(FREE + "budget = { calls = 1 }")
+
+CHEAPER = Scenario(
+    name="a policy that gives less",
+    policies=(policy(FREE + "budget = { calls = 2 }"), _LESS),
+    setup=set_up(),
+    scripts=(Script("A", key="a"), Script("B", key="b")),
+    events=(accepts(_LESS),),
+    goals=frozenset({"admit A: ok", "admit B: ok", "admit B: budget"}),
+    states=100,
+)
+
 FROZEN = Scenario(
     name="a route that is closed for a while",
     policies=(
@@ -605,6 +617,7 @@ WORLDS = (
     CLOCK,
     RESTORED,
     NARROWED,
+    CHEAPER,
     FROZEN,
     ORDERED,
     REIMPLIED,

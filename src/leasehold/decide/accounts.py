@@ -1,7 +1,8 @@
 """Reserve before, settle after, on every account of the chain at once (invariant I2). Pure arithmetic over rows.
 
 One call draws on the account of its request, of each request above it, and of the root run, so siblings and children
-share what their ancestors have. Amounts are millionths; nothing is ever refunded without proof that nothing started.
+share what their ancestors have. Each has the limit that it was opened with, or what the live policy gives a run of the
+route, whichever is less. Amounts are millionths; nothing is ever refunded without proof that nothing started.
 """
 
 from __future__ import annotations
@@ -33,15 +34,18 @@ def open_accounts(tenant: str, account: str, limits: Mapping[str, int]) -> list[
     ]
 
 
-def remaining(row: AccountRow) -> int:
-    """What can still be reserved; never negative, though an overrun may have taken more than there was."""
-    return max(0, row.limit - row.settled - row.reserved - row.unknown)
+def remaining(row: AccountRow, most: int) -> int:
+    """What can still be reserved where the live policy gives no more than `most`; never negative, though an overrun may
+    have taken more than there was, and a policy may give less than was spent."""
+    return max(0, min(row.limit, most) - row.settled - row.reserved - row.unknown)
 
 
 def reserve(
-    facts: Facts, tenant: str, accounts: tuple[str, ...], wanted: Mapping[str, int | None]
+    facts: Facts, tenant: str, accounts: tuple[str, ...], wanted: Mapping[str, int | None], live: Mapping[str, int]
 ) -> tuple[dict[str, int], list[AccountRow]] | Decision:
     """Reserve on all accounts or on none. None as an amount means all that is left of the unit everywhere.
+
+    `live` is the budget of the route in the active policy; a unit that it does not name is worth nothing any more.
 
     Returns the amounts and the changed rows, or the refusal.
     """
@@ -57,24 +61,25 @@ def reserve(
                 check=f"{unit} is budgeted",
                 enough=f"a route with a budget of {unit}",
             )
-        take = min(map(remaining, present)) if amount is None else amount
+        most = live.get(unit, 0)
+        take = min(remaining(row, most) for row in present) if amount is None else amount
         for row in present:
-            if refusal := refuse_overspend(row, max(take, 1) if amount is None else take):
+            if refusal := refuse_overspend(row, max(take, 1) if amount is None else take, most):
                 return refusal
         amounts[unit] = take
         changed += [replace(row, reserved=row.reserved + take) for row in present]
     return amounts, changed
 
 
-def refuse_overspend(row: AccountRow, amount: int) -> Decision | None:
-    """Why an amount does not fit an account."""
-    left = remaining(row)
+def refuse_overspend(row: AccountRow, amount: int, most: int) -> Decision | None:
+    """Why an amount does not fit an account, where the live policy gives no more than `most`."""
+    left = remaining(row, most)
     if amount <= left:
         return None
     return deny(
         Reason.BUDGET,
         f"the budget of {row.unit} of {row.account} is used up: {format_amount(left)} of "
-        f"{format_amount(row.limit)} left, {format_amount(amount)} needed",
+        f"{format_amount(min(row.limit, most))} left, {format_amount(amount)} needed",
         rule=f"budget.{row.unit}",
         check=f"{format_amount(amount)} <= {format_amount(left)}",
         enough=f"a request with a larger budget of {row.unit}, within the run's",

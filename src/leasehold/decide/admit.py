@@ -125,6 +125,12 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             needs.append(pending_need(leaf.run))
         return [*needs, *breaker_needs(self._breaker, Counted.ASKED)] if self._breaker.breaker else needs
 
+    @property
+    def _live_budget(self) -> Mapping[str, int]:
+        """What the active policy gives a run of this route."""
+        route = self.policy_document.route(self.chain[-1].run.route)
+        return route.budget if route is not None else {}
+
     @cached_property
     def _breaker(self) -> BreakerPlace:
         """What counts the denials of this route in this tenant, if the route declares it."""
@@ -155,7 +161,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             # A preview that is still missing is a question to the guard, not a refusal: it leaves nothing behind.
             is_question = approval.reason is Reason.PREVIEW_NEEDED and self.call.preview is None
             return (StepAnswer(approval), Changes()) if is_question else self._denied(facts, approval)
-        reserved = reserve(facts, self.tenant, self.chain.accounts, self._wanted)
+        reserved = reserve(facts, self.tenant, self.chain.accounts, self._wanted, self._live_budget)
         if isinstance(reserved, Decision):
             return self._denied(facts, reserved)
         return self._admitted(facts, now, approval, *reserved)

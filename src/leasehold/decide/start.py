@@ -61,7 +61,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         refusal = self._refuse(facts, now)
         accounts: list[AccountRow] = []
         if refusal is None and self.parent:
-            taken = _take_child(facts, run.tenant, self.parent[0].run.run_id)
+            most = route.delegation.children * MICROS if route is not None else 0
+            taken = _take_child(facts, run.tenant, self.parent[0].run.run_id, most)
             refusal, accounts = (taken, []) if isinstance(taken, Decision) else (None, taken)
         if refusal is not None:
             entry = run_entry(EntryKind.START_DENIED, run, attempt=1, decision=refusal, policy=self.policy)
@@ -145,12 +146,12 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         return refuse_chain(facts, self.parent, (), now)
 
 
-def _take_child(facts: Facts, tenant: str, root: str) -> list[AccountRow] | Decision:
-    """Count one more child against the tree's limit; children are never given back."""
+def _take_child(facts: Facts, tenant: str, root: str, most: int) -> list[AccountRow] | Decision:
+    """Count one more child against the tree's limit, or the live policy's if that is less; none is ever given back."""
     row = facts.get(AccountRow, tenant, root, CHILDREN)
     if row is None:
         return deny(Reason.NO_DELEGATION, f"{root} has no budget of sub-agents", rule="delegation.children")
-    if refusal := refuse_overspend(row, MICROS):
+    if refusal := refuse_overspend(row, MICROS, most):
         return refusal
     return [msgspec.structs.replace(row, settled=row.settled + MICROS)]
 
