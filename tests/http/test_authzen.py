@@ -101,10 +101,10 @@ class Records(OAuthHouse):
         for person, allow in LEASES.items():
             self.lease(person, "records", allow)
 
-    def lease(self, person: str, route: str, allow: Mapping[str, Mapping[str, object]]) -> str:
+    def lease(self, person: str, route: str, allow: Mapping[str, Mapping[str, object]], *, tenant: str = "acme") -> str:
         """A run for somebody, and its lease."""
         start = self.stage.authority.start
-        run = start(agent="app", route=route, tenant="acme", environment="prod", requested_by=person, purpose="work")
+        run = start(agent="app", route=route, tenant=tenant, environment="prod", requested_by=person, purpose="work")
         request = self.stage.authority.request(run, allow, reason="work")
         return self.stage.authority.wait(request, 5).lease.lease_id
 
@@ -327,6 +327,48 @@ def test_of_who_has_many_runs_so_many_leases_are_looked_at_and_those_of_the_newe
     asked.clear()
     assert not records.decide(ALICE, READ, ONE)
     assert asked == [tool], "the newest run's lease is not of this door, and the oldest one's is past the bound"
+
+
+@pytest.mark.case(10)
+@pytest.mark.invariant("I10")
+def test_of_a_lease_for_another_door_nothing_is_told_not_even_where_it_is_for(records: Records) -> None:
+    lease_id = records.lease("user:alice", "records", {"record.read": {"record": ["record-9"]}})
+    run_id = records.stage.authority.engine.chain("acme", lease_id)[-1].run.run_id
+    question = {"action": READ, "resource": ONE}
+    strangers = [{"type": "lease", "id": "lease_01JZ8Q5X0M3V7K2N9B4C6D8E0F"}, {"type": "user", "id": "nobody"}]
+    told = set()
+    for client in ("staging-door", "todo-door"):
+        for subject in ({"type": "lease", "id": lease_id}, {"type": "run", "id": run_id}, *strangers):
+            told.add(records.ask("evaluation", question | {"subject": subject}, client).text)
+    assert len(told) == 1, told
+
+
+@pytest.mark.invariant("I10")
+def test_a_lease_in_one_tenant_says_nothing_of_a_resource_in_another(records: Records) -> None:
+    both = TEXT.replace(
+        'tenants = ["acme"], environments = ["prod"] }\nallow', 'tenants = ["*"], environments = ["prod"] }\nallow'
+    )
+    records.stage.accept(both)
+    records.lease("user:alice", "records", {"record.read": {"record": ["record-5"]}}, tenant="globex")
+    five = {"type": "record", "id": "record-5"}
+    for resource in (ONE, five):
+        why = records.answer(ALICE, READ, resource)
+        assert (why["decision"], "context.tenant" in why["context"]["enough"]) == (False, True)
+    for tenant, resource, expected in (
+        ("acme", ONE, True),
+        ("globex", ONE, False),
+        ("acme", five, False),
+        ("globex", five, True),
+        ("initech", five, False),
+        (["acme"], ONE, False),
+    ):
+        assert records.decide(ALICE, READ, resource, context={"tenant": tenant}) is expected
+
+
+def test_what_people_could_lift_is_told_whatever_other_leases_lack(records: Records) -> None:
+    records.lease("user:bob", "records", {"record.share": {"record": ["record-7"]}})
+    why = records.answer(BOB, {"name": "share"}, {"type": "record", "id": "record-7"})
+    assert (why["context"]["reason"], "access_request" in why["context"]) == ("approval_needed", True)
 
 
 @pytest.mark.case(10)

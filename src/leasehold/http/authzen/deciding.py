@@ -28,6 +28,7 @@ from leasehold.model.canonical import encode, prepare
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.grant import split_action
 from leasehold.model.ids import check_id
+from leasehold.model.lease import Lease
 from leasehold.model.request import Request, RequestState
 from leasehold.token.digest import derive_purpose_key, sha256_digest
 from leasehold.token.sealed import open_note, seal_note
@@ -36,6 +37,11 @@ __all__ = ["AccessQuestions"]
 
 _MOST_LEASES = 100
 """How many leases are looked at for one question, and of how many runs, whoever has more."""
+_SEVERAL_TENANTS = deny(
+    Reason.NOT_FOUND,
+    "this subject has leases in several tenants, and what is asked about is of one",
+    enough="the tenant, as context.tenant",
+)
 _BINDING_SECONDS = 600
 _STATES = {
     RequestState.PENDING: "pending",
@@ -66,13 +72,14 @@ prepare(_Binding)
 
 
 class AccessQuestions:
-    """The questions of one door: that of the client that asks."""
+    """The questions of one door: that of the client that asks. Made for each request."""
 
     def __init__(self, authority: Authority, door: EmbeddedDoor, origin: str) -> None:
         self._engine = authority.engine
         self._door = door
         self._origin = origin
         self._key = derive_purpose_key(self._engine.identity.digest_key, "access request")
+        self._known: dict[tuple[str, str], Sequence[Chain]] = {}
 
     def evaluate(self, question: Evaluation) -> dict[str, object]:
         """The decision, with why not, and whether people can be asked.
@@ -82,11 +89,15 @@ class AccessQuestions:
         """
         call = self._call(question)
         refusal, lease = deny(Reason.NOT_FOUND, "no lease of this subject is alive at this door"), ""
-        for chain in self._chains(question):
+        chains = self._in_one_tenant(question)
+        if chains is None:
+            return {"decision": False, "context": _why(_SEVERAL_TENANTS)}
+        for chain in chains:
             answer = self._door.rehearse(chain, call)
             if answer.value is not None:
                 return self._allowed(question, answer.value)
-            refusal, lease = answer.decision, chain[-1].lease.lease_id
+            if refusal.reason not in WAITING:  # what people could lift is what is told
+                refusal, lease = answer.decision, chain[-1].lease.lease_id
         return self._refused(call, refusal, lease)
 
     def evaluate_all(self, batch: Batch) -> dict[str, object]:
@@ -139,12 +150,28 @@ class AccessQuestions:
             raise NotFoundError("there is no such task")
         return self._task(request)
 
-    def _chains(self, question: Evaluation) -> Iterator[Chain]:
-        """The leases that the subject may act under at this door, those of the newest run in front."""
-        for tenant, lease_id in islice(self._leases(question.subject), _MOST_LEASES):
-            chain = self._engine.chain(tenant, lease_id)
-            if any(split_action(action)[0] == self._door.tool for action in chain[-1].lease.allow):
-                yield chain
+    def _in_one_tenant(self, question: Evaluation) -> Sequence[Chain] | None:
+        """The leases to look at, of the tenant that the question names; None where it names none and there are several.
+
+        A resource of one name may be another one in another tenant: nobody's lease there counts for it here.
+        """
+        tenant, chains = question.context.get("tenant"), self._chains(question.subject)
+        if tenant is not None:
+            return [chain for chain in chains if chain[-1].run.tenant == tenant]
+        return chains if len({chain[-1].run.tenant for chain in chains}) <= 1 else None
+
+    def _chains(self, subject: Entity) -> Sequence[Chain]:
+        """The leases that a subject may act under at this door, those of the newest run in front; read once a batch."""
+        known = self._known.get((subject.type, subject.id))
+        if known is None:
+            found = (self._engine.chain(*place) for place in islice(self._leases(subject), _MOST_LEASES))
+            known = self._known[subject.type, subject.id] = [chain for chain in found if self._is_here(chain[-1].lease)]
+        return known
+
+    def _is_here(self, lease: Lease) -> bool:
+        """Whether a lease is for this door. Of others nothing is told, not where they are for either."""
+        is_for_tool = any(split_action(action)[0] == self._door.tool for action in lease.allow)
+        return is_for_tool and lease.environment == self._door.environment
 
     def _leases(self, subject: Entity) -> Iterator[tuple[str, str]]:
         if subject.type == "lease":
