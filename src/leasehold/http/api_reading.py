@@ -1,7 +1,7 @@
 """What a program sent: its body, query and headers, read so strictly that nothing can be taken in two ways.
 
 Called by the API before any handler. What is malformed, too long, doubled or of another type is an `InvalidError` or a
-`ProblemError` of its own status, and nothing was done.
+`ApiProblemError` of its own status, and nothing was done.
 """
 
 from __future__ import annotations

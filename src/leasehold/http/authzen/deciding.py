@@ -145,7 +145,7 @@ class AccessQuestions:
         except InvalidError:
             raise NotFoundError("there is no such task") from None
         chain = self._engine.chain(request.tenant, request.lease_id) if request.lease_id else Chain()
-        tools = {action.rpartition(".")[0] for action in request.allow}
+        tools = {split_action(action)[0] for action in request.allow}
         if not chain or tools != {self._door.tool} or chain[-1].run.environment != self._door.environment:
             raise NotFoundError("there is no such task")
         return self._task(request)
@@ -175,7 +175,8 @@ class AccessQuestions:
 
     def _leases(self, subject: Entity) -> Iterator[tuple[str, str]]:
         if subject.type == "lease":
-            yield from [found for found in (self._lease(subject.id),) if found]
+            found = self._lease(subject.id)
+            yield from () if found is None else (found,)
         elif subject.type == "run":
             yield from self._leases_of_run(subject.id)
         else:
