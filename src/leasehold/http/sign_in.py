@@ -169,19 +169,19 @@ class _FrontDesk:
         form = await read_form(request)
         check_token(request, form, SIGN_IN)
         typed, address = form.get("person", ""), request.client.host if request.client is not None else ""
-        again = self._once_more(cookie, form)
-        wait = self._attempts.begin(typed, address)
+        again, person = self._once_more(cookie, form), _person(typed)
+        wait = self._attempts.begin(person, address)
         if wait:
             words = f"Too many tries. Wait {wait} seconds, then try again."
             response = self._page(request, replace(again, words=words, status=429))
             response.headers["Retry-After"] = str(wait)
             return response
-        used = await anyio.to_thread.run_sync(self._verify, typed, form.get("password", ""), limiter=self._places)
+        used = await anyio.to_thread.run_sync(self._verify, person, form.get("password", ""), limiter=self._places)
         if used is None:
             words = "That is not the right person and password. Nothing was done."
             return self._page(request, replace(again, words=words, status=403))
-        self._attempts.succeeded(typed, address)
-        begin = partial(self._authority.sign_ins.begin, _person(typed), used.sign_in, address=address, ends=cookie)
+        self._attempts.succeeded(person, address)
+        begin = partial(self._authority.sign_ins.begin, person, used.sign_in, address=address, ends=cookie)
         return _let_in(await run_in_threadpool(begin), again.next)
 
     async def take_passkey(self, request: Request) -> Response:
@@ -220,9 +220,8 @@ class _FrontDesk:
         keep_cookie(response, self._authority.engine.system.random_bytes(SESSION_ID_BYTES))
         return response
 
-    def _verify(self, typed: str, password: str) -> SignIn | None:
+    def _verify(self, person: str, password: str) -> SignIn | None:
         """The sign-in that this password is right for. Takes as long for a name that nobody has."""
-        person = _person(typed)
         known = self._authority.sign_ins.of(person) if person else ()
         used = next((each for each in known if each.method is SignInMethod.PASSWORD), None)
         is_right = self._passwords.is_right(used.secret if used is not None else None, password)
