@@ -44,6 +44,8 @@ runs = {{ agents = ["bot", "helper"], routes = ["desk"], tenants = ["acme"], env
 identity = {{ issuer = "{CI}", claims = {{ sub = "launcher" }} }}
 [clients."other"]
 runs = {{ agents = ["bot"], routes = ["desk", "solo"], tenants = ["*"], environments = ["prod"] }}
+[clients."anywhere"]
+runs = {{ agents = ["bot"], routes = ["*"], tenants = ["acme"], environments = ["prod"] }}
 [clients."desktop"]
 runs = {{ agents = ["bot"], routes = ["desk"], tenants = ["acme"], environments = ["prod"] }}
 redirects = ["{BACK}"]
@@ -55,7 +57,7 @@ door = {{ tool = "ticket", environment = "prod" }}
 [clients."mail-door"]
 door = {{ tool = "mail", environment = "prod" }}
 """
-WITH_KEYS = ("launcher", "other", "web", "ticket-door", "mail-door")
+WITH_KEYS = ("launcher", "other", "anywhere", "web", "ticket-door", "mail-door")
 
 
 class OAuthHouse(House):

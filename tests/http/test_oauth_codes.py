@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from oauth_house import (
@@ -26,6 +27,8 @@ from leasehold.ledger.entry import EntryKind
 from leasehold.model.request import Verdict
 from served import Browser
 from stage import ANA, BEN
+
+ONLY_A_RUN = json.dumps(json.loads(details(requested_by=""))[:1])
 
 
 @pytest.mark.requirement("P12")
@@ -185,6 +188,8 @@ def test_nobody_is_sent_to_an_address_that_is_not_exactly_the_clients(
         ({"prompt": "none"}, "interaction_required"),
         ({"scope": "openid"}, "invalid_scope"),
         ({"scope": "lease:nowhere"}, "unauthorized_client"),
+        ({"scope": "lease:solo", "audience": "mail", "authorization_details": ONLY_A_RUN}, "unauthorized_client"),
+        ({"authorization_details": details(requested_by="", tenant="\u0430cme")}, "access_denied"),
         ({"resource": "https://elsewhere.example"}, "invalid_target"),
         ({"resource": "urn:leasehold:tool:mail"}, "invalid_target"),
         ({"authorization_details": "[]"}, "invalid_authorization_details"),
@@ -199,6 +204,7 @@ def test_what_else_is_wrong_is_told_to_the_client_with_the_issuer(
 ) -> None:
     answer = back(shown(oauth.signed_in(ANA), query(**changes)))
     assert (answer["error"], answer["iss"]) == (error, oauth.origin)
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", answer["error_description"])
 
 
 def test_an_address_with_a_query_of_its_own_keeps_it(oauth: OAuthHouse) -> None:

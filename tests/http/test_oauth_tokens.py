@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -19,7 +20,7 @@ from stage import BEN, EVA, POLICY, changed
 
 ANY = {"ticket.get": {"ticket": ["**"]}}
 PURGE = {"mail.purge": {"folder": ["in"]}}
-NO_RUN = '[{"type":"urn:leasehold:run:1","agent":"bot"}]'
+RUN_ALONE = json.dumps([RUN | {"tenant": "acme", "environment": "prod"}])
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 BASIC = {"WWW-Authenticate": 'Basic realm="leasehold"'}
 
@@ -124,7 +125,10 @@ def test_a_no_is_access_denied_with_the_persons_words_left_out_of_the_error(oaut
         ("launcher", {"authorization_details": details(requested_by="\u202euser")}, "invalid_request"),
         ("launcher", {"scope": "lease:nowhere", "authorization_details": details()}, "unauthorized_client"),
         ("launcher", {"authorization_details": details(tenant="globex")}, "unauthorized_client"),
-        ("launcher", {"scope": "lease:nowhere", "authorization_details": NO_RUN}, "invalid_scope"),
+        ("launcher", {"scope": "lease:nowhere", "authorization_details": RUN_ALONE}, "unauthorized_client"),
+        ("launcher", {"scope": "lease:staging", "audience": "mail", "authorization_details": RUN_ALONE},
+         "unauthorized_client"),
+        ("anywhere", {"scope": "lease:nowhere", "authorization_details": RUN_ALONE}, "invalid_scope"),
         ("launcher", {"grant_type": "password"}, "unsupported_grant_type"),
         ("launcher", {"grant_type": "refresh_token"}, "unsupported_grant_type"),
         ("launcher", {"grant_type": ""}, "invalid_request"),
@@ -155,7 +159,7 @@ def test_who_proves_to_be_no_client_learns_nothing_and_changes_nothing(oauth: OA
     token = str(said(oauth.token())["access_token"])
     form = {"grant_type": "client_credentials", "authorization_details": details(), "token": token}
     before = len(oauth.stage.entries())
-    secret = {"client_secret": oauth.secret("launcher")}
+    secret, nameless = {"client_secret": oauth.secret("launcher")}, oauth.secret("launcher")
     for more, headers in (
         ({}, {}),
         ({"client_id": "launcher"}, {}),
@@ -164,6 +168,7 @@ def test_who_proves_to_be_no_client_learns_nothing_and_changes_nothing(oauth: OA
         ({"client_id": "launcher", **secret}, {"Authorization": oauth.basic("launcher")}),
         ({"client_id": "launcher", **secret, "client_assertion": "x", "client_assertion_type": JWT_CLIENT}, {}),
         ({"client_id": "other"}, {"Authorization": oauth.basic("launcher")}),
+        ({"client_id": "other"}, {"Authorization": f"Basic {base64.b64encode(f':{nameless}'.encode()).decode()}"}),
         ({}, {"Authorization": "Basic !!!"}),
         ({}, {"Authorization": "Basic bGF1bmNoZXI="}),
         ({}, {"Authorization": f"Bearer {token}"}),
@@ -189,6 +194,14 @@ def test_a_client_proves_itself_in_each_of_the_usual_ways(oauth: OAuthHouse) -> 
             "invalid_grant",
             "invalid_request",
         )
+    for beside, headers in (
+        ({"client_id": "other"}, {}),
+        ({}, {"Authorization": oauth.basic("other")}),
+        ({}, {"Authorization": "Basic eDp5"}),
+        ({"client_id": "launcher", "client_secret": "lhk_x"}, {}),
+    ):
+        assert oauth.post("/oauth/token", "", bearer | beside, **headers).status in (400, 401)
+    assert said(oauth.post("/oauth/token", "launcher", bearer | {"client_id": "launcher"}))["scope"] == "lease:desk"
     odd = form | {"client_assertion": oauth.workload("launcher"), "client_assertion_type": "other"}
     assert said(oauth.post("/oauth/token", "", odd), 400)["error"] == "invalid_request"
 

@@ -102,6 +102,12 @@ def test_a_document_of_another_type_is_no_token_of_an_issuer(kind: object) -> No
     assert refused(f"{members}.{body}.{signature}") == TokenCode.TYPE
 
 
+@pytest.mark.case(9)
+def test_a_document_that_says_what_happened_proves_nobody_though_it_names_no_type() -> None:
+    """A logout token (OpenID Connect Back-Channel Logout) is for the same audience, by the same key, about a person."""
+    assert refused(changed(events={"http://schemas.openid.net/event/backchannel-logout": {}})) == TokenCode.TYPE
+
+
 @pytest.mark.parametrize("kind", ["JWT", "jwt", "JOSE", None])
 def test_a_plain_type_or_none_is_taken(kind: str | None) -> None:
     assert verify(sign(KEY, CLAIMS, typ=kind)).subject == "repo:acme/app"

@@ -174,7 +174,8 @@ def _p256_holder(jwk: _Jwk, text: str) -> str | None:
 def _address(url: str) -> str:
     """An address without query and fragment, its scheme and host in small letters, its usual port left out."""
     try:
-        parts = urlsplit(url)
+        # It drops what stands around an address, and tabs within; another reader would not.
+        parts = urlsplit(url if url.isascii() and url.isprintable() and " " not in url else "")
         port = parts.port
     except ValueError:
         raise InvalidError("the proof names no address") from None

@@ -204,6 +204,10 @@ def verify_foreign(token: str, keys: Sequence[ForeignKey], *, issuer: str, audie
     _check_signature(_choose(parts.header, algorithm, keys).key, algorithm, parts)
     if parts.claims.get("iss") != issuer:
         raise TokenError(TokenCode.ISSUER, "this token is another issuer's; names of issuers are compared exactly")
+    if "events" in parts.claims:
+        raise TokenError(
+            TokenCode.TYPE, "this says that something happened (RFC 8417), a sign-out perhaps; it proves nobody"
+        )
     _check_audience(parts.claims, audience)
     expires_at = _check_times(parts.claims, now)
     subject = parts.claims.get("sub")

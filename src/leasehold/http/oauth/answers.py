@@ -15,9 +15,12 @@ from leasehold.errors import Denied, InvalidError, LeaseholdError, NotFoundError
 from leasehold.http.problems import ProblemError, request_id_of
 from leasehold.model.decision import Decision, Reason
 
-__all__ = ["Handler", "OAuthError", "answering", "error_of", "json_answer"]
+__all__ = ["ASK_FOR_PROOF", "Handler", "OAuthError", "answering", "error_of", "json_answer"]
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+ASK_FOR_PROOF: Mapping[str, str] = {"WWW-Authenticate": 'Basic realm="leasehold"'}
+"""What stands beside each 401 (RFC 6749, section 5.2)."""
 
 _LOG = logging.getLogger("leasehold.http.oauth")
 
@@ -41,10 +44,14 @@ class OAuthError(Exception):
         self.more = dict(more or {})
         super().__init__(words)
 
+    @property
+    def description(self) -> str:
+        """The words in the characters that RFC 6749 allows."""
+        return "".join(one if " " <= one <= "~" and one not in '"\\' else "'" for one in self.words)
+
     def response(self) -> Response:
-        """The answer. The description keeps to the characters that RFC 6749 allows."""
-        words = "".join(one if " " <= one <= "~" and one not in '"\\' else "'" for one in self.words)
-        body = {"error": self.error, "error_description": words, **self.more}
+        """The answer."""
+        body = {"error": self.error, "error_description": self.description, **self.more}
         return json_answer(body, status=self.status, headers=self.headers)
 
 
@@ -101,9 +108,13 @@ def _denied(decision: Decision) -> OAuthError:
     if decision.request_id:
         said["request_id"] = decision.request_id
     word = _WORDS.get(decision.reason, "invalid_grant")
-    status = 401 if decision.reason is Reason.UNKNOWN_CLIENT else 400
+    is_unknown = decision.reason is Reason.UNKNOWN_CLIENT
     return OAuthError(
-        word, decision.message, status=status, more={name: value for name, value in said.items() if value}
+        word,
+        decision.message,
+        status=401 if is_unknown else 400,
+        headers=ASK_FOR_PROOF if is_unknown else None,
+        more={name: value for name, value in said.items() if value},
     )
 
 

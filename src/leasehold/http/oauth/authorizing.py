@@ -55,7 +55,7 @@ class Authorizing(msgspec.Struct, frozen=True, kw_only=True):
 
     def refused(self, error: OAuthError) -> BackError:
         """The way back to the client with an error."""
-        return BackError(self.back(error=error.error, error_description=error.words), error)
+        return BackError(self.back(error=error.error, error_description=error.description), error)
 
 
 def read_authorizing(query: str, clients: Clients, issuer: str) -> tuple[Client, Authorizing]:

@@ -19,7 +19,7 @@ from starlette.requests import Request as HttpRequest
 
 from leasehold.authority.clients import KEY_PREFIX
 from leasehold.authority.door import EmbeddedDoor
-from leasehold.http.oauth.answers import OAuthError
+from leasehold.http.oauth.answers import ASK_FOR_PROOF, OAuthError
 from leasehold.http.oauth.metadata import JWT_CLIENT
 from leasehold.http.oauth.params import Params
 from leasehold.model.decision import Decision
@@ -181,9 +181,10 @@ def read_proof(request: HttpRequest, params: Params) -> Proof:
         found.append(Proof(name=params.get("client_id"), assertion=params.need("client_assertion")))
     if len(found) != 1 or not (found[0].secret or found[0].assertion):
         raise unknown_client("say which client this is, in one way: its secret or an assertion")
-    if params.get("client_id") not in ("", found[0].name) and found[0].name:
+    name = params.get("client_id")
+    if name and found[0].name not in ("", name):
         raise unknown_client("two names of a client")
-    return found[0]
+    return msgspec.structs.replace(found[0], name=name or found[0].name)
 
 
 def read_bearer(request: HttpRequest) -> Proof | None:
@@ -198,7 +199,7 @@ def read_bearer(request: HttpRequest) -> Proof | None:
 
 def unknown_client(words: str) -> OAuthError:
     """The answer to who does not prove to be a client."""
-    return OAuthError("invalid_client", words, status=401, headers={"WWW-Authenticate": 'Basic realm="leasehold"'})
+    return OAuthError("invalid_client", words, status=401, headers=ASK_FOR_PROOF)
 
 
 def _basic(header: str) -> Proof:

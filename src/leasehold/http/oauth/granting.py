@@ -145,9 +145,7 @@ class Granting:
         """
         plan = self._planned(client, asked, audience, person)
         policy, rehearsal = self._engine.active_policy(), Rehearsal(self._engine)
-        run = _draft_run(self._engine.system.new_id("run"), plan)
-        if (refusal := client.refuse(run)) is not None:
-            raise Denied(refusal)
+        run = self._draft_run(plan.run, plan.person)
         started, _ = rehearsal.ask(Start(policy_document=policy, run=run))
         if started.value is None:
             raise self._engine.refusal_error(started.decision)
@@ -165,13 +163,15 @@ class Granting:
         if client.startable is None:
             raise OAuthError("unauthorized_client", f"{client.name} starts no runs")
         said = _completed(asked.run, client.startable)
-        allow = asked.allow or self._offered(said.route)
-        chosen = _audience(allow, audience)
         requester = person or Person(_need(said.requested_by, "requested_by"), "asserted")
         if person is not None and said.requested_by not in ("", person.name):
             raise OAuthError("invalid_request", "the detail names another person than the token")
         _need(said.purpose, "purpose")
-        return _Plan(run=said, allow=allow, audience=chosen, person=requester)
+        # Before it is looked at what a route offers: of one that is not this client's nothing is told.
+        if (refusal := client.refuse(self._draft_run(said, requester))) is not None:
+            raise Denied(refusal)
+        allow = asked.allow or self._offered(said.route)
+        return _Plan(run=said, allow=allow, audience=_audience(allow, audience), person=requester)
 
     def delegate(self, client: Client, asked: Asked, audience: str, subject: str, holder: str | None) -> Drawn:
         """A child run under the lease whose token is handed in, with a lease within it.
@@ -260,6 +260,22 @@ class Granting:
                 more={"request_id": request.request_id, "run_id": request.run_id, "interval": _POLL_SECONDS},
             ) from None
 
+    def _draft_run(self, said: RunAsked, person: Person) -> Run:
+        """The run that would be started; the step that starts one sets its times."""
+        return Run(
+            run_id=RunId(self._engine.system.new_id("run")),
+            tenant=said.tenant,
+            environment=said.environment,
+            agent=said.agent,
+            requested_by=person.name,
+            route=said.route,
+            purpose=said.purpose,
+            started_at=0,
+            expires_at=1,
+            policy="",
+            requester_proof=person.proof,
+        )
+
     def _offered(self, route: str) -> dict[str, dict[str, object]]:
         """All that a route offers and does not deny: what a scope alone asks for."""
         policy = self._engine.active_policy()
@@ -278,22 +294,6 @@ class Granting:
         route = self._engine.active_policy().route(parent.verified.route)
         actions = route.delegation.actions if route is not None else ()
         return grants_to_json({action: grant for action, grant in parent.grants.items() if action in actions})
-
-
-def _draft_run(run_id: str, plan: _Plan) -> Run:
-    return Run(
-        run_id=RunId(run_id),
-        tenant=plan.run.tenant,
-        environment=plan.run.environment,
-        agent=plan.run.agent,
-        requested_by=plan.person.name,
-        route=plan.run.route,
-        purpose=plan.run.purpose,
-        started_at=0,
-        expires_at=1,
-        policy="",
-        requester_proof=plan.person.proof,
-    )
 
 
 def _draft_request(request_id: str, run: Run, plan: _Plan) -> Request:

@@ -66,9 +66,14 @@ class TokenEndpoint:
 
     async def _client(self, request: Request, params: Params, grant: str) -> Client:
         if grant == JWT_BEARER:
-            client = await self._clients.prove(Proof(name="", assertion=params.need("assertion")))
+            proof = Proof(name=params.get("client_id"), assertion=params.need("assertion"))
+            client = await self._clients.prove(proof)
             if client is None:
                 raise OAuthError("invalid_grant", "this assertion proves no client")
+            if brings_proof(request, params):  # has to hold, too (RFC 7523, section 3.1)
+                other = await self._clients.prove(read_proof(request, params))
+                if other is None or other.name != client.name:
+                    raise unknown_client("what is sent beside the assertion does not prove the same client")
             return client
         if grant == _CODE and not brings_proof(request, params):
             asked = (params.need("client_id"), params.need("redirect_uri"))
