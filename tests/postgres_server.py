@@ -154,14 +154,17 @@ def running(programs: Path, where: Path | None = None) -> Iterator[PostgresServe
 
 @contextmanager
 def _tidied_away(folder: Path) -> Iterator[None]:
-    """Have a process of its own remove the folder, and end a server that is still there, even if this one is killed."""
-    with subprocess.Popen([sys.executable, "-c", _TIDY, str(folder)], stdin=subprocess.PIPE):
+    """Have a process of its own remove the folder, and end a server that is still there, even if this one is killed.
+
+    It stands in a session of its own, for who stops a run sends its signal to the whole group.
+    """
+    command = [sys.executable, "-c", _TIDY, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
         yield  # leaving closes its stdin, which it waits for
 
 
 _TIDY = """
 import os, pathlib, shutil, signal, sys, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.stdin.read()
 folder = pathlib.Path(sys.argv[1])
 pid = folder / "data" / "postmaster.pid"
