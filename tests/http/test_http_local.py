@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,8 +135,9 @@ def test_another_account_does_not_get_in_where_the_mode_keeps_it_out(tmp_path: P
 
 def _folder_for_all(folder: Path) -> Path:
     """Let every account pass through to a folder of a test."""
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o711)
+    for each in (folder, *folder.parents):
+        if not each.stat().st_mode & stat.S_IXOTH:
+            each.chmod(0o711)
     return folder
 
 
