@@ -5,6 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 NODE_MODULES := $(patsubst %,%/node_modules/.package-lock.json,examples/handoff tests/peers)
 
+# Tests start hundreds of interpreters, each of which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Everything is run by several processes at once, as many as tests/conftest.py says; what `TESTS` names, by this one.
+WORKERS ?= $(if $(TESTS),0,auto)
+PYTEST := pytest --numprocesses=$(WORKERS) --dist=worksteal
+
 STRICT := */leasehold/model/*,*/leasehold/token/*,*/leasehold/policy/*,*/leasehold/ledger/*,*/leasehold/decide/*,*/leasehold/authority/*,*/leasehold/guard/*
 
 .PHONY: help demo test check cover format lint types layers bench bench-http screenshots clean
@@ -31,12 +38,14 @@ demo: $(STAMP) ## a run from request to receipt, on a real repository
 	@$(BIN)/leasehold demo $(DEMO)
 
 test: $(STAMP) $(NODE_MODULES) ## every test
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m $(PYTEST) $(TESTS)
 
 check: format lint types layers cover ## everything that must be green before a change lands
 
 cover: $(STAMP) $(NODE_MODULES) ## every test, with the coverage that the conventions demand
-	@$(BIN)/python -m coverage run -m pytest $(TESTS)
+	@rm -f .coverage.*
+	@COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m $(PYTEST) $(TESTS)
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --fail-under=95
 	@$(BIN)/python -m coverage report --include='$(STRICT)' --fail-under=100 --precision=2
 

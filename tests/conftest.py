@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from both_databases import is_on_both, stages_on
 from chromium import NO_CHROMIUM, chromium, find_chromium
+from figures import FIGURES, Figures, figures_of
 from leasehold.ledger.history import check_history
 from node import NO_NODE, find_node
 from postgres_server import PostgresServer, find_programs, running
@@ -43,9 +47,15 @@ def stage() -> Iterator[Stage]:
     stage.close()
 
 
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Figures:
+    """Tells at the end of the session what a test counted."""
+    return partial(record_property, FIGURES)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server for this session."""
+    """A PostgreSQL server for this session, or for each of its workers."""
     programs = find_programs()
     if programs is None:
         pytest.skip(NO_POSTGRES)
@@ -71,23 +81,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("stages_stand_on", ["sqlite", "postgres"], indirect=True)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests in a browser last, or leave them out where there is none; one line says so at the end.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `make test` has: as tests wait a third of their time, half as many again as processors."""
+    return ceil(1.5 * (os.cpu_count() or 1))
 
-    Once started, Playwright keeps an event loop in this thread, in which no other could be run any more.
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests in a browser where there is none; one line says so at the end.
+
+    Where `make cover` measures this process, it has begun; programs that tests start are not measured.
     """
-    in_browser = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
-    others = [item for item in items if item not in in_browser]
+    os.environ.pop("COVERAGE_PROCESS_START", None)
     if find_chromium() is None:
+        in_browser = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=in_browser)
-        items[:] = others
-    else:
-        items[:] = [*others, *in_browser]
+        items[:] = [item for item in items if item not in in_browser]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that a whole database, the browser or the programs in JavaScript were left out."""
+    """Tell what tests counted, and loudly if a database, the browser or the programs in JavaScript were left out."""
+    if figures := figures_of(terminalreporter):
+        terminalreporter.write_sep("=", "figures")
+        for line in figures:
+            terminalreporter.write_line(line)
     if find_programs() is None:
         terminalreporter.write_line(NO_POSTGRES, red=True, bold=True)
     if find_chromium() is None:

@@ -23,6 +23,7 @@ from storm import Reach, Told, tried
 from storm_agents import Agent, AsyncHost, GuardedAgent
 from storm_people import Operator, Person, Stranger
 
+from figures import Figures
 from leasehold.aio import AsyncRemoteAuthority
 from leasehold.cli.public_keys import read_public_keys
 from leasehold.client.desk import RemoteDesk
@@ -195,16 +196,15 @@ def everybody(fleet: Fleet, told: Told, held: ExitStack) -> tuple[list[Living], 
 @pytest.mark.requirement("P9")
 @pytest.mark.case(90, 95, 100)
 @pytest.mark.invariant("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8")
-def test_history_of_killed_authorities_breaks_no_invariant(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_of_killed_authorities_breaks_no_invariant(storm: Storm, figures: Figures) -> None:
     told = storm.told
     assert check_history(storm.ledger.entries) == []
-    with capsys.disabled():
-        print(
-            f"\n{MACHINES} authorities on PostgreSQL, {KILLS} killed, the server crashed once: {told.count} answers, "
-            f"{told.lost} lost and asked again, {len(storm.of(EntryKind.CALL_ADMITTED))} admissions, "
-            f"{len(told.answers)} answers of people, {len(told.stops)} stops, {len(told.receipts)} receipts; "
-            f"{len(storm.ledger.entries)} entries checked"
-        )
+    figures(
+        f"{MACHINES} authorities on PostgreSQL, {KILLS} killed, the server crashed once: {told.count} answers, "
+        f"{told.lost} lost and asked again, {len(storm.of(EntryKind.CALL_ADMITTED))} admissions, "
+        f"{len(told.answers)} answers of people, {len(told.stops)} stops, {len(told.receipts)} receipts; "
+        f"{len(storm.ledger.entries)} entries checked"
+    )
 
 
 def test_everybody_did_what_the_storm_is_for(storm: Storm) -> None:
@@ -329,9 +329,7 @@ def test_receipts_verify_offline_and_leave_nothing_out(storm: Storm, tmp_path: P
 @pytest.mark.requirement("L6", "B8")
 @pytest.mark.invariant("I1")
 @pytest.mark.case(53, 63)
-def test_revoke_that_one_authority_answered_is_obeyed_by_the_others_at_once(
-    storm: Storm, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_revoke_that_one_authority_answered_is_obeyed_by_the_others_at_once(storm: Storm, figures: Figures) -> None:
     """The others are asked after the answer alone; half of the stops revoke a lease, half hold a request."""
     fleet, told = storm.fleet, Counter[str]()
     with ExitStack() as held, ThreadPoolExecutor(16) as pool:
@@ -351,9 +349,10 @@ def test_revoke_that_one_authority_answered_is_obeyed_by_the_others_at_once(
             assert tried(others, tokens) == {"admitted": len(others) * TOGETHER}
             list(pool.map(stop, enumerate(leases)))
             told += tried(others, tokens * TIMES)
-    with capsys.disabled():
-        print(f"\n{told.total()} admissions asked of two authorities after a third had answered the stop: ", end="")
-        print(f"{told['admitted']} went through")
+    figures(
+        f"{told.total()} admissions asked of two authorities after a third had answered the stop: "
+        f"{told['admitted']} went through"
+    )
     assert told.total() == ROUNDS * TOGETHER * TIMES * len(others) >= 10_000
     assert set(told) == {"revoked", "held"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from figures import Figures
 from leasehold.assemble import open_authority
 from leasehold.authority.receipts import checkpoint_keys
 from leasehold.ledger.entry import Entry, EntryKind
@@ -61,15 +62,12 @@ def _run_and_kill(policy: Path, state: Path, seed: int) -> list[list[str]]:
 @pytest.mark.case(90, 95, 103)
 @pytest.mark.invariant("I1", "I2", "I3", "I4", "I5", "I7", "I8")
 def test_the_history_of_killed_processes_breaks_no_invariant(
-    story: tuple[list[list[str]], tuple[Entry, ...]], capsys: pytest.CaptureFixture[str]
+    story: tuple[list[list[str]], tuple[Entry, ...]], figures: Figures
 ) -> None:
     said, entries = story
     assert check_history(entries) == []
     admitted = sum(entry.kind is EntryKind.CALL_ADMITTED for entry in entries)
-    with capsys.disabled():
-        print(
-            f"\n{ROUNDS} processes killed, {len(said)} answers, {admitted} admissions, {len(entries)} entries checked"
-        )
+    figures(f"{ROUNDS} processes killed, {len(said)} answers, {admitted} admissions, {len(entries)} entries checked")
 
 
 @pytest.mark.case(90)

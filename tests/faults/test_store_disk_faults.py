@@ -10,6 +10,7 @@ import apsw
 import pytest
 from store_disk import Operation, mounted
 
+from figures import Figures
 from leasehold.decide.facts import Ref
 from leasehold.decide.rows import DocumentRow, LeaseRow
 from leasehold.errors import StoreError, UnavailableError
@@ -105,7 +106,7 @@ def cannot_open() -> Exception:
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_each_operation_that_fails_is_told_truly(
-    tmp_path: Path, kind: str, error: Callable[[], Exception], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, kind: str, error: Callable[[], Exception], figures: Figures
 ) -> None:
     with mounted("faulty") as disk:
         (tmp_path / "whole").mkdir()
@@ -125,8 +126,7 @@ def test_each_operation_that_fails_is_told_truly(
             for name in outcomes:
                 outcomes[name] += len(getattr(told, name))
     assert count > 0
-    with capsys.disabled():
-        print(f"\n{count} failures of {kind} ({error.__name__}): steps told {outcomes}")
+    figures(f"{count} failures of {kind} ({error.__name__}): steps told {outcomes}")
 
 
 @pytest.mark.case(92)

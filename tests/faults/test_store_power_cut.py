@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from store_disk import Disk, by_chance, image, kept, lost, mounted
 
+from figures import Figures
 from leasehold.ledger.entry import decode_entry
 from leasehold.store.opened import OpenStore
 from leasehold.store.protocol import TreeHead
@@ -67,7 +68,7 @@ def check(folder: Path, files: dict[str, bytes], played: Played, cut: int) -> No
 
 @pytest.mark.invariant("I8")
 @pytest.mark.case(90, 91)
-def test_no_answered_commit_is_lost_wherever_it_all_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_answered_commit_is_lost_wherever_it_all_stops(tmp_path: Path, figures: Figures) -> None:
     made = tmp_path / "made"
     made.mkdir()
     with mounted("power-cut") as disk:
@@ -82,5 +83,4 @@ def test_no_answered_commit_is_lost_wherever_it_all_stops(tmp_path: Path, capsys
         folder = tmp_path / str(number)
         folder.mkdir()
         check(folder, dict(files), played, cut)
-    with capsys.disabled():
-        print(f"\n{len(seen)} different images after {len(operations)} operations: 0 answered commits lost")
+    figures(f"{len(seen)} different images after {len(operations)} operations: 0 answered commits lost")
