@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,8 @@ from leasehold.policy.client_rule import ClientRule, DoorRight, RunsRight, Workl
 from leasehold.policy.diff import diff
 from leasehold.policy.document import Delegation, IssuerRule, Policy, Route
 from leasehold.policy.evaluate import check_start
-from leasehold.policy.programs import RunsGain, TrustGain, client_gains, startable
+from leasehold.policy.identities import client_of
+from leasehold.policy.programs import RunsGain, TrustGain, TrustKind, client_gains, startable
 from leasehold.policy.telling import client_gain_words, startable_words
 from leasehold.policy.widening import widened_keys, widening_digest
 
@@ -34,23 +34,30 @@ def lists(names: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.one_of(st.just(("*",)), some)
 
 
+SUBS, REFS = ("a", "b", ""), ("main", "x", "")
+TOKENS = tuple(
+    {name: value for name, value in (("sub", sub), ("ref", ref)) if value} for sub, ref in itertools.product(SUBS, REFS)
+)
+IDENTITIES = st.sampled_from([None, *(WorkloadIdentity(issuer=ISSUER, claims=claims) for claims in TOKENS if claims)])
+
+
 @st.composite
 def clients(draw: st.DrawFn) -> dict[str, ClientRule]:
-    kind = draw(st.sampled_from(["none", "door", "runs", "runs", "runs", "runs"]))
-    if kind == "none":
-        return {}
-    claims = draw(st.sampled_from([None, {"sub": "a"}, {"sub": "a", "ref": "main"}, {"sub": "b"}]))
-    more: dict[str, Any] = {"identity": WorkloadIdentity(issuer=ISSUER, claims=claims) if claims else None}
-    if kind == "door":
-        return {CLIENT: ClientRule(name=CLIENT, door=DoorRight(tool=draw(st.sampled_from("ab")), environment="prod"))}
+    """Maybe the client, and maybe another whose tokens may be its own."""
+    found = {}
+    if draw(st.booleans()):
+        door = DoorRight(tool=draw(st.sampled_from("ab")), environment="prod")
+        found["gate"] = ClientRule(name="gate", door=door, identity=draw(IDENTITIES))
+    if not draw(st.booleans()):
+        return found
     runs = RunsRight(
         agents=draw(lists(AGENTS)),
         routes=draw(lists(ROUTES)),
         tenants=draw(lists(TENANTS)),
         environments=draw(lists(PLACES)),
     )
-    addresses = st.sets(st.sampled_from(["https://a.example", "https://b.example"]))
-    return {CLIENT: ClientRule(name=CLIENT, runs=runs, redirects=tuple(sorted(draw(addresses))), **more)}
+    addresses = tuple(sorted(draw(st.sets(st.sampled_from(["https://a.example", "https://b.example"])))))
+    return {**found, CLIENT: ClientRule(name=CLIENT, runs=runs, redirects=addresses, identity=draw(IDENTITIES))}
 
 
 @st.composite
@@ -120,7 +127,7 @@ def is_about(gain: RunsGain, started: Started) -> bool:
 
 
 @pytest.mark.requirement("P7")
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(pairs())
 def test_each_run_that_a_client_may_start_anew_is_listed_and_each_item_has_one(pair: tuple[Policy, Policy]) -> None:
     old, new = pair
@@ -134,7 +141,7 @@ def test_each_run_that_a_client_may_start_anew_is_listed_and_each_item_has_one(p
 
 
 @pytest.mark.requirement("P7")
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(pairs())
 def test_what_a_client_gains_is_always_a_widening_and_part_of_what_a_second_person_confirms(
     pair: tuple[Policy, Policy],
@@ -144,10 +151,18 @@ def test_what_a_client_gains_is_always_a_widening_and_part_of_what_a_second_pers
         assert widened_keys(old, new)
         assert widening_digest(old, new) != widening_digest(new, new)
     assert (diff(old, new) == []) == (old.hash == new.hash)
-    trusted = [gain for gain in gained if isinstance(gain, TrustGain)]
-    assert all(client_gain_words(gain).startswith("client ci: ") for gain in gained)
-    if old.issuers == new.issuers and old.clients == new.clients:
-        assert trusted == []
+    assert all(client_gain_words(gain).startswith(("client ci: ", "client gate: ")) for gain in gained)
+    known = {gain.client for gain in gained if isinstance(gain, TrustGain) and gain.kind is TrustKind.IDENTITY}
+    for client in ("ci", "gate"):
+        is_gained = any(names(new, token) == client != names(old, token) for token in TOKENS)
+        is_other_issuer = old.issuers != new.issuers and client in new.clients
+        assert (client in known) is is_gained or (is_other_issuer and client in known)
+
+
+def names(policy: Policy, token: dict[str, str]) -> str:
+    """Whose a token is."""
+    found = client_of(policy, ISSUER, token)
+    return found.name if found is not None else ""
 
 
 CLIENTS = """
@@ -209,7 +224,7 @@ EDITS = {
     "another audience": (
         'audience = "https://lease.example"',
         'audience = "other"',
-        f'ci: {TOKEN}: ref = x, sub = main {BEFORE}; rule issuers."https://token.example"',
+        f'ci: {TOKEN}: ref = x, sub = main; rule issuers."https://token.example"',
     ),
     "an address": (
         "identity = {",
@@ -234,6 +249,54 @@ def test_an_edit_says_what_a_client_gains_and_by_which_rule(name: str) -> None:
 @pytest.mark.requirement("P7")
 def test_a_claim_more_narrows() -> None:
     assert [change.widens for change in diff(load(TEXT.replace(', ref = "x"', "", 1)), load(TEXT))] == [False]
+
+
+MORE = """
+[routes.more]
+for = { agents = ["release-bot"], tenants = ["acme"], environments = ["dev"] }
+allow."db.query" = { table = ["t"], rows = { max = 5 } }
+"""
+
+
+@pytest.mark.requirement("P7")
+def test_a_route_that_a_client_gains_is_owed_to_its_own_rule_or_to_a_route_that_is_new() -> None:
+    narrow, new = TEXT.replace('routes = ["*"]', 'routes = ["db/migrate"]', 1), load(TEXT + MORE)
+    for old, rule in ((narrow + MORE, 'clients."ci".runs.routes'), (TEXT, 'routes."more"')):
+        gained = {gain.runs.route: gain.rule for gain in client_gains(load(old), new) if isinstance(gain, RunsGain)}
+        assert gained["more"] == rule
+
+
+DOUBLE = """
+[clients.two]
+door = { tool = "db", environment = "prod" }
+identity = { issuer = "https://token.example", claims = { sub = "main" } }
+"""
+
+
+@pytest.mark.requirement("P7")
+@pytest.mark.parametrize(
+    "less", [DOUBLE, 'identity = { issuer = "https://token.example", claims = { sub = "main" } }\n']
+)
+def test_less_of_one_client_widens_where_that_makes_tokens_anothers(less: str) -> None:
+    """Tokens of `sub = "main"` and `ref = "x"` were those of two clients, and so nobody's."""
+    both = TEXT.replace("[clients.door]", f"{DOUBLE}[clients.door]", 1)
+    old, new = load(both), load(both.replace(less, "", 1))
+    assert [change.subject for change in diff(old, new) if change.widens] == ["clients.two.identity"]
+    assert [client_gain_words(gain) for gain in client_gains(old, new)] == [
+        f'client ci: {TOKEN}: ref = x, sub = main; rule clients."two".identity'
+    ]
+
+
+@pytest.mark.requirement("P7")
+def test_a_client_that_people_consent_to_and_that_needs_no_proof_any_more_widens() -> None:
+    identity = 'identity = { issuer = "https://token.example", claims = { sub = "main", ref = "x" } }\n'
+    proven = TEXT.replace(identity, f'redirects = ["https://app.example"]\n{identity}', 1)
+    old, new = load(proven), load(proven.replace(identity, "", 1))
+    assert [change.subject for change in diff(old, new) if change.widens] == ["clients.ci.identity"]
+    (gain,) = client_gains(old, new)
+    assert client_gain_words(gain).startswith(
+        "client ci: is whoever comes from https://app.example with consent, unless it has an API key (before: "
+    )
 
 
 def test_what_a_client_may_start_is_what_its_rule_and_the_routes_name_both() -> None:

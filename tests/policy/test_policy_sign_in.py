@@ -116,3 +116,10 @@ def test_who_may_sign_in_more_people_or_for_longer_widens(old: str, new: str, *,
     changes = diff(load(old), load(new))
     assert changes
     assert any(change.widens for change in changes) is widens
+
+
+@pytest.mark.requirement("P7")
+@pytest.mark.parametrize(("claim", "widens"), [("name", True), ("email", False)])
+def test_a_provider_that_goes_widens_where_its_tokens_named_two_people(claim: str, *, widens: bool) -> None:
+    other = PLAIN.replace("[sign_in.acme]", "[sign_in.other]").replace('person = "email"', f'person = "{claim}"')
+    assert any(change.widens for change in diff(load(PLAIN + other), load(PLAIN))) is widens

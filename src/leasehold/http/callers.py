@@ -24,6 +24,7 @@ from leasehold.http.provider_flow import person_named
 from leasehold.model.canonical import Json
 from leasehold.model.decision import Reason, deny
 from leasehold.policy.client_rule import ClientRule
+from leasehold.policy.identities import client_of
 
 __all__ = ["Caller", "CallerProof", "Callers", "TokenClaims", "TokenVerifier", "bearer", "stranger"]
 
@@ -139,15 +140,11 @@ class Callers:
             verified = await self._tokens.verify(token)
         except TokenError:
             raise stranger() from None
-        found = [
-            rule
-            for rule in self._authority.engine.current_policy().clients.values()
-            if rule.identity is not None and rule.identity.matches(verified.issuer, verified.claims)
-        ]
-        if len(found) != 1:
+        found = client_of(self._authority.engine.current_policy(), verified.issuer, verified.claims)
+        if found is None:
             raise stranger()
-        voice = ClientVoice(client=found[0].name, identity=found[0].identity)
-        return Caller(client=found[0].name, proof=CallerProof.WORKLOAD, rule=found[0], voice=voice)
+        voice = ClientVoice(client=found.name, identity=found.identity)
+        return Caller(client=found.name, proof=CallerProof.WORKLOAD, rule=found, voice=voice)
 
     async def of_subject(self, token: str) -> str:
         """The person whom a token proves, who asked for what its bearer is about to start.

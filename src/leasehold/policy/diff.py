@@ -26,9 +26,11 @@ from leasehold.policy.document import (
     PublicJwk,
     Rate,
     Route,
+    SignInRule,
     WhoComesIn,
 )
 from leasehold.policy.evaluate import default_quorum, finish_seconds, implied, own_mode
+from leasehold.policy.identities import gained_tokens
 from leasehold.policy.opening import opened, thawed
 from leasehold.policy.timing import show_freeze, show_hours
 from leasehold.policy.wording import show_attributes, show_constraint, show_door, show_identity
@@ -227,7 +229,8 @@ def _sign_in(old: Policy, new: Policy) -> Iterator[Change]:
     """Who may sign people in, and what their groups mean here: one more, another, or more of it widens."""
     for name in old.sign_in.keys() | new.sign_in.keys():
         before, after = old.sign_in.get(name), new.sign_in.get(name)
-        yield from _presence("sign_in", name, was=before is not None, is_now=after is not None, widens=before is None)
+        widens = before is None or (after is None and _is_freed(new, before))
+        yield from _presence("sign_in", name, was=before is not None, is_now=after is not None, widens=widens)
         roles_before, roles_after = before.roles if before else {}, after.roles if after else {}
         subject = f"sign_in.{name}"
         for group in roles_before.keys() | roles_after.keys():
@@ -246,12 +249,21 @@ def _sign_in(old: Policy, new: Policy) -> Iterator[Change]:
         yield from _names(f"{subject}.networks", before.networks, after.networks, added=True, removed=False)
 
 
+def _is_freed(new: Policy, gone: SignInRule) -> bool:
+    """Whether tokens that named two people, and so nobody, name one now that this provider is gone."""
+    return any(rule.issuer == gone.issuer and rule.person != gone.person for rule in new.sign_in.values())
+
+
 def _show_jwk(jwk: PublicJwk) -> str:
     return ", ".join(f"{name} {value}" for name, value in jwk)
 
 
 def _clients(old: Policy, new: Policy) -> Iterator[Change]:
-    """Who may call over the network: a new client, more of what it may start, another door, another way to be it."""
+    """Who may call over the network: a new client, more of what it may start, another door, another way to be it.
+
+    Less of one client widens where a token that was two clients', and so nobody's, is the other's from then on.
+    """
+    freed = {name for causes in gained_tokens(old, new).values() for name in causes}
     for name in old.clients.keys() | new.clients.keys():
         before, after = old.clients.get(name), new.clients.get(name)
         subject = f"clients.{name}"
@@ -270,11 +282,19 @@ def _clients(old: Policy, new: Policy) -> Iterator[Change]:
         yield from _value(f"{subject}.door", *doors, widens=doors[1] is not None)
         addresses = [rule.redirects if rule is not None else () for rule in (before, after)]
         yield from _names(f"{subject}.redirects", *addresses, added=True, removed=False)
-        yield from _identity(subject, *(rule.identity if rule is not None else None for rule in (before, after)))
+        widens = name in freed or _is_unproven(before, after)
+        for change in _identity(subject, *(rule.identity if rule is not None else None for rule in (before, after))):
+            yield replace(change, widens=change.widens or widens)
 
 
 def _door(rule: ClientRule | None) -> str | None:
     return show_door(rule.door) if rule is not None and rule.door is not None else None
+
+
+def _is_unproven(before: ClientRule | None, after: ClientRule | None) -> bool:
+    """Whether a client that people consent to had to prove who it is, and has no more, unless it has an API key."""
+    had = before is not None and before.identity is not None
+    return had and after is not None and after.identity is None and bool(after.redirects)
 
 
 def _identity(subject: str, before: WorkloadIdentity | None, after: WorkloadIdentity | None) -> Iterator[Change]:

@@ -15,9 +15,10 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.policy.audience import added_names, shared_names
-from leasehold.policy.client_rule import ClientRule
+from leasehold.policy.client_rule import ClientRule, WorkloadIdentity
 from leasehold.policy.diff import diff_issuer
 from leasehold.policy.document import Policy, Route
+from leasehold.policy.identities import gained_tokens
 from leasehold.policy.wording import route_rule, show_door, show_identity
 
 __all__ = ["ClientGain", "RunsGain", "Startable", "TrustGain", "TrustKind", "client_gains", "startable"]
@@ -45,10 +46,12 @@ class RunsGain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrustKind(StrEnum):
-    """In what else a client is trusted: a door, whose tokens are its own, where browsers go back to with consent."""
+    """In what else a client is trusted: a door, whose tokens are its own, to be it unproven where people consented,
+    where browsers go back to with that."""
 
     DOOR = "door"
     IDENTITY = "identity"
+    UNPROVEN = "unproven"
     REDIRECT = "redirect"
 
 
@@ -74,8 +77,10 @@ def startable(policy: Policy, rule: ClientRule) -> list[Startable]:
 def client_gains(old: Policy, new: Policy) -> list[ClientGain]:
     """Return everything that clients gained, client by client; an empty list if they gained nothing."""
     gained: list[ClientGain] = []
-    for _, rule in sorted(new.clients.items()):
-        gained += [*_runs(old, new, rule), *_door(old, rule), *_identity(old, new, rule), *_redirects(old, rule)]
+    tokens = gained_tokens(old, new)
+    for name, rule in sorted(new.clients.items()):
+        gained += [*_runs(old, new, rule), *_door(old, rule)]
+        gained += [*_identity(old, new, rule, tokens.get(name, frozenset())), *_redirects(old, rule)]
     return gained
 
 
@@ -152,15 +157,19 @@ def _door(old: Policy, rule: ClientRule) -> Iterator[TrustGain]:
         )
 
 
-def _identity(old: Policy, new: Policy, rule: ClientRule) -> Iterator[TrustGain]:
-    """Other tokens are this client's: by its own rule, or because its issuer has other keys, or another audience."""
+def _identity(old: Policy, new: Policy, rule: ClientRule, causes: frozenset[str]) -> Iterator[TrustGain]:
+    """Other tokens are this client's: by its own rule, by another's, or because its issuer has other keys, or another
+    audience. Or it needs none any more to redeem what people consented to."""
     before, identity = old.clients.get(rule.name), rule.identity
-    if identity is None:
-        return
     was = before.identity if before is not None else None
+    if identity is None:
+        if was is not None and rule.redirects:
+            yield _unproven(rule, was)
+        return
     issuers = old.issuers.get(identity.issuer), new.issuers.get(identity.issuer)
-    if was is None or not identity.within(was):
-        cause = f"{_key(rule)}.identity"
+    if causes:
+        named = rule.name if rule.name in causes else min(causes)
+        cause = f'clients."{named}".identity'
     elif any(change.widens for change in diff_issuer(identity.issuer, *issuers)):
         cause = f'issuers."{identity.issuer}"'
     else:
@@ -168,9 +177,20 @@ def _identity(old: Policy, new: Policy, rule: ClientRule) -> Iterator[TrustGain]
     yield TrustGain(
         client=rule.name,
         kind=TrustKind.IDENTITY,
-        before=show_identity(was) if was is not None else "",
+        before=show_identity(was) if was is not None and was != identity else "",
         after=show_identity(identity),
         rule=cause,
+    )
+
+
+def _unproven(rule: ClientRule, was: WorkloadIdentity) -> TrustGain:
+    after = ", ".join(rule.redirects)
+    return TrustGain(
+        client=rule.name,
+        kind=TrustKind.UNPROVEN,
+        before=show_identity(was),
+        after=after,
+        rule=f"{_key(rule)}.identity",
     )
 
 
