@@ -12,19 +12,15 @@ from dataclasses import dataclass, field
 from threading import Condition, Event
 
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from leasehold.http.app import protect
 from leasehold.http.connections import Ending, Limits
-from leasehold.http.problems import exception_handlers, plain_problem_page
 from leasehold.http.server import Wiring
 from leasehold.http.site import Site
-from leasehold.testing.clock import FrozenSystem
-from served import Browser, wired
+from served import Browser, behind_gates, wired
 
 HURRIED = Limits(head_seconds=0.2, body_seconds=0.2, idle_seconds=0.2, unread_seconds=0.2)
 PATIENT = Limits(connections=64)
@@ -74,8 +70,7 @@ class Stand:
             Route("/unread", unread, methods=["POST"]),
             Route("/large", large),
         ]
-        app = Starlette(routes=routes, exception_handlers=exception_handlers(plain_problem_page))
-        return protect(app, site=site, page=plain_problem_page, system=FrozenSystem())
+        return behind_gates(routes, site)
 
     def _note(self, request: Request) -> None:
         self.asked.append(f"{request.method} {request.url.path}")

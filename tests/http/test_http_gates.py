@@ -9,20 +9,16 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from leasehold.errors import InvalidError
-from leasehold.http.app import protect
 from leasehold.http.forms import FormTokens, about_card, check_token, read_form, read_lists
 from leasehold.http.headers import STRICT_HEADERS
-from leasehold.http.problems import exception_handlers, plain_problem_page
 from leasehold.http.site import Site
-from leasehold.testing.clock import FrozenSystem
-from served import Browser, served
+from served import Browser, behind_gates, served
 
 TOKENS = FormTokens(b"k" * 32)
 FOREIGN = {"Sec_Fetch_Site": "cross-site", "Origin": "https://evil.example"}
@@ -58,8 +54,7 @@ def build(site: Site) -> ASGIApp:
         Route("/style", style),
         Route("/fault", fault),
     ]
-    app = Starlette(routes=routes, exception_handlers=exception_handlers(plain_problem_page))
-    return protect(app, site=site, page=plain_problem_page, system=FrozenSystem())
+    return behind_gates(routes, site)
 
 
 @pytest.fixture(scope="module")

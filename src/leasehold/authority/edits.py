@@ -16,7 +16,7 @@ from leasehold.decide.edit import EditCall, EditLease, Editor, edits_between, sh
 from leasehold.decide.request import AskLease
 from leasehold.decide.voices import Voice
 from leasehold.errors import Denied, InvalidError
-from leasehold.model.canonical import Json, decode, encode
+from leasehold.model.canonical import Json, decode, encode, text_of
 from leasehold.model.card import Card
 from leasehold.model.decision import Reason, deny
 from leasehold.model.grant import Grants
@@ -50,7 +50,7 @@ def edit_call(
 
     def build(policy: Policy) -> EditCall:
         call = _proposed(engine, policy, request, card, edited, new_id)
-        shown = {name: _text(value) for name, value in call.arguments.items()}
+        shown = {name: text_of(value) for name, value in call.arguments.items()}
         return EditCall(editor=editor, call=call, edits=edits_between(card.arguments, shown))
 
     return engine.ask(build)
@@ -96,10 +96,6 @@ def _proposed(
         call_digest=call_digest(digester, chain, action, rule.effect, digest, key, card.tool_schema),
         tool_schema=card.tool_schema,
     )
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else encode(value).decode()
 
 
 def edit_lease(

@@ -22,7 +22,7 @@ from leasehold.errors import ApprovalNeeded, Denied, Edited, NotFoundError, Stor
 from leasehold.model.call import Admission
 from leasehold.model.canonical import decode as decode_json
 from leasehold.model.card import decode_card
-from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.decision import WAITING, Decision, Reason, deny
 from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.lease import HeldLease, Lease, Token
 from leasehold.model.request import Request
@@ -315,12 +315,9 @@ def _too_fast() -> UnavailableError:
     return UnavailableError("the active policy changes faster than steps are built; try again")
 
 
-_WAITING = (Reason.APPROVAL_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED)
-
-
 def refusal_error(decision: Decision) -> Denied:
     """The exception that carries a refusal."""
-    if decision.reason in _WAITING and decision.request_id:
+    if decision.reason in WAITING and decision.request_id:
         return ApprovalNeeded(decision, decision.request_id)
     return Denied(decision)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from leasehold.authority.engine import Engine
-from leasehold.decide.glass_wish import GlassWish, decode_wish
+from leasehold.decide.glass_wish import GlassWish, decode_wish, wish_id
 from leasehold.decide.rows import GlassRow
 from leasehold.errors import LeaseholdError, NotFoundError, StoreError, TokenError
 from leasehold.token.codes import TokenCode
@@ -37,7 +37,7 @@ def read_wish(engine: Engine, row: GlassRow) -> GlassWish:
         NotFoundError: it was not proposed there.
         StoreError: what is kept of it is damaged.
     """
-    body = engine.store.queries.document(row.tenant, f"wish_{row.glass_id.partition('_')[2]}")
+    body = engine.store.queries.document(row.tenant, wish_id(row.glass_id))
     if body is None:
         raise NotFoundError(f"{row.glass_id} was not proposed in the console")
     try:

@@ -12,14 +12,11 @@ import msgspec
 
 from leasehold.decide.admit import Admit
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
-from leasehold.model.decision import Reason, allow, deny
+from leasehold.model.decision import WAITING, Reason, allow, deny
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 
-__all__ = ["WAITING", "AskOnly"]
-
-WAITING = frozenset({Reason.APPROVAL_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED})
-"""The refusals of a call that a person's yes would lift."""
+__all__ = ["AskOnly"]
 
 
 class AskOnly(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leasehold.model.budget import CALLS, format_amount
-from leasehold.model.canonical import Json, encode
+from leasehold.model.canonical import Json, encode, text_of
 from leasehold.model.card import Card, CardLine, Change
 from leasehold.model.grant import Constraint, Grant, Grants, OneOf, split_action
 from leasehold.model.preview import Preview, shown_changes
@@ -103,7 +103,7 @@ def _with_call(card: Card, policy: Policy, request: Request, call: CallShown) ->
     card = replace(
         card,
         arguments={
-            name: REDACTED if name in rule.redact else _text(value) for name, value in sorted(call.arguments.items())
+            name: REDACTED if name in rule.redact else text_of(value) for name, value in sorted(call.arguments.items())
         },
         arguments_digest=call.arguments_digest,
         exact_arguments="" if is_redacted else encode(dict(call.arguments)).decode(),
@@ -212,9 +212,5 @@ def _fill(template: str, arguments: Mapping[str, Json], redact: tuple[str, ...])
     for text, name, _, _ in Formatter().parse(template):
         parts.append(text)
         if name is not None:
-            parts.append(REDACTED if name in redact else _text(arguments.get(name)))
+            parts.append(REDACTED if name in redact else text_of(arguments.get(name)))
     return "".join(parts)
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else encode(value).decode()

@@ -59,9 +59,9 @@ def decode_wish(body: bytes) -> GlassWish:
     return _DECODER.decode(body)
 
 
-def wish_id(opening: Opening) -> str:
-    """Under which id the wish is kept."""
-    return f"wish_{opening.glass_id.partition('_')[2]}"
+def wish_id(glass_id: str) -> str:
+    """Under which id the wish for a break-glass is kept."""
+    return f"wish_{glass_id.partition('_')[2]}"
 
 
 def answer_by(opening: Opening) -> int:
@@ -101,7 +101,7 @@ class ProposeGlass(msgspec.Struct, frozen=True, kw_only=True):
         opening = self.opening
         row = glass_row(opening, GlassState.PROPOSED, facts.next_index)
         wish = GlassWish(opening=opening, voucher=Voucher(proof=self.word.proof, public_key=self.public_key))
-        document = DocumentRow(tenant=opening.tenant, id=wish_id(opening), body=msgspec.json.encode(wish))
+        document = DocumentRow(tenant=opening.tenant, id=wish_id(opening.glass_id), body=msgspec.json.encode(wish))
         entry = _entry(
             EntryKind.GLASS_PROPOSED,
             opening,

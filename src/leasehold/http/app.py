@@ -32,9 +32,8 @@ from leasehold.http.providers import ProviderSecrets, provider_routes
 from leasehold.http.sessions import SignedInOnly
 from leasehold.http.sign_in import SignInPage, plain_sign_in_page, sign_in_routes
 from leasehold.http.site import Site
-from leasehold.system import System
 
-__all__ = ["Pages", "create_app", "protect"]
+__all__ = ["Pages", "create_app"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +91,3 @@ def create_app(
     api = Api(authority, callers or make_callers(authority), app.state.streams)
     gates = Gates(app, site, pages.problem, {*MACHINE_PATHS, ACCESS_PREFIX})
     return StrictHeaders(Machines(api, gates, site), authority.engine.system, is_https=site.scheme == "https")
-
-
-def protect(app: ASGIApp, *, site: Site, page: ProblemPage, system: System) -> ASGIApp:
-    """The application behind strict headers and the checks of host, origin and size."""
-    gates = Gates(app, site, page, {*MACHINE_PATHS, ACCESS_PREFIX})
-    return StrictHeaders(gates, system, is_https=site.scheme == "https")

@@ -16,7 +16,7 @@ import rfc8785
 
 from leasehold.errors import InvalidError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Json", "decode", "decode_canonical", "encode", "prepare"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Json", "decode", "decode_canonical", "encode", "prepare", "text_of"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -63,6 +63,11 @@ def encode(value: object, *, max_bytes: int = MAX_BYTES) -> bytes:
     if len(encoded) > max_bytes:
         raise InvalidError(f"this value takes {len(encoded)} bytes; {max_bytes} are allowed")
     return encoded
+
+
+def text_of(value: Json) -> str:
+    """A JSON value as people read it: text as it is, all else in its canonical form."""
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Json:

@@ -8,7 +8,7 @@ import msgspec
 
 from leasehold.model.plain import escape
 
-__all__ = ["Decision", "Reason", "allow", "deny"]
+__all__ = ["WAITING", "Decision", "Reason", "allow", "deny"]
 
 
 class Reason(StrEnum):
@@ -82,6 +82,10 @@ class Reason(StrEnum):
     # the guard's own
     NOT_STARTED_IN_TIME = "not_started_in_time"
     ENDED = "ended"
+
+
+WAITING = frozenset({Reason.APPROVAL_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED})
+"""The refusals of a call that a person's yes would lift."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from leasehold.errors import InvalidError
-from leasehold.model.canonical import Json, encode
+from leasehold.model.canonical import Json, encode, text_of
 from leasehold.model.card import UNCHANGED_SHOWN, Change
 from leasehold.model.ids import AdmissionId, check_id
 from leasehold.model.text import check_unicode
@@ -69,7 +69,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Raises:
             InvalidError: it is too large, or a value is no JSON.
         """
-        rows = tuple(Change(name, _text(before), _text(after)) for name, (before, after) in changes.items())
+        rows = tuple(Change(name, text_of(before), text_of(after)) for name, (before, after) in changes.items())
         return cls(changes=rows, objects=objects, external=tuple(external), undo=undo, state=state)
 
 
@@ -81,10 +81,6 @@ class PreviewMade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         check_id(self.admission_id, "adm")
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else encode(value).decode()
 
 
 def preview_bytes(preview: Preview) -> bytes:

@@ -17,7 +17,6 @@ import msgspec
 
 from leasehold.authority import Authority
 from leasehold.authority.door import EmbeddedDoor
-from leasehold.decide.ask_only import WAITING
 from leasehold.decide.chain import Chain
 from leasehold.decide.lifecycles import LeaseState
 from leasehold.decide.rows import RunRow
@@ -25,7 +24,7 @@ from leasehold.errors import InvalidError, NotFoundError
 from leasehold.http.authzen.documents import AccessRequest, Batch, Entity, Evaluation, Semantic
 from leasehold.model.call import Admission, Call
 from leasehold.model.canonical import encode, prepare
-from leasehold.model.decision import Decision, Reason, deny
+from leasehold.model.decision import WAITING, Decision, Reason, deny
 from leasehold.model.grant import split_action
 from leasehold.model.ids import check_id
 from leasehold.model.lease import Lease

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from leasehold.errors import Denied, InvalidError, LeaseholdError, NotFoundError, StoreError
 from leasehold.http.problems import ProblemError, request_id_of
-from leasehold.model.decision import Decision, Reason
+from leasehold.model.decision import WAITING, Decision, Reason
 
 __all__ = ["ASK_FOR_PROOF", "Handler", "OAuthError", "answering", "error_of", "json_answer"]
 
@@ -69,11 +69,10 @@ _WIDER = frozenset(
         Reason.TOO_LARGE,
     }
 )
-_WAITING = frozenset({Reason.APPROVAL_NEEDED, Reason.STATE_MOVED, Reason.TERMS_CHANGED})
 _NO = frozenset({Reason.APPROVAL_DENIED, Reason.NOT_PENDING})
 _WORDS: Mapping[Reason, str] = {
     **dict.fromkeys(_WIDER, "invalid_authorization_details"),
-    **dict.fromkeys(_WAITING, "authorization_pending"),
+    **dict.fromkeys(WAITING, "authorization_pending"),
     **dict.fromkeys(_NO, "access_denied"),
     Reason.APPROVAL_EXPIRED: "expired_token",
     Reason.UNKNOWN_ROUTE: "invalid_scope",
