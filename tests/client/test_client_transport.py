@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -20,7 +21,9 @@ import trustme
 from scripted import Act, Scripted, answer, closes, read_request, says, scripted
 
 import leasehold
+from leasehold.client import transport
 from leasehold.client.credentials import Bearer
+from leasehold.client.place import find_place
 from leasehold.client.remote import RemoteAuthority, connect
 from leasehold.errors import ConfigError, Denied, InvalidError, LeaseholdError, NotFoundError, UnavailableError
 from leasehold.model.api import RunAnswer
@@ -362,6 +365,25 @@ def test_unix_socket_is_an_address(tmp_path: Path) -> None:
         thread.join()
 
 
+def test_who_waits_for_a_turn_with_others_has_its_time_from_its_turn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_WAITING", 1)
+
+    def slow(connection: socket.socket) -> None:
+        read_request(connection)
+        threading.Event().wait(0.15)
+        connection.sendall(answer(b"{}"))
+
+    async def ask_all(port: int) -> list[int]:
+        shared = transport.Transport(find_place(f"http://127.0.0.1:{port}"), lambda: 0.0)
+        question = transport.Question(
+            method="GET", target="/", credential=Bearer(SECRET), seconds=0.25, max_answer=10, waits=True
+        )
+        return [reply.status for reply in await asyncio.gather(*(shared.ask(question) for _ in range(3)))]
+
+    with scripted(slow) as server:
+        assert asyncio.run(ask_all(server.port)) == [200, 200, 200]
+
+
 def test_closed_client_asks_nothing_and_ends_what_waits() -> None:
     release = threading.Event()
 
@@ -382,14 +404,16 @@ def test_closed_client_asks_nothing_and_ends_what_waits() -> None:
         authority.close()
 
 
-def test_process_that_was_forked_has_connections_of_its_own() -> None:
+def test_process_that_was_forked_has_connections_of_its_own_whoever_asks_first() -> None:
     program = (
         "import os, sys, leasehold\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
         "authority = leasehold.connect(sys.argv[1], 'lhk_a_b')\n"
         "print(authority.run(sys.argv[2]).attempt, flush=True)\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    print(authority.run(sys.argv[2]).attempt, flush=True)\n"
+        "    with ThreadPoolExecutor(8) as threads:\n"
+        "        print(*threads.map(lambda _: authority.run(sys.argv[2]).attempt, range(8)), flush=True)\n"
         "    authority.close()\n"
         "    os._exit(0)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
@@ -404,7 +428,7 @@ def test_process_that_was_forked_has_connections_of_its_own() -> None:
             timeout=60,
             check=False,
         )
-    assert (done.stdout, done.returncode) == ("1\n1\n1\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("1\n1 1 1 1 1 1 1 1\n1\n", 0), done.stderr
 
 
 class _Keeping:

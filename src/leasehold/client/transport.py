@@ -40,7 +40,10 @@ class Credential(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One request, whole. `seconds` bound all tries together; `waits` says that the server may hold it back long."""
+    """One request, whole. `seconds` bound all tries together; `waits` says that the server may hold it back long.
+
+    The seconds do not count while it waits for a turn among others that wait.
+    """
 
     method: str
     target: str
@@ -73,11 +76,11 @@ class Transport:
         was_sent = False
         last = "it did not answer in time"
         try:
-            async with asyncio.timeout(question.seconds):
+            async with asyncio.timeout(question.seconds) as limit:
                 pause = _FIRST_PAUSE_SECONDS
                 while True:
                     try:
-                        reply = await self._once(question)
+                        reply = await self._once(question, limit)
                         if reply.status not in _ASK_AGAIN or _is_final(reply):
                             return reply
                         was_sent, last = True, f"it answers {reply.status}"
@@ -103,10 +106,26 @@ class Transport:
         while self._idle:
             self._idle.pop().close()
 
-    async def _once(self, question: Question) -> Reply:
-        turn = self._waiting if question.waits else self._at_work
-        async with turn, self._connection() as connection:
+    async def _once(self, question: Question, limit: asyncio.Timeout) -> Reply:
+        async with self._turn(question, limit), self._connection() as connection:
             return await connection.exchange(self._written(question), max_body=question.max_answer)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, question: Question, limit: asyncio.Timeout) -> AsyncIterator[None]:
+        """A place among those that are at work, within the deadline; or among those that wait, for however long.
+
+        Each of the others that wait keeps its place for as long as it may: no question is late for theirs.
+        """
+        if not question.waits:
+            async with self._at_work:
+                yield
+            return
+        loop = asyncio.get_running_loop()
+        left = (limit.when() or 0.0) - loop.time()
+        limit.reschedule(None)
+        async with self._waiting:
+            limit.reschedule(loop.time() + left)
+            yield
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

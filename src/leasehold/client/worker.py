@@ -70,13 +70,15 @@ class Worker:
         with self._lock:
             if self._loop is not None and not self.is_forked:
                 return self._loop
-            self._process, self._is_due = os.getpid(), False
+            self._is_due = False
             self._arrived.clear()
             self._tasks.clear()
             loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
             self._thread.start()
+            # Last of all that it runs in this process: another thread would take the parent's loop for its own.
             self._loop = loop
+            self._process = os.getpid()
             return loop
 
     @staticmethod
