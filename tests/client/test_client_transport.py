@@ -38,6 +38,9 @@ OTHER_RUN = "run_01JZ8Q5X0M3V7K2N9B4C6D8E0G"
 OTHER_ID = "adm_01JZ8Q5X0M3V7K2N9B4C6D8E0G"
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 def run_answer(run_id: str = RUN_ID, **changed: str) -> bytes:
     named = {"tenant": "acme", "environment": "prod", "agent": "bot", "requested_by": "user:ana", "route": "desk"}
     run = Run(run_id=run_id, purpose="x", started_at=1, expires_at=2, policy="", **{**named, **changed})  # type: ignore[arg-type]
@@ -164,8 +167,11 @@ def test_redirect_is_never_followed(status: str) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999999999999\r\n\r\n",),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *(b"100000\r\n" + b"x" * 0x100000 + b"\r\n",) * 10),
         (b"HTTP/1.1 200 OK\r\n", *(b"X-Header: " + b"x" * 1_000_000 + b"\r\n",) * 10),
+        (b"HTTP/1.1 200 OK\r\n", *(b"X-Header: " + b"x" * 1_000 + b"\r\n",) * 700),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", *(b"X-Trailer: " + b"x" * 1_000 + b"\r\n",) * 700),
+        (CHUNKED, *(b"1;" + b"x" * 1_000_000 + b"\r\n \r\n",) * 20),
     ],
-    ids=["length", "no number", "chunks", "head"],
+    ids=["length", "no number", "chunks", "head", "many headers", "trailers", "extensions"],
 )
 def test_answer_without_a_measure_is_refused_before_it_is_read(pieces: tuple[bytes, ...]) -> None:
     assert "large" in str(failure(says(*pieces))) or "HTTP/1.1" in str(failure(says(*pieces)))
@@ -302,19 +308,23 @@ def test_connections_are_used_again_and_what_came_unasked_ends_them() -> None:
             connection.sendall(answer(run_answer()))
         read_request(connection)
 
-    def poisons(connection: socket.socket) -> None:
-        read_request(connection)
-        connection.sendall(answer(run_answer()) + answer(run_answer(OTHER_RUN)))
-        read_request(connection)
+    def poisons(more: bytes) -> Act:
+        def act(connection: socket.socket) -> None:
+            read_request(connection)
+            connection.sendall(answer(run_answer()) + more)
+            read_request(connection)
+
+        return act
 
     with scripted(twice) as server, client(server) as authority:
         authority.run(RUN_ID)
         authority.run(RUN_ID)
         assert (served, server.connections) == ([0, 1], 1)
-    with scripted(poisons) as server, client(server) as authority:
-        for _ in range(5):
-            assert authority.run(RUN_ID).run_id == RUN_ID
-        assert server.connections == 5
+    for more in (answer(run_answer(OTHER_RUN)), b"HTTP/1.1 200 OK\r\nX-Half: ", b"H"):
+        with scripted(poisons(more)) as server, client(server) as authority:
+            for _ in range(5):
+                assert authority.run(RUN_ID).run_id == RUN_ID
+            assert server.connections == 5
 
 
 @pytest.mark.requirement("P18")

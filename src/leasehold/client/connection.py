@@ -63,7 +63,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Reply] | None = None
         self._reply = Reply()
         self._max_body = 0
-        self._head = 0
+        self._bytes = 0
+        self._header_bytes = 0
         self._interim = 0
         self._is_head_read = False
         self._is_answered = False
@@ -82,7 +83,8 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._transport.is_closing():
             raise BrokenError("the connection was closed", was_sent=False)
-        self._reply, self._max_body, self._head, self._interim = Reply(), max_body, 0, 0
+        self._reply, self._max_body = Reply(), max_body
+        self._bytes = self._header_bytes = self._interim = 0
         self._is_head_read = self._is_answered = self._may_stay = False
         self._waiter = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -111,11 +113,11 @@ class Connection(asyncio.Protocol):
             self._may_stay = False
             self.close()
             return
-        if not self._is_head_read:
-            self._head += len(data)
-            if self._head > MAX_HEAD_BYTES + self._max_body:
-                self._fail(BrokenError("the answer's head is too large", is_final=True))
-                return
+        allowed = MAX_HEAD_BYTES + (2 * self._max_body if self._is_head_read else 0)  # chunks have heads of their own
+        if self._bytes > allowed:
+            self._fail(BrokenError("the answer is too large", is_final=True))
+            return
+        self._bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -128,12 +130,21 @@ class Connection(asyncio.Protocol):
 
     # what the parser calls
 
+    def on_message_begin(self) -> None:
+        """Whatever follows an answer, were it a single byte, would be taken for part of the next."""
+        if self._is_answered:
+            self._may_stay = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
+        """Keep a header. Trailers come here too: they count, and are dropped."""
         if self._is_answered:
             self._may_stay = False  # more than was asked for
             return
-        self._reply.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEAD_BYTES:
+            self._fail(BrokenError("the answer's head is too large", is_final=True))
+        elif not self._is_head_read:
+            self._reply.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Refuse an answer that says that it is too large, before it comes."""
