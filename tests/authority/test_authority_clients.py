@@ -19,6 +19,7 @@ from leasehold.decide.start import Start
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import CallState, Outcome, OutcomeStatus
+from leasehold.model.card import card_sha256
 from leasehold.model.decision import Reason
 from leasehold.model.ids import RunId
 from leasehold.model.instant import Instant
@@ -432,7 +433,11 @@ def test_key_holder_is_not_signed_in(stage: Stage) -> None:
         answered_at=stage.system.now().seconds,
         person=ANA,
     )
-    assert reason_of(lambda: desk.record_answer(said, "x")) is Reason.BAD_SIGNATURE
+    assert reason_of(lambda: desk.record_answer(said, "x", shown="0" * 64)) is Reason.BAD_SIGNATURE
+    own = replace(said, person=BEN)
+    assert reason_of(lambda: desk.record_answer(own, "x", shown="0" * 64)) is Reason.CARD_CHANGED
+    shown = card_sha256(desk.card(request.request_id))
+    assert reason_of(lambda: desk.record_answer(own, "x", shown=shown)) is Reason.BAD_SIGNATURE
 
 
 def test_look_that_comes_too_late_for_who_went_away_ends_quietly(stage: Stage) -> None:

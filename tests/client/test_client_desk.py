@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
+import msgspec
 import pytest
 from cutting import Cut, cutting
 from far import FarStage
+from msgspec.structs import replace
+from scripted import answer, says, scripted
 
 from leasehold.client.desk import PersonKey, RemoteDesk, connect_desk
 from leasehold.errors import Denied, InvalidError, NotFoundError, UnavailableError
+from leasehold.model.api import StoppedAnswer
 from leasehold.model.decision import Reason
 from leasehold.model.request import Request, RequestState, Verdict
 from leasehold.model.scope import Scope
@@ -91,6 +96,41 @@ def test_server_that_is_another_authority_can_use_nothing_that_it_hears(stage: F
     with desk_of(stage, port, BEN, authority="urn:other") as desk, pytest.raises(Denied) as denied:
         desk.inbox()
     assert denied.value.decision.reason is Reason.UNKNOWN_CLIENT
+
+
+@pytest.mark.case(74)
+def test_server_between_that_shows_another_card_gets_no_answer_to_the_true_one(stage: FarStage, port: int) -> None:
+    request = waiting(stage)
+    with desk_of(stage, port, BEN) as desk:
+        true = desk.card(request.request_id)
+        harmless = replace(true, card=replace(true.card, headline="read ticket T-1"))
+        with (
+            scripted(says(answer(msgspec.json.encode(harmless)))) as between,
+            desk_of(stage, between.port, BEN) as deceived,
+        ):
+            shown = deceived.card(request.request_id)
+        with pytest.raises(Denied) as denied:
+            desk.answer(shown, Verdict.APPROVE)
+        assert denied.value.decision.reason is Reason.CARD_CHANGED
+        assert desk.answer(true, Verdict.APPROVE).state is RequestState.APPROVED
+
+
+def test_desk_takes_no_answer_to_another_question(stage: FarStage, port: int) -> None:
+    first, second = stage.lease(), stage.lease()
+    with desk_of(stage, port, EVA) as desk:
+        of_second = msgspec.json.encode(desk.lease(second.lease.lease_id))
+    stopped = msgspec.json.encode(StoppedAnswer(scope="tool:mail"))
+    acts: list[tuple[bytes, Callable[[RemoteDesk], object]]] = [
+        (of_second, lambda desk: desk.lease(first.lease.lease_id)),
+        (stopped, lambda desk: desk.hold(Scope.parse("tool:ticket"), reason="look")),
+    ]
+    for body, act in acts:
+        with (
+            scripted(says(answer(body))) as between,
+            desk_of(stage, between.port, EVA) as desk,
+            pytest.raises(UnavailableError, match="another question"),
+        ):
+            act(desk)
 
 
 @pytest.mark.parametrize("cut", [Cut.AFTER, Cut.AMID])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +28,8 @@ from leasehold.client.credentials import Bearer
 from leasehold.client.place import find_place
 from leasehold.client.remote import RemoteAuthority, connect
 from leasehold.errors import ConfigError, Denied, InvalidError, LeaseholdError, NotFoundError, UnavailableError
-from leasehold.model.api import RunAnswer
+from leasehold.model.api import AdmissionAnswer, RunAnswer
+from leasehold.model.call import CallState
 from leasehold.model.decision import Reason, deny
 from leasehold.model.ids import AdmissionId
 from leasehold.model.problem import PROBLEM_MEDIA_TYPE, Problem
@@ -207,8 +210,36 @@ def test_answer_to_another_question_is_refused() -> None:
         named = {"agent": "bot", "route": "desk", "environment": "prod", "requested_by": "user:ana"}
         return far.start(purpose="x", tenant="acme", **named)
 
+    looked = says(
+        answer(msgspec.json.encode(AdmissionAnswer(admission_id=AdmissionId(OTHER_ID), state=CallState.DONE)))
+    )
+    own = AdmissionId(OTHER_ID[:-1] + "H")
+
+    def look(far: RemoteAuthority) -> object:
+        return far.door("ticket", "prod").submit_check(own).result()
+
+    def settled(far: RemoteAuthority) -> object:
+        return far.door("ticket", "prod").submit_settled(own, 0).result()
+
     assert "another question" in str(failure(says(answer(run_answer(OTHER_RUN)))))
     assert "another question" in str(failure(started, ask=start))
+    assert "another question" in str(failure(looked, ask=look))
+    assert "another question" in str(failure(looked, ask=settled))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>sign in to this network</html>",
+        b"{}",
+        b'{"payload":"e30="}',
+        b'{"payload":"x!"}',
+        json.dumps({"payload": b64encode(b'{"subject":[{"name":"' + OTHER_RUN.encode() + b'"}]}').decode()}).encode(),
+    ],
+)
+def test_receipt_of_another_run_is_none(body: bytes) -> None:
+    error = failure(says(answer(body)), ask=lambda far: far.runs.submit_receipt(RUN_ID).result())
+    assert "no receipt of" in str(error)
 
 
 def test_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
@@ -388,7 +419,10 @@ def test_who_waits_for_a_turn_with_others_has_its_time_from_its_turn_on(monkeypa
         question = transport.Question(
             method="GET", target="/", credential=Bearer(SECRET), seconds=0.25, max_answer=10, waits=True
         )
-        return [reply.status for reply in await asyncio.gather(*(shared.ask(question) for _ in range(3)))]
+        replies = await asyncio.gather(*(shared.ask(question) for _ in range(3)))
+        shared.close()
+        await asyncio.sleep(0)
+        return [reply.status for reply in replies]
 
     with scripted(slow) as server:
         assert asyncio.run(ask_all(server.port)) == [200, 200, 200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from api_house import ApiHouse, Person, api_house
 from clients import HOST
 from leasehold.ledger.entry import EntryKind
+from leasehold.model.canonical import encode
 from leasehold.model.request import Request, Verdict
 from leasehold.token.person import AnswerStatement
 from stage import BEN, EVA, KIM
@@ -43,6 +45,7 @@ def answer(house: ApiHouse, person: Person, request: Request, verdict: Verdict =
     return {
         "verdict": verdict,
         "card_digest": statement.card_digest,
+        "shown": hashlib.sha256(encode(card["card"])).hexdigest(),
         "answered_at": now,
         "signature": statement.sign(person.key),
         "reason": "seen",
@@ -71,6 +74,9 @@ def test_answer_counts_only_with_the_signature_of_who_asks(house: ApiHouse) -> N
     assert ben.post(path, body | {"verdict": "deny"}).code == "bad_signature"
     assert ben.post(path, body | {"signature": "x"}).code == "bad_signature"
     assert ben.post(path, body | {"card_digest": "x"}).code == "invalid"
+    assert ben.post(path, body | {"shown": "0" * 64}).code == "card_changed"
+    assert ben.post(path, body | {"shown": "0"}).code == "invalid"
+    assert ben.post(path, {name: body[name] for name in body if name != "shown"}).code == "invalid"
     assert ben.post(path, body | {"verdict": "maybe"}).code == "invalid"
     assert ben.post(f"/v1/desk/requests/req{NEVER}/answer", body).status == 404
     assert house.stage.desk.pending() == (request,)

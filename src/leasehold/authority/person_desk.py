@@ -6,6 +6,7 @@ the live policy. What a person may not see is not found (invariant I10).
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -33,7 +34,7 @@ from leasehold.errors import Denied, NotFoundError, StoreError
 from leasehold.ledger.entry import Entry, decode_entry
 from leasehold.model.call import Admission
 from leasehold.model.canonical import Json
-from leasehold.model.card import Card
+from leasehold.model.card import Card, card_sha256
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
 from leasehold.model.ids import check_id
@@ -247,8 +248,8 @@ class PersonDesk:
             request, verdict, self.session, assertion, card_digest=card_digest, reason=reason
         )
 
-    def record_answer(self, statement: AnswerStatement, signature: str, *, reason: str = "") -> Answered:
-        """Record this person's answer, signed by their key over exactly what they were shown.
+    def record_answer(self, statement: AnswerStatement, signature: str, *, shown: str, reason: str = "") -> Answered:
+        """Record this person's answer, signed by their key over exactly what they were shown: `shown` is its SHA-256.
 
         Raises:
             NotFoundError: there is no such request that this person may see.
@@ -257,6 +258,14 @@ class PersonDesk:
         request = self._find_request(statement.request_id)
         if statement.person != self.person:
             raise Denied(deny(Reason.BAD_SIGNATURE, f"this is not the signature of {self.person}"))
+        if not hmac.compare_digest(card_sha256(self._desk.card(request)), shown):
+            raise Denied(
+                deny(
+                    Reason.CARD_CHANGED,
+                    f"{self.person} was shown another card than {request.request_id} has; find out who showed it",
+                    check="the card that was shown is the request's own, byte for byte",
+                )
+            )
         return self._desk.record_answer(request, statement, signature, reason=reason, same_account=False)
 
     def answer_many(self, items: Sequence[Item], verdict: Verdict, *, reason: str = "") -> tuple[ItemResult, ...]:

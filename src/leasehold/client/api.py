@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -40,6 +41,20 @@ _DECODERS: Mapping[EndpointName, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(endpoint.answer) for name, endpoint in ENDPOINTS.items() if not endpoint.is_stream
 }
 _PROBLEM = msgspec.json.Decoder(Problem)
+
+
+class _Subject(msgspec.Struct):
+    name: str
+
+
+class _Statement(msgspec.Struct):
+    subject: list[_Subject]
+
+
+class _Envelope(msgspec.Struct):
+    payload: str
+
+
 _ID = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
@@ -131,9 +146,16 @@ class Api:
             ) from None
 
     async def receipt(self, name: EndpointName, run_id: str, body: msgspec.Struct | None = None) -> bytes:
-        """A receipt, byte for byte."""
+        """A receipt, byte for byte; that it is one of this run, not that it is true: who reads it verifies it.
+
+        Raises:
+            LeaseholdError, UnavailableError: as `ask`.
+        """
         target = _filled(ENDPOINTS[name].path, (run_id,))
-        return bytes((await self._reply(name, target, body, None, 0)).body)
+        receipt = bytes((await self._reply(name, target, body, None, 0)).body)
+        if run_id not in _subjects(receipt):
+            raise UnavailableError(f"{self.place}: what came back is no receipt of {run_id}", maybe_persisted=True)
+        return receipt
 
     async def _reply(
         self, name: EndpointName, target: str, body: msgspec.Struct | None, key: str | None, wait: int
@@ -154,6 +176,16 @@ class Api:
         if reply.status != 200:
             raise _error(reply, self.place)
         return reply
+
+
+def _subjects(receipt: bytes) -> frozenset[str]:
+    """What a receipt (an in-toto statement in a DSSE envelope) says that it is about; nothing where it is none."""
+    try:
+        envelope = msgspec.json.decode(receipt, type=_Envelope)
+        statement = msgspec.json.decode(b64decode(envelope.payload, validate=True), type=_Statement)
+    except (ValueError, RecursionError):  # msgspec's and base64's errors, and those of UTF-8, are of this kind
+        return frozenset()
+    return frozenset(subject.name for subject in statement.subject)
 
 
 def _filled(path: str, ids: tuple[str, ...]) -> str:

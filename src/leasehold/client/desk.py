@@ -25,6 +25,7 @@ from leasehold.model.api import (
     StoppedAnswer,
     StopsAnswer,
 )
+from leasehold.model.card import card_sha256
 from leasehold.model.endpoints import EndpointName
 from leasehold.model.ids import RequestId
 from leasehold.model.request import Verdict
@@ -69,19 +70,20 @@ class PersonKey:
         )
         return f"Bearer {call.sign(self._key)}"
 
-    def sign_answer(self, request_id: str, verdict: Verdict, card_digest: str, reason: str) -> AnswerBody:
+    def sign_answer(self, shown: CardAnswer, verdict: Verdict, reason: str) -> AnswerBody:
         """The person's word on one card."""
         now = self._system.now().seconds
         statement = AnswerStatement(
-            request_id=RequestId(request_id),
-            card_digest=card_digest,
+            request_id=RequestId(shown.card.request_id),
+            card_digest=shown.footer.card_digest,
             verdict=verdict,
             answered_at=now,
             person=self.person,
         )
         return AnswerBody(
             verdict=verdict,
-            card_digest=card_digest,
+            card_digest=shown.footer.card_digest,
+            shown=card_sha256(shown.card),
             answered_at=now,
             signature=statement.sign(self._key),
             reason=reason,
@@ -135,20 +137,19 @@ class RemoteDesk:
             NotFoundError: there is none that this person may see.
         """
         answer: CardAnswer = self._ask(EndpointName.CARD, request_id)
-        if answer.card.request_id != request_id:
-            raise UnavailableError(f"{self._api.place} showed the card of another request; answer neither")
+        self._check(answer.card.request_id == request_id)
         return answer
 
     def answer(self, shown: CardAnswer, verdict: Verdict, *, reason: str = "") -> AnsweredAnswer:
         """Answer the card that was shown.
 
         Raises:
-            Denied: the word does not count: the card changed meanwhile, they may not, or nothing is pending.
+            Denied: the word does not count: the request has another card than was shown, they may not, or nothing is
+                pending.
             UnavailableError: nobody can tell whether it was heard (`maybe_persisted`); look at the card again.
         """
-        request_id = shown.card.request_id
-        body = self._who.sign_answer(request_id, verdict, shown.footer.card_digest, reason)
-        answered: AnsweredAnswer = self._ask(EndpointName.ANSWER, request_id, body=body)
+        body = self._who.sign_answer(shown, verdict, reason)
+        answered: AnsweredAnswer = self._ask(EndpointName.ANSWER, shown.card.request_id, body=body)
         return answered
 
     def revoke(self, scope: Scope, *, reason: str, tenant: str = "") -> StoppedAnswer:
@@ -181,6 +182,7 @@ class RemoteDesk:
     def lease(self, lease_id: str) -> LeaseAnswer:
         """A lease as every door would judge it now."""
         answer: LeaseAnswer = self._ask(EndpointName.LEASE, lease_id)
+        self._check(answer.lease.lease_id == lease_id)
         return answer
 
     def close(self) -> None:
@@ -197,7 +199,15 @@ class RemoteDesk:
 
     def _stop(self, name: EndpointName, scope: Scope, reason: str, tenant: str) -> StoppedAnswer:
         answer: StoppedAnswer = self._ask(name, body=StopBody(scope=str(scope), reason=reason, tenant=tenant))
+        self._check(answer.scope == str(scope))
         return answer
+
+    def _check(self, is_answer: bool) -> None:
+        if not is_answer:
+            raise UnavailableError(
+                f"{self._api.place} answered another question than was asked; look again before you do anything",
+                maybe_persisted=True,
+            )
 
     def _ask(
         self,

@@ -106,11 +106,7 @@ class RemoteDoor:
     async def _admit(self, body: AdmitBody, call: Call) -> Admission:
         admission: Admission = await self._api.ask(EndpointName.ADMIT, body=body)
         asked = (call.admission_id, call.action, self._environment)
-        if (admission.admission_id, admission.action, admission.environment) != asked:
-            raise UnavailableError(
-                f"{self._api.place} answered another question than was asked; nothing may be started",
-                maybe_persisted=True,
-            )
+        self._compare((admission.admission_id, admission.action, admission.environment) == asked)
         return admission
 
     async def _settled(self, admission_id: AdmissionId, until_ms: int) -> bool:
@@ -141,7 +137,15 @@ class RemoteDoor:
 
     async def _look(self, admission_id: AdmissionId, wait_ms: int) -> AdmissionAnswer:
         answer: AdmissionAnswer = await self._api.ask(EndpointName.ADMISSION, admission_id, wait_ms=wait_ms)
+        self._compare(answer.admission_id == admission_id)
         return answer
+
+    def _compare(self, is_answer: bool) -> None:
+        if not is_answer:
+            raise UnavailableError(
+                f"{self._api.place} answered another question than was asked; nothing may be started",
+                maybe_persisted=True,
+            )
 
 
 def _cancel(watching: Future[None]) -> None:

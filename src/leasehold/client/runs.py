@@ -263,6 +263,7 @@ class RemoteRuns:
 
     async def _withdraw(self, request_id: str) -> RequestState:
         answer: RequestAnswer = await self._api.ask(EndpointName.WITHDRAW, request_id)
+        self._check(answer.request.request_id == request_id)
         return answer.state
 
     async def _decided(self, request_id: str) -> HeldLease:

@@ -89,7 +89,7 @@ def _answer(call: ApiCall) -> Answer:
         answered_at=body.answered_at,
         person=desk.person,
     )
-    answered = desk.record_answer(statement, body.signature, reason=body.reason)
+    answered = desk.record_answer(statement, body.signature, shown=body.shown, reason=body.reason)
     return AnsweredAnswer(state=answered.state, approvals_missing=answered.approvals_missing)
 
 

@@ -337,10 +337,15 @@ class CardAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerBody(Body, frozen=True, kw_only=True):
-    """A person's answer, signed by their own key over exactly this (`leasehold answer v1`; docs/api.md)."""
+    """A person's answer, signed by their own key over exactly this (`leasehold answer v1`; docs/api.md).
+
+    `shown` is the SHA-256, in hex, of the canonical JSON of the `card` that they were shown: only the authority can
+    compute its digest, so without this a server between could show another card under the digest of the true one.
+    """
 
     verdict: Verdict
     card_digest: Name
+    shown: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     answered_at: int
     signature: Name
     reason: Text = ""

@@ -7,12 +7,24 @@ can label it.
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import msgspec
 
 from leasehold.model.canonical import encode
 from leasehold.model.request import RequestState
 
-__all__ = ["UNCHANGED_SHOWN", "Card", "CardLine", "Change", "Footer", "card_bytes", "card_json", "decode_card"]
+__all__ = [
+    "UNCHANGED_SHOWN",
+    "Card",
+    "CardLine",
+    "Change",
+    "Footer",
+    "card_bytes",
+    "card_json",
+    "card_sha256",
+    "decode_card",
+]
 
 UNCHANGED_SHOWN = 7
 """So many rows that stay as they are stand on a card; of more it says how many there are."""
@@ -127,6 +139,11 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True):
 def card_bytes(card: Card) -> bytes:
     """The canonical bytes that the card digest covers."""
     return encode(card_json(card))
+
+
+def card_sha256(card: Card) -> str:
+    """What a person says of a card that they were shown elsewhere, in hex: the card digest is keyed, this is not."""
+    return sha256(card_bytes(card)).hexdigest()
 
 
 _DECODER = msgspec.json.Decoder(Card)
