@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import html
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from oauth_house import CLIENTS, CLOSE, OAuthHouse, back, consent, form_of, query, said, shown
+from oauth_house import (
+    BACK,
+    CLIENTS,
+    CLOSE,
+    OAuthHouse,
+    back,
+    code_of,
+    consent,
+    details,
+    form_of,
+    query,
+    redeem,
+    said,
+    shown,
+)
 
+from leasehold.http.oauth.metadata import EXCHANGE
 from leasehold.ledger.entry import EntryKind
 from served import Browser
 from stage import ANA, POLICY, changed
@@ -109,3 +125,62 @@ def test_an_address_too_long_to_come_back_to_is_not_silently_left(oauth: OAuthHo
     assert Browser(oauth.port).get(path).status == 414
     assert oauth.signed_in(ANA).get(path).status == 200
     assert 'url=/"' in Browser(oauth.port).get("//evil.example/" + "x" * 2001, **by_link).text
+
+
+# Codes, when the world has moved on
+
+
+@pytest.mark.case(62, 110)
+@pytest.mark.parametrize("moved", ["address", "client", "epoch", "person", "revoked", "right"])
+def test_a_code_is_worth_nothing_once_what_it_stands_on_is_gone(oauth: OAuthHouse, moved: str) -> None:
+    """For a client with a credential of its own, which the address alone does not prove."""
+    code = code_of(oauth, client_id="web")
+    web = '[clients."web"]\nruns = { agents = ["bot"]'
+    listed = f'redirects = ["{BACK}", "{BACK}?x=1"]'
+    match moved:
+        case "address":
+            oauth.stage.accept(POLICY + changed(listed, f'redirects = ["{BACK}?x=1"]', CLIENTS))
+        case "client":
+            oauth.stage.accept(POLICY + changed(web, web.replace('"web"', '"web2"'), CLIENTS))
+        case "epoch":
+            oauth.stage.desk.raise_epoch(by="op", reason="restored")
+        case "person":
+            oauth.stage.desk.offboard(ANA, by="op", reason="left")
+        case "revoked":
+            oauth.stage.revoke("route:desk")
+        case _:
+            oauth.stage.accept(POLICY + changed(web, web.replace('"bot"', '"helper"'), CLIENTS))
+    reply = redeem(oauth, code, "web", client_secret=oauth.secret("web"))
+    assert reply.status in (400, 401), reply.text
+    assert oauth.stage.entries(EntryKind.LEASE_ISSUED) == []
+
+
+@pytest.mark.case(110)
+def test_of_many_that_bring_one_code_at_once_one_gets_a_token_and_not_for_long(oauth: OAuthHouse) -> None:
+    code = code_of(oauth)
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: redeem(oauth, code), range(8)))
+    (got,) = [said(reply) for reply in replies if reply.status == 200]
+    token = {"token": str(got["access_token"])}
+    assert said(oauth.post("/oauth/introspect", "ticket-door", token)) == {"active": False}
+
+
+@pytest.mark.case(45, 53)
+@pytest.mark.parametrize(
+    "scope", ["run", "lease", "request", "tool:ticket", "route:desk", "agent:bot", "person:user:ana"]
+)
+def test_under_a_parent_that_is_stopped_in_any_way_nothing_is_delegated(oauth: OAuthHouse, scope: str) -> None:
+    parent = said(oauth.token(grants=UPDATE_ONE))
+    stopped = scope if ":" in scope else f"{scope}:{parent[f'{scope}_id']}"
+    oauth.stage.hold(stopped)
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": str(parent["access_token"]),
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "authorization_details": details(UPDATE_ONE, agent="helper", requested_by=""),
+    }
+    before = len(oauth.stage.entries())
+    assert said(oauth.post("/oauth/token", "launcher", form), 400)["error"] == "invalid_request"
+    assert len(oauth.stage.entries()) == before
+    oauth.stage.lift(stopped)
+    assert said(oauth.post("/oauth/token", "launcher", form))["scope"] == "lease:desk"

@@ -54,7 +54,7 @@ class TokenEndpoint:
             raise OAuthError("unsupported_grant_type", f"grants here are {', '.join(_GRANTS)}")
         client = await self._client(request, params, grant)
         # Before the proof is used up and written down: a client without a credential is known by its code alone.
-        code = self._code(client, params) if grant == _CODE else None
+        code = await run_in_threadpool(self._code, client, params) if grant == _CODE else None
         holder = await self._proofs.holder(request, self._url)
         if code is not None:
             drawn = await run_in_threadpool(self._redeemed, client, code, holder)
@@ -117,6 +117,8 @@ class TokenEndpoint:
             redirect_uri=params.need("redirect_uri"),
             verifier=params.need("code_verifier"),
         )
+        if self._clients.named(client.name, code.redirect_uri) is None:
+            raise OAuthError("invalid_grant", "this address is not one of the client's any more")
         if read_audience(params) not in ("", code.audience):
             raise OAuthError("invalid_target", "the person was asked about another tool")
         return code
