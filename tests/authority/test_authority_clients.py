@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, MAIL, OTHER, api_key, client_stage, door_of, runs_of, voice_of
+from leasehold.authority import EmbeddedDoor
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import PresentedKey
 from leasehold.authority.desk import KeyHolder
@@ -31,6 +32,7 @@ from stage import ANA, BEN, CLOSE, UPDATE, Stage, changed, reason_of
 
 EXACT = {"ticket.close": {"ticket": ["T-1"]}}
 DONE = Outcome(status=OutcomeStatus.DONE)
+PROD_DOOR = 'door = { tool = "ticket", environment = "prod" }\n[clients."sec'
 
 
 @pytest.fixture
@@ -370,13 +372,7 @@ def test_open_state_settles_what_a_guard_was_admitted_for(stage: Stage) -> None:
 
 def test_door_that_the_policy_took_away_admits_nothing(stage: Stage) -> None:
     lease, door = stage.lease(), door_of(stage, GUARD)
-    stage.accept(
-        changed(
-            'door = { tool = "ticket", environment = "prod" }\n[clients."sec',
-            'door = { tool = "ticket", environment = "staging" }\n[clients."sec',
-            CLIENT_POLICY,
-        )
-    )
+    stage.accept(changed(PROD_DOOR, PROD_DOOR.replace("prod", "staging"), CLIENT_POLICY))
     assert (
         reason_of(lambda: door.admit(lease.token_for("ticket"), stage.call("ticket.update", key="a")))
         is Reason.CLIENT_MAY_NOT
@@ -417,6 +413,22 @@ def test_admission_is_read_as_it_stands(stage: Stage) -> None:
     assert (state, end and end.reason) == (CallState.DONE, Reason.ENDED)
     with pytest.raises(NotFoundError):
         door.look(stage.door().new_admission_id())
+
+
+def test_who_stands_at_another_door_by_now_or_has_no_credential_reads_nothing(stage: Stage) -> None:
+    """What is read has no step that would ask."""
+    key = api_key(stage, GUARD)
+    lease, door = stage.lease(), door_of(stage, GUARD, key=key)
+    call = stage.call("ticket.update", key="a")
+    admission_id = door.admit(lease.token_for("ticket"), call).admission_id
+    chain = stage.authority.engine.chain("acme", lease.lease.lease_id)
+    moved = changed(PROD_DOOR, PROD_DOOR.replace("prod", "staging"), CLIENT_POLICY)
+    for text, reason in ((moved, Reason.CLIENT_MAY_NOT), (CLIENT_POLICY, Reason.UNKNOWN_CLIENT)):
+        stage.accept(text)
+        if reason is Reason.UNKNOWN_CLIENT:
+            stage.authority.clients.remove_key(voice_of(key, GUARD).key_id, by="op")
+        assert reason_of(lambda: door.look(admission_id)) is reason
+        assert reason_of(lambda: door.rehearse(chain, call)) is reason
 
 
 def test_key_holder_is_not_signed_in(stage: Stage) -> None:
@@ -487,6 +499,11 @@ MUTANTS: dict[str, tuple[object, str, Callable[[Stage], None]]] = {
         lambda stage: test_launcher_starts_only_what_its_rule_names(stage, {"tenant": "globex", "agent": "migrator"}),
     ),
     "which door it is": (ForDoor, "_refuse_door", test_only_the_guard_that_was_admitted_settles),
+    "of what is read": (
+        EmbeddedDoor,
+        "_check_voice",
+        test_who_stands_at_another_door_by_now_or_has_no_credential_reads_nothing,
+    ),
     "what was sent": (RememberSent, "decide", test_same_key_for_another_request_is_a_conflict),
 }
 

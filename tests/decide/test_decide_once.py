@@ -118,3 +118,9 @@ def test_each_guard_taken_away_is_missed(stage: Stage, monkeypatch: pytest.Monke
             monkeypatch.setattr(once, "WINDOW_SECONDS", 10_000)
     with pytest.raises((AssertionError, Denied)):
         test_what_is_used_in_one_process_is_used_in_all(stage)
+
+
+def test_the_bound_of_a_row_taken_away_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(once, "_MOST_IN_SLOT", 10_000)
+    with pytest.raises(AssertionError):
+        test_ids_that_are_chosen_to_fall_into_one_row_do_not_make_it_grow_without_end()
