@@ -324,12 +324,22 @@ def exchange(**changes: object) -> Exchange:
     return Exchange(**{**usual, **changes})  # type: ignore[arg-type]
 
 
+def tell(log: RequestLog, *exchanges: Exchange) -> None:
+    """Have these requests end in one turn of an event loop."""
+
+    async def turn() -> None:
+        for each in exchanges:
+            log.began()
+            log.ended(each)
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+
+
 def test_each_request_is_one_json_line() -> None:
     with logging_to(LogFormat.JSON) as stream:
-        log = RequestLog(LogFormat.JSON, stream)
-        log.began()
-        log.ended(exchange())
-        log.ended(exchange(status=503, client="", address="", user_id=65534, trace_id=""))
+        other = exchange(status=503, client="", address="", user_id=65534, trace_id="")
+        tell(RequestLog(LogFormat.JSON, stream), exchange(), other)
     first, second = map(json.loads, stream.getvalue().splitlines())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", first.pop("time"))
     assert first == {
@@ -350,7 +360,7 @@ def test_each_request_is_one_json_line() -> None:
 
 def test_text_is_one_line_with_hidden_characters_shown() -> None:
     with logging_to(LogFormat.TEXT) as stream:
-        RequestLog(LogFormat.TEXT, stream).ended(exchange(client="", request_id="ab\n12"))
+        tell(RequestLog(LogFormat.TEXT, stream), exchange(client="", request_id="ab\n12"))
         logging.getLogger("leasehold.sweep").warning("could not\x1b[31m finish")
     first, second = stream.getvalue().splitlines()
     assert first.endswith("GET /runs/{run_id} 200 in 12.3 ms for 203.0.113.9")
@@ -360,7 +370,23 @@ def test_text_is_one_line_with_hidden_characters_shown() -> None:
 def test_log_that_nobody_takes_any_more_hinders_nothing() -> None:
     stream = io.StringIO()
     stream.close()
-    RequestLog(LogFormat.JSON, stream).ended(exchange())
+    tell(RequestLog(LogFormat.JSON, stream), exchange())
+
+
+def test_lines_of_requests_that_end_together_are_written_at_once() -> None:
+    class Pieces(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flushed: list[str] = []
+
+        def flush(self) -> None:
+            self.flushed.append(self.getvalue())
+
+    stream = Pieces()
+    log = RequestLog(LogFormat.TEXT, stream)
+    tell(log, exchange(), exchange())
+    tell(log, exchange())
+    assert [text.count("\n") for text in stream.flushed] == [2, 3]
 
 
 @pytest.mark.parametrize("log_format", LogFormat)
