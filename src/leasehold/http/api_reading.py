@@ -74,10 +74,9 @@ async def read_body(headers: Headers, receive: Receive, endpoint: Endpoint) -> t
 
 
 async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:
-    too_large = ApiProblemError("too_large", f"a body has at most {limit} bytes here", headers={"Connection": "close"})
     declared = headers.get("content-length", "0")
     if not declared.isascii() or not declared.isdecimal() or len(declared) > len(str(limit)) or int(declared) > limit:
-        raise too_large
+        raise _too_large(limit)
     pieces: list[bytes] = []
     length = 0
     while True:
@@ -87,9 +86,13 @@ async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:
         pieces.append(message.get("body", b""))
         length += len(pieces[-1])
         if length > limit:
-            raise too_large
+            raise _too_large(limit)
         if not message.get("more_body", False):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(limit: int) -> ApiProblemError:
+    return ApiProblemError("too_large", f"a body has at most {limit} bytes here", headers={"Connection": "close"})
 
 
 def read_query(scope: Scope, shape: type[msgspec.Struct] | None) -> msgspec.Struct | None:
