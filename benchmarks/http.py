@@ -1,17 +1,19 @@
 """Admit and settle over HTTP, on both databases, beside what the same server does without a store.
 
-Server and callers are processes of their own (`http_server`, `http_load`) and share this machine's processors. Every
-round runs every case once, in a new order, on the same servers.
+On PostgreSQL the callers are also spread over two and three authorities with one database. Servers and callers are
+processes of their own (`http_server`, `http_load`) and share this machine's processors. Every round runs every case
+once, in a new order, on the same servers.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
 
 import msgspec
@@ -59,17 +61,29 @@ class Server:
         self._hot = folder / f"hot-{self.place.port}"
         self._hot.write_text(Path(self.place.tokens).read_text().split("\n", 1)[0])
 
-    def job(self, work: str, connections: int, pieces: int, *, is_hot: bool = False) -> Job:
-        """What callers are to do here; with `is_hot` all of them use one lease."""
+    def job(
+        self, work: str, connections: int, pieces: int, *, is_hot: bool = False, beside: Sequence[Server] = ()
+    ) -> Job:
+        """What callers are to do here, and at the servers beside it; with `is_hot` all of them use one lease."""
         tokens = str(self._hot) if is_hot else self.place.tokens
         return Job(
-            port=self.place.port,
+            ports=(self.place.port, *(other.place.port for other in beside)),
             work=work,
             connections=connections,
             pieces=pieces,
             key=self.place.key,
             tokens=tokens,
         )
+
+    def processor_time(self, load: Callable[[Job], float], job: Job) -> float:
+        """The seconds of a processor that the process takes per piece of work, whoever else wants the processors."""
+        before = self._processor_seconds()
+        load(job)
+        return (self._processor_seconds() - before) / (job.connections * job.pieces)
+
+    def _processor_seconds(self) -> float:
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def resident_bytes(self) -> int:
         """The memory that the process holds now."""
@@ -78,9 +92,9 @@ class Server:
 
 
 @contextmanager
-def serving(database: str, leases: int, folder: Path) -> Iterator[Server]:
+def serving(database: str, leases: int, folder: Path, secret: str) -> Iterator[Server]:
     """A server until the block ends."""
-    command = [sys.executable, "-m", "benchmarks.http_server", database, str(leases), str(folder)]
+    command = [sys.executable, "-m", "benchmarks.http_server", database, str(leases), str(folder), secret]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Server(process, folder)
@@ -123,13 +137,19 @@ def run(folder: Path, *, quick: bool) -> Table:
         places = dict(_databases(held, folder))
         if "PostgreSQL" not in places:
             notes.append("There is no PostgreSQL server here: it was not measured.")
-        servers = {name: held.enter_context(serving(place[0], _SPREAD, folder)) for name, place in places.items()}
+        secret = token_hex(32)
+        servers = {
+            name: held.enter_context(serving(place[0], _SPREAD, folder, secret)) for name, place in places.items()
+        }
         bare = {name: _ceiling(name, place, folder) for name, place in places.items()}
         for each in bare.values():
             held.callback(each.close)
         found = interleave("http", _cases(servers, bare, load, quick=quick), 2 if quick else 9)
         for name in servers:
             lines += _lines(found, name)
+        if "PostgreSQL" in servers:
+            others = [held.enter_context(serving(places["PostgreSQL"][0], 1, folder, secret)) for _ in range(2)]
+            lines += _together(servers["PostgreSQL"], others, load, quick=quick)
         notes.append(_memory(folder, load, 200 if quick else _MOST_LEASES))
     return Table("Admit and settle one call over HTTP, durably", lines, notes)
 
@@ -164,6 +184,9 @@ def _cases(
                 cases[f"{label} {work}"] = partial(load, server.job(work, connections, pieces))
             cases[f"{label} hot"] = partial(load, server.job("pair", connections, pieces, is_hot=True))
             cases[f"{label} rows"] = partial(bare[name].groups, connections, 2 if quick else 10)
+            for work in ("checked", "pair"):
+                job = server.job(work, connections, pieces)
+                cases[f"{label} {work} processor"] = partial(server.processor_time, load, job)
     return cases
 
 
@@ -184,6 +207,12 @@ def _lines(found: Rounds, name: str) -> Iterator[Line]:
         yield _share(found, label, "as before", "2 empty POSTs", lambda r, at=label: 2 * r[f"{at} empty"])  # type: ignore[misc]
         yield _share(found, label, "as before", "the same rows, nothing else", lambda r, at=label: r[f"{at} rows"])  # type: ignore[misc]
         yield Line(
+            f"{what}: admit + settle, processor time of the server",
+            found.seconds(f"{label} pair processor"),
+            found.ratio(lambda r, at=label: 2 * r[f"{at} checked processor"] / r[f"{at} pair processor"]),  # type: ignore[misc]
+            "share of twice that check's",
+        )
+        yield Line(
             f"{what}: admit + settle, one lease for all",
             found.seconds(f"{label} hot"),
             found.quotient(f"{label} hot", f"{label} pair"),
@@ -196,9 +225,23 @@ def _share(found: Rounds, label: str, what: str, of: str, yardstick: Callable[[M
     return Line(f"  {what}", found.seconds(f"{label} pair"), ratio, f"share of {of}")
 
 
+def _together(server: Server, others: Sequence[Server], load: Callable[[Job], float], *, quick: bool) -> Iterator[Line]:
+    """The same callers at one, two and three authorities with one database."""
+    connections = CONNECTIONS[-1]
+    pieces = 3 if quick else 50
+    cases: dict[str, Case] = {
+        str(count): partial(load, server.job("pair", connections, pieces, beside=others[: count - 1]))
+        for count in (1, 2, 3)
+    }
+    found = interleave("http, several authorities", cases, 2 if quick else 9)
+    for count in ("2", "3"):
+        what = f"PostgreSQL, {connections} connections: admit + settle, {count} authorities"
+        yield Line(what, found.seconds(count), found.quotient(count, "1"), "one authority")
+
+
 def _memory(folder: Path, load: Callable[[Job], float], leases: int) -> str:
     """What one server holds more once it has seen each of many live leases, beside as many calls under one lease."""
-    with serving(str(folder / "many.db"), leases, folder) as server:
+    with serving(str(folder / "many.db"), leases, folder, token_hex(32)) as server:
         pieces = -(-leases // CONNECTIONS[-1])
         progress(f"http: {leases:,} calls under one lease")
         load(server.job("pair", CONNECTIONS[-1], pieces, is_hot=True))

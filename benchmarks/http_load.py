@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
-from itertools import count
+from functools import partial
+from itertools import count, cycle, islice
 from pathlib import Path
 from time import perf_counter, time_ns
 
@@ -23,7 +24,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the callers are to do.
 
     Attributes:
-        port: where the server is, on loopback.
+        ports: where the servers of one database are, on loopback; connections take them in turn.
         work: `empty` and `checked` are one request each, `pair` an admission and its settlement.
         connections: how many callers there are at once.
         pieces: how much work each of them does.
@@ -31,7 +32,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         tokens: a file with one lease's token a line; callers take them in turn.
     """
 
-    port: int
+    ports: tuple[int, ...]
     work: str
     connections: int
     pieces: int
@@ -43,7 +44,7 @@ _NUMBERS = count(time_ns())
 """Numbers of calls, which no other job of this machine used."""
 
 
-def requests_of(job: Job, token: str, number: int) -> Iterator[bytes]:
+def requests_of(job: Job, port: int, token: str, number: int) -> Iterator[bytes]:
     """The requests of one piece of work, ready to be sent."""
     admission = f"adm_{number:026d}"
     body = (
@@ -52,19 +53,19 @@ def requests_of(job: Job, token: str, number: int) -> Iterator[bytes]:
     )
     match job.work:
         case "empty":
-            yield _post(job, "/bench/empty", "")
+            yield _post(job, port, "/bench/empty", "")
         case "checked":
-            yield _post(job, "/bench/checked", body)
+            yield _post(job, port, "/bench/checked", body)
         case "pair":
-            yield _post(job, "/v1/admissions", body)
-            yield _post(job, f"/v1/admissions/{admission}/settle", '{"duration_micros":1500,"status":"done"}')
+            yield _post(job, port, "/v1/admissions", body)
+            yield _post(job, port, f"/v1/admissions/{admission}/settle", '{"duration_micros":1500,"status":"done"}')
         case _:
             raise SystemExit(f"there is no work called {job.work}")
 
 
-def _post(job: Job, path: str, body: str) -> bytes:
+def _post(job: Job, port: int, path: str, body: str) -> bytes:
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{job.port}\r\nAuthorization: Bearer {job.key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {job.key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return (head + body).encode()
@@ -73,11 +74,12 @@ def _post(job: Job, path: str, body: str) -> bytes:
 class Caller(asyncio.Protocol):
     """One connection that does its pieces of work, one request after the other."""
 
-    def __init__(self, job: Job, tokens: list[str]) -> None:
+    def __init__(self, job: Job, port: int, tokens: list[str]) -> None:
         loop = asyncio.get_running_loop()
         self.connected: asyncio.Future[None] = loop.create_future()
         self.done: asyncio.Future[None] = loop.create_future()
         self._job = job
+        self._port = port
         self._tokens = tokens
         self._left = job.pieces
         self._requests: Iterator[bytes] = iter(())
@@ -123,7 +125,7 @@ class Caller(asyncio.Protocol):
                 return
             self._left -= 1
             number = next(_NUMBERS)
-            self._requests = requests_of(self._job, self._tokens[number % len(self._tokens)], number)
+            self._requests = requests_of(self._job, self._port, self._tokens[number % len(self._tokens)], number)
             request = next(self._requests)
         self._transport.write(request)  # type: ignore[attr-defined]  # a transport of a stream has it
 
@@ -136,10 +138,10 @@ async def carry_out(job: Job) -> float:
     """The seconds per piece of work."""
     tokens = Path(job.tokens).read_text().split()
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Caller(job, tokens), "127.0.0.1", job.port) for _ in range(job.connections)
-    ]
-    callers = [caller for _, caller in made]
+    callers = []
+    for port in islice(cycle(job.ports), job.connections):
+        _, caller = await loop.create_connection(partial(Caller, job, port, tokens), "127.0.0.1", port)
+        callers.append(caller)
     began = perf_counter()
     for caller in callers:
         caller.begin()

@@ -1,8 +1,10 @@
 """The server of the HTTP benchmark, in a process of its own: what is really served, and two things to compare it with.
 
-`python -m benchmarks.http_server DATABASE LEASES FOLDER` opens an authority over an SQLite file or a PostgreSQL URL,
-makes so many leases, writes their tokens to a file, says in one JSON line where it is, and serves until stdin ends:
-pages and API behind the checks that `leasehold serve` has, with a line of the log for each request.
+`python -m benchmarks.http_server DATABASE LEASES FOLDER SECRET` opens an authority over an SQLite file or a PostgreSQL
+URL, with keys made of 32 bytes in hex; several with the same secret are one authority. It makes so many leases, writes
+their tokens to a file, says in one JSON line where it is, and serves until stdin ends: pages and API behind the checks
+that `leasehold serve` has, with a line of the log for each request.
+
 `/bench/empty` answers an empty request; `/bench/checked` reads the very body of an admission and verifies its token as
 the real endpoint does, without a store. Both stand in the same server, before everything else that a request passes.
 """
@@ -68,10 +70,10 @@ async def _answer(send: Send, headers: list[tuple[bytes, bytes]], body: bytes) -
 
 def main() -> None:
     """Serve until stdin ends."""
-    database, leases, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    database, leases, folder, secret = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), bytes.fromhex(sys.argv[4])
     is_postgres = database.startswith("postgresql:")
     open_store = opener(PostgresPlace.parse(database)) if is_postgres else None
-    stage = Stage(Path(database), open_store, policy=POLICY + CLIENTS)
+    stage = Stage(Path(database), open_store, policy=POLICY + CLIENTS, secret=secret)
     tokens = folder / f"tokens-{uuid4().hex}"
     tokens.write_text("\n".join(_tokens(stage, leases)))
     key = stage.authority.clients.add_key("ticket-door", ttl_seconds=86_400, by="benchmark").text

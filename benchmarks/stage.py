@@ -68,14 +68,23 @@ class CountingClock:
 
 
 class Stage:
-    """An open authority and what a benchmark does with it. Close it when done."""
+    """An open authority and what a benchmark does with it. Close it when done.
+
+    Several with the same `secret` of 32 bytes, from which the keys are made, are one authority over one database.
+    """
 
     def __init__(
-        self, database: Path, open_store: Callable[[Clock, str], Store] | None = None, *, policy: str = POLICY
+        self,
+        database: Path,
+        open_store: Callable[[Clock, str], Store] | None = None,
+        *,
+        policy: str = POLICY,
+        secret: bytes = b"",
     ) -> None:
         system = RealSystem()
         self._open_store = open_store or (lambda clock, issuer: open_sqlite(database, clock=clock, issuer=issuer))
-        key = _fresh_key(system)
+        secret = secret or system.random_bytes(32)
+        key = SigningKey.generate(secret, created_at=system.now().seconds)
 
         def ring(document_type: DocumentType) -> KeyRing:
             return KeyRing(document_type, (key,))
@@ -85,7 +94,7 @@ class Stage:
             leases=ring(DocumentType.LEASE),
             receipts=ring(DocumentType.RECEIPT),
             checkpoints=ring(DocumentType.CHECKPOINT),
-            digest_key=system.random_bytes(32),
+            digest_key=secret,
         )
         self.database = database
         self._system = system
@@ -155,10 +164,6 @@ class Stage:
     def close(self) -> None:
         """Close the authority."""
         self.authority.close()
-
-
-def _fresh_key(system: RealSystem) -> SigningKey:
-    return SigningKey.generate(system.random_bytes(32), created_at=system.now().seconds)
 
 
 def in_threads(callers: int, count: int, work: Callable[[], None]) -> float:
