@@ -85,6 +85,14 @@ def test_a_confidential_client_has_to_prove_itself_besides(oauth: OAuthHouse) ->
     assert said(redeem(oauth, code, "nobody"), 401)["error"] == "invalid_client"
 
 
+@pytest.mark.case(110)
+def test_a_client_whose_last_key_was_taken_away_is_not_known_by_its_address_alone(oauth: OAuthHouse) -> None:
+    code = code_of(oauth, client_id="web")
+    oauth.stage.authority.clients.remove_key(oauth.keys["web"].row.key_id, by="op")
+    assert said(redeem(oauth, code, "web"), 401)["error"] == "invalid_client"
+    assert said(redeem(oauth, code, "web", client_secret=oauth.secret("web")), 401)["error"] == "invalid_client"
+
+
 # Codes in wrong hands
 
 

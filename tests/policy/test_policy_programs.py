@@ -295,7 +295,7 @@ def test_a_client_that_people_consent_to_and_that_needs_no_proof_any_more_widens
     assert [change.subject for change in diff(old, new) if change.widens] == ["clients.ci.identity"]
     (gain,) = client_gains(old, new)
     assert client_gain_words(gain).startswith(
-        "client ci: is whoever comes from https://app.example with consent, unless it has an API key (before: "
+        "client ci: is whoever comes from https://app.example with consent, unless it ever had an API key (before: "
     )
 
 

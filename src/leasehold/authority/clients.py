@@ -92,6 +92,10 @@ class Clients:
         """Every key that was not removed, by client and id."""
         return self._engine.store.queries.client_keys()
 
+    def had_key(self, client: str) -> bool:
+        """Whether a client ever had a key, and so has to prove itself: taking the last one away makes nobody it."""
+        return bool(self._engine.store.queries.keys_of_client(client))
+
     def find_key(self, key_id: str) -> ClientKeyRow | None:
         """The row of a key as it stands now, or None if there never was one."""
         return self._engine.row(ClientKeyRow, AUTHORITY_WIDE, key_id)

@@ -96,7 +96,7 @@ def _provider_lines(rule: SignInRule) -> list[str]:
 
 def _client_lines(policy: Policy, rule: ClientRule) -> Iterator[str]:
     """By what a client is known, and what its rule and the routes come to together."""
-    known = "an API key" if not rule.redirects else "an API key if it has one, else by nothing but its address"
+    known = "an API key" if not rule.redirects else "an API key, or by nothing but its address if it never had one"
     if rule.identity is not None:
         known = f"a token of {show_identity(rule.identity)}, or an API key"
     yield escape(f"client {rule.name}, by {known}")

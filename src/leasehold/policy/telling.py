@@ -66,7 +66,7 @@ def _trust(gain: TrustGain) -> str:
         case TrustKind.IDENTITY:
             return f"is whoever has a token of {gain.after}{instead}"
         case TrustKind.UNPROVEN:
-            return f"is whoever comes from {gain.after} with consent, unless it has an API key{instead}"
+            return f"is whoever comes from {gain.after} with consent, unless it ever had an API key{instead}"
         case TrustKind.REDIRECT:
             return f"has browsers sent back to {gain.after} with what a person consented to"
         case _:

@@ -249,6 +249,10 @@ class DatabaseQueries:
         where = "tenant = ? AND state = 'active'"
         return self._list(ClientKeyRow, where, (AUTHORITY_WIDE,), "ORDER BY client, key_id")
 
+    def keys_of_client(self, client: str) -> tuple[ClientKeyRow, ...]:
+        """All API keys of a client. See `Queries.keys_of_client`."""
+        return self._list(ClientKeyRow, "tenant = ? AND client = ?", (AUTHORITY_WIDE, client), "ORDER BY key_id")
+
     def deliveries(self, tenants: Collection[str] | None, *, limit: int = 100) -> tuple[DeliveryRow, ...]:
         """Notices, the newest first. See `Queries.deliveries`."""
         if tenants is None:

@@ -202,6 +202,10 @@ class Queries(Nodes, Protocol):
         """The API keys that were not removed, by client and id."""
         ...
 
+    def keys_of_client(self, client: str) -> tuple[ClientKeyRow, ...]:
+        """The API keys that a client ever had, those that were removed too, by id."""
+        ...
+
     def deliveries(self, tenants: Collection[str] | None, *, limit: int = 100) -> tuple[DeliveryRow, ...]:
         """Notices, the newest first; those about what stands above tenants are under the empty tenant.
 

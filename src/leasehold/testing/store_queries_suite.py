@@ -159,6 +159,8 @@ def test_api_keys_that_were_not_removed_are_listed_by_client_and_id(store: Store
     store.submit(write(*made)).result()
     assert [row.key_id for row in store.queries.client_keys()] == ["k3", "k1", "k2"]
     assert store.queries.client_keys()[0] == made[2]
+    assert [row.key_id for row in store.queries.keys_of_client("a")] == ["k1", "k2", "k4"]
+    assert store.queries.keys_of_client("b") == ()
 
 
 @pytest.mark.case(57)

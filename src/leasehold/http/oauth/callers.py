@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from leasehold.authority import Authority, EmbeddedDoor
 from leasehold.authority.clients import check_client
 from leasehold.decide.clients import ClientVoice, refuse_run_of
-from leasehold.decide.lifecycles import ClientKeyState
 from leasehold.errors import Denied
 from leasehold.http.callers import Callers
 from leasehold.http.oauth.clients import Client, ClientRuns, Proof, Startable
@@ -106,9 +105,5 @@ class PolicyClients:
         if rule is None or redirect_uri not in rule.redirects:
             return None
         voice = ClientVoice(client=name, redirect=redirect_uri)
-        is_public = rule.identity is None and not self._has_key(name)
+        is_public = rule.identity is None and not self._authority.clients.had_key(name)
         return _PolicyClient(authority=self._authority, rule=rule, voice=voice, is_public=is_public)
-
-    def _has_key(self, name: str) -> bool:
-        keys = self._authority.clients.keys()
-        return any(row.client == name and row.state == ClientKeyState.ACTIVE for row in keys)
