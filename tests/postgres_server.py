@@ -82,7 +82,7 @@ class PostgresServer:
     def fresh(self, template: str = "template0") -> str:
         """The name of a new database, a copy of another one."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')  # half the time of the other
         return name
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
