@@ -9,6 +9,7 @@ from leasehold.authority.desk import Signatory
 from leasehold.decide.approvals import answers_of, approvers_of, encode_answers
 from leasehold.decide.facts import Facts, Ref
 from leasehold.decide.rows import PersonRow
+from leasehold.decide.start import Start
 from leasehold.errors import ApprovalNeeded, Denied, NotFoundError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import OutcomeStatus
@@ -64,6 +65,20 @@ def test_the_strictest_action_of_a_request_says_how_many_people_it_takes() -> No
     assert (card.quorum, card.approvers) == (2, ("lead",))
     assert stage.people.approve(request, BEN).approvals_missing == 1
     stage.close()
+
+
+@pytest.mark.case(80)
+def test_requester_who_is_named_without_their_kind_has_to_be_named_whole(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.people.signatory("user:zoe")  # known by a key, though the policy does not name her
+    for whole in (ANA, "user:zoe"):
+        with pytest.raises(Denied, match=f"enough would be: requested_by {whole}"):
+            stage.start(by=whole.removeprefix("user:"))
+    assert stage.start(by="mallory").run.requested_by == "mallory"  # nobody here has that name
+    monkeypatch.setattr(Start, "_refuse_short_name", lambda *_: None)
+    request = stage.authority.request(stage.start(by="ana"), LEASE_ONLY, reason="fixed")
+    assert stage.people.approve(request, ANA).approvals_missing == 0  # her own: what the refusal is for
 
 
 @pytest.mark.requirement("P12", "F3")

@@ -51,7 +51,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
     def keys(self) -> Sequence[Need]:
         if not self.parent:
-            return [*stop_needs(self.run.tenant), Ref(PersonRow, (AUTHORITY_WIDE, self.run.requested_by))]
+            names = (self.run.requested_by, self._whole_name)
+            return [*stop_needs(self.run.tenant), *(Ref(PersonRow, (AUTHORITY_WIDE, name)) for name in names if name)]
         root = self.parent[0].run.run_id
         return [*self.parent.needs, *account_needs(self.run.tenant, [root], [CHILDREN])]
 
@@ -117,7 +118,29 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         )
         if not verdict.is_allowed:
             return verdict
-        return refuse_new_run(facts, self.run) or self._refuse_leaver(facts)
+        return refuse_new_run(facts, self.run) or self._refuse_leaver(facts) or self._refuse_short_name(facts)
+
+    @property
+    def _whole_name(self) -> str:
+        """Of a requester who was named without a kind, the user by that name."""
+        name = self.run.requested_by
+        return "" if ":" in name or name in self.policy_document.people else f"user:{name}"
+
+    def _refuse_short_name(self, facts: Facts) -> Decision | None:
+        """Under another spelling of their name somebody would not be met again as who asked, and their own approval
+        would count as another's (threat case 80)."""
+        whole = self._whole_name
+        if not whole:
+            return None
+        if whole not in self.policy_document.people and facts.get(PersonRow, AUTHORITY_WIDE, whole) is None:
+            return None
+        return deny(
+            Reason.POLICY_DENIES,
+            f"{self.run.requested_by} names a person without their kind",
+            rule="people",
+            check=f"requested_by is {whole}",
+            enough=f"requested_by {whole}",
+        )
 
     def _refuse_leaver(self, facts: Facts) -> Decision | None:
         """Nothing starts for a person who was let go; what ran for them was revoked when they were (requirement B4)."""
