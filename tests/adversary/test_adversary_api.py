@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from api_house import ApiHouse, Program, Told, api_house
-from clients import GUARD, HOST, MAIL, OTHER, api_key
+from clients import CLIENT_POLICY, GUARD, HOST, MAIL, OTHER, api_key
 from leasehold.ledger.history import check_history
 from leasehold.model.canonical import encode
+from leasehold.model.endpoints import ENDPOINTS, ApiScope, Endpoint, EndpointName
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token import base64url
 from leasehold.token.person_call import body_digest
 from served import Browser
-from stage import ANA, EVA
+from stage import ANA, EVA, changed
 
 START = {
     "agent": "bot",
@@ -112,12 +113,69 @@ def test_each_credential_opens_its_own_endpoints(house: ApiHouse) -> None:
         assert is_nobody(program.get("/v1/desk/stops"))
 
 
-def test_removed_key_is_nobodys_at_once(house: ApiHouse) -> None:
-    host = house.program(HOST)
-    run = run_of(host)["run_id"]
-    house.stage.authority.clients.remove_key(host.credential.split("_")[1], by="op")
-    assert is_nobody(host.get(f"/v1/runs/{run}"))
-    assert is_nobody(host.post("/v1/runs", START))
+@pytest.mark.parametrize("how", ["removed", "expired", "narrowed"])
+def test_credential_that_counts_no_more_opens_no_endpoint_at_all(house: ApiHouse, how: str) -> None:
+    """Every endpoint of clients is asked for what its key had open a moment ago, the reading ones too."""
+    host, guard, body = house.program(HOST), house.program(GUARD), Bodies(house)
+    _take_away(house, [host, guard], how)
+    asked = [endpoint for endpoint in ENDPOINTS.values() if ApiScope.DESK not in endpoint.scopes]
+    if how == "narrowed":  # who has a right still may have a stream of what concerns it, and look at its own call
+        asked = [each for each in asked if each.name not in (EndpointName.EVENTS, EndpointName.ADMISSION)]
+    for endpoint in asked:
+        program = host if ApiScope.RUNS in endpoint.scopes else guard
+        told = program.post(*body.of(endpoint)) if endpoint.method == "POST" else program.get(body.of(endpoint)[0])
+        told_of = ("client_may_not", "not_found", "wrong_tool") if how == "narrowed" else ("unknown_client",)
+        assert told.code in told_of, (endpoint.name, told.body)
+    assert len(asked) > 10
+
+
+class Bodies:
+    """What a run, a request, a lease and a call that are open would be asked with, endpoint by endpoint."""
+
+    def __init__(self, house: ApiHouse) -> None:
+        host, guard = house.program(HOST), house.program(GUARD)
+        run = run_of(host)["run_id"]
+        lease = lease_of(host, run)
+        admission = admission_of(house, lease["tokens"]["ticket"])
+        asked = {"allow": {"ticket.close": {"ticket": ["T-1"]}}, "attempt": 1, "reason": "x"}
+        pending = host.post(f"/v1/runs/{run}/requests", asked).json["request"]["request_id"]
+        guard.post("/v1/admissions", admission)
+        self._ids = {
+            "run_id": run,
+            "lease_id": lease["lease"]["lease_id"],
+            "admission_id": admission["call"]["admission_id"],
+            "request_id": pending,
+        }
+        self._bodies: dict[EndpointName, object] = {
+            EndpointName.START: START,
+            EndpointName.RETRY: {"attempt": 1},
+            EndpointName.FINISH: {"attempt": 1},
+            EndpointName.REQUEST: asked,
+            EndpointName.ESCALATE: {
+                "attempt": 1,
+                "action": "ticket.close",
+                "attributes": {"ticket": ["T-1"]},
+                "reason": "x",
+            },
+            EndpointName.ADMIT: admission,
+            EndpointName.SETTLE: {"status": "done"},
+        }
+
+    def of(self, endpoint: Endpoint) -> tuple[str, object]:
+        """The path with the ids in it, and the body."""
+        return endpoint.path.format(**self._ids), self._bodies.get(endpoint.name)
+
+
+def _take_away(house: ApiHouse, programs: list[Program], how: str) -> None:
+    if how == "narrowed":
+        text = changed('agents = ["bot", "helper"]', 'agents = ["helper"]', CLIENT_POLICY)
+        door = '[clients."ticket-door"]\ndoor = {{ tool = "{}", environment = "prod" }}'
+        house.stage.accept(changed(door.format("ticket"), door.format("mail"), text))
+    elif how == "expired":
+        house.stage.pass_time(3601)
+    else:
+        for program in programs:
+            house.stage.authority.clients.remove_key(program.credential.split("_")[1], by="op")
 
 
 # people

@@ -7,7 +7,8 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,10 @@ from starlette.routing import Mount
 from api_house import ApiHouse, Program, Told, api_house
 from clients import CLIENT_POLICY, GUARD, HOST, OTHER, api_key, client_stage
 from leasehold.decide.clients import ForRun
-from leasehold.http.api import create_api
+from leasehold.errors import Denied
+from leasehold.http.api import create_api, make_callers
+from leasehold.http.api_events import _Watch
+from leasehold.http.events import Places
 from leasehold.ledger.entry import EntryKind
 from served import served
 from stage import ANA, BEN, EVA, changed
@@ -202,8 +206,9 @@ def test_waiting_ends_with_its_time(house: ApiHouse) -> None:
     assert host.get(f"/v1/requests/{request}?wait=1").json["state"] == "pending"
 
 
-def test_client_waits_for_so_much_and_no_more(house: ApiHouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leasehold.http.api_calls.MOST_WAITS", 1)
+@pytest.mark.parametrize("counted", ["waits", "held"])
+def test_client_waits_for_so_much_and_no_more_and_so_do_all_together(house: ApiHouse, counted: str) -> None:
+    setattr(house.streams, counted, Places(1))
     host = house.program(HOST)
     request = asked(host, started(host)["run_id"], CLOSE).json["request"]["request_id"]
     path = f"/v1/requests/{request}?wait=30"
@@ -217,6 +222,52 @@ def test_client_waits_for_so_much_and_no_more(house: ApiHouse, monkeypatch: pyte
     for each in waiting:
         each.join()
     assert host.get(path).status == 200
+
+
+def test_who_went_away_waits_for_nothing_any_more(house: ApiHouse) -> None:
+    house.streams.waits = Places(2)
+    host, guard = house.program(HOST), house.program(GUARD)
+    run = started(host)["run_id"]
+    request = asked(host, run, CLOSE).json["request"]["request_id"]
+    admission = guard.post("/v1/admissions", call(house, drawn(host, run)["tokens"]["ticket"])).json["admission_id"]
+    for program, path in ((host, f"/v1/requests/{request}"), (guard, f"/v1/admissions/{admission}")):
+        for _ in range(4):  # twice as many as may wait
+            with socket.create_connection(("127.0.0.1", house.port)) as connection:
+                connection.sendall(
+                    f"GET {path}?wait=60 HTTP/1.1\r\nHost: 127.0.0.1:{house.port}\r\n"
+                    f"Authorization: Bearer {program.credential}\r\n\r\n".encode()
+                )
+                until(lambda: house.streams.waits.taken == 1)
+            until(lambda: house.streams.waits.taken == 0)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Return once it is so."""
+    for _ in range(2000):
+        if is_so():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it never was so")
+
+
+def test_who_waits_is_told_nothing_once_its_key_is_gone(house: ApiHouse) -> None:
+    host, guard = house.program(HOST), house.program(GUARD)
+    run = started(host)["run_id"]
+    request = asked(host, run, CLOSE).json["request"]["request_id"]
+    admission = guard.post("/v1/admissions", call(house, drawn(host, run)["tokens"]["ticket"])).json["admission_id"]
+    told: queue.SimpleQueue[Told] = queue.SimpleQueue()
+    asking = ((host, f"/v1/requests/{request}?wait=30"), (guard, f"/v1/admissions/{admission}?wait=30"))
+    waiting = [threading.Thread(target=lambda ask=ask: told.put(ask[0].get(ask[1]))) for ask in asking]  # type: ignore[misc]  # bound
+    for each in waiting:
+        each.start()
+    until(lambda: house.streams.waits.taken == 2)
+    for program in (host, guard):
+        house.stage.authority.clients.remove_key(program.credential.split("_")[1], by="op")
+    house.stage.people.approve(request, BEN)
+    house.stage.revoke(f"run:{run}")
+    assert [told.get(timeout=20).code for _ in waiting] == ["unknown_client"] * 2
+    for each in waiting:
+        each.join()
 
 
 def lines_of(house: ApiHouse, client: str) -> Iterator[str]:
@@ -293,11 +344,26 @@ def test_stream_ends_with_its_key(house: ApiHouse) -> None:
     assert next_event(lines) == ("over", {})
 
 
+def test_stream_ends_with_the_token_that_it_was_asked_with(house: ApiHouse) -> None:
+    caller = replace(
+        make_callers(house.stage.authority).of_key(house.program(HOST).credential),
+        expires_at=house.stage.system.now().seconds + 60,
+    )
+    watch = _Watch(house.stage.authority, caller)
+    assert watch.look()
+    house.stage.pass_time(60)
+    with pytest.raises(Denied):
+        watch.look()
+
+
 def test_client_has_so_many_streams_and_no_more(house: ApiHouse) -> None:
     held = [lines_of(house, GUARD) for _ in range(20)]
     for lines in held:
         next_event(lines)
     assert house.program(GUARD).get("/v1/events").code == "too_many"
+    house.streams.held = Places(0)
+    assert house.program(HOST).get("/v1/events").code == "too_many"
+    assert house.streams.of_clients.taken == 20
     house.streams.close()
 
 

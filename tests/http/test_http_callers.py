@@ -25,6 +25,7 @@ from stage import Stage, changed
 
 class Claims:
     issuer = ISSUER
+    expires_at = 2**40
 
     def __init__(self, claims: Mapping[str, object]) -> None:
         self.claims = claims

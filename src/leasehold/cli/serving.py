@@ -139,7 +139,7 @@ class Serving:
 
     def run(self) -> None:
         """Serve until a signal says to stop."""
-        streams = Streams(self._authority)
+        streams = Streams(self._authority, most_held=fitting_limits().connections // 2)
         engine = self._authority.engine
         callers = Callers(self._authority, Issuers(lambda: engine.active_policy().issuers, engine.system))
         app: ASGIApp = create_app(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from starlette.datastructures import Headers
@@ -92,7 +93,7 @@ class Api:
         self._callers = callers
         self._people = People(authority)
         events = EventStreams(authority, streams)
-        waits = Waits()
+        waits = Waits(streams)
         self._handlers: dict[EndpointName, Handler] = {
             **run_handlers(authority, callers, waits),
             **door_handlers(authority, waits),
@@ -160,6 +161,7 @@ class Api:
             person=await self._people.desk(signed, data) if signed is not None else None,
             sending=read_sending(headers, endpoint, scope["path"], data),
             state=scope.setdefault("state", {}),
+            left=partial(_left, receive),
         )
 
     async def _authenticated(self, connection: HTTPConnection, endpoint: Endpoint) -> Caller:
@@ -169,6 +171,12 @@ class Api:
         if right not in endpoint.scopes:
             raise _wrong_scope(endpoint)
         return caller
+
+
+async def _left(receive: Receive) -> None:
+    """Return once the caller has gone away. Its request was read whole, so nothing else can come."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _wrong_scope(endpoint: Endpoint) -> Denied:

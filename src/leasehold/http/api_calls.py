@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -16,10 +16,11 @@ from starlette.types import ASGIApp
 
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.decide.clients import Sending
-from leasehold.http.api_reading import ApiProblemError
+from leasehold.http.api_reading import ApiProblemError, Disconnected
 from leasehold.http.callers import Caller
+from leasehold.http.events import MOST_STREAMS, MOST_WAITS, Places, Streams
 
-__all__ = ["MOST_WAITS", "Answer", "ApiCall", "Handler", "Waits", "arrived", "in_thread"]
+__all__ = ["Answer", "ApiCall", "Handler", "Waits", "arrived", "in_thread", "take_stream"]
 
 A = TypeVar("A")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -30,7 +31,8 @@ Answer: TypeAlias = msgspec.Struct | bytes | ASGIApp
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCall:
-    """One request. `ids` are those of its path in order; it has a `caller` or a `person`."""
+    """One request. `ids` are those of its path in order; it has a `caller` or a `person`. `left` returns once whoever
+    asked has gone away."""
 
     ids: tuple[str, ...]
     body: msgspec.Struct | None
@@ -39,6 +41,7 @@ class ApiCall:
     person: PersonDesk | None
     sending: Sending | None
     state: Mapping[str, Any]
+    left: Callable[[], Awaitable[None]]
 
     @property
     def client(self) -> Caller:
@@ -66,30 +69,65 @@ class ApiCall:
 Handler: TypeAlias = Callable[[ApiCall], Awaitable[Answer]]
 
 
-MOST_WAITS = 256
-"""Of one client at a time; each is looked at again after every commit."""
-
-
 class Waits:
-    """How many requests of each client wait for something to happen. Belongs to one event loop."""
+    """Holds answers back until something happens: so many of each client, so many of all together, and none for who
+    has left."""
 
-    def __init__(self) -> None:
-        self._waiting: Counter[str] = Counter()
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
 
-    @contextmanager
-    def one(self, client: str) -> Iterator[None]:
-        """Count one more while it waits.
+    async def first_of(self, call: ApiCall, *awaited: asyncio.Future[Any], seconds: int) -> None:
+        """Return once one of these is done, or so many seconds have passed; what is not done then is cancelled.
 
         Raises:
-            ApiProblemError: this client waits for too much already.
+            ApiProblemError: this client waits for too much already, or all of them do.
+            Disconnected: whoever asked has gone away.
         """
-        if self._waiting[client] >= MOST_WAITS:
-            raise ApiProblemError("too_many", f"a client waits for at most {MOST_WAITS} things at a time")
-        self._waiting[client] += 1
+        left = asyncio.ensure_future(call.left())
         try:
-            yield
+            with self._places(call.client.client):
+                await asyncio.wait((left, *awaited), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                raise Disconnected
         finally:
-            self._waiting -= Counter([client])
+            for each in (left, *awaited):
+                each.cancel()
+
+    @contextmanager
+    def _places(self, client: str) -> Iterator[None]:
+        streams = self._streams
+        words = f"a client waits for at most {MOST_WAITS} things at a time"
+        with ExitStack() as stack:
+            stack.callback(_take(streams.waits, client, words))
+            stack.callback(_take(streams.held, _ALL, _FULL))
+            yield
+
+
+_ALL = "all clients"
+_FULL = "this server holds back as many answers as it may; ask without waiting, or later"
+
+
+def take_stream(streams: Streams, client: str) -> Callable[[], None]:
+    """Take a place for one more stream of a client; answers what gives it back.
+
+    Raises:
+        ApiProblemError: there is none left.
+    """
+    with ExitStack() as stack:
+        stack.callback(_take(streams.of_clients, client, f"a client has at most {MOST_STREAMS} streams open"))
+        stack.callback(_take(streams.held, _ALL, _FULL))
+        return stack.pop_all().close
+
+
+def _take(places: Places, who: str, words: str) -> Callable[[], None]:
+    """Take a place; answers what gives it back.
+
+    Raises:
+        ApiProblemError: there is none left.
+    """
+    if not places.take(who):
+        raise ApiProblemError("too_many", words)
+    return partial(places.give_back, who)
 
 
 def in_thread(handler: Callable[[ApiCall], Answer]) -> Handler:

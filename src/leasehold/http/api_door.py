@@ -69,31 +69,27 @@ class _DoorHandlers:
         found = await run_in_threadpool(_standing, door, admission_id)
         wait = call.asked(WaitQuery).wait
         if wait and found.state is CallState.ADMITTED and found.end is None:
-            with self._waits.one(call.client.client):
-                await _changed(door, admission_id, wait)
+            await self._changed(call, door, admission_id, wait)
             found = await run_in_threadpool(_standing, door, admission_id)
         return found
+
+    async def _changed(self, call: ApiCall, door: EmbeddedDoor, admission_id: AdmissionId, seconds: int) -> None:
+        """Return once the call is not open any more, or something above it has ended, or the seconds have passed."""
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+
+        def ended(_: Decision) -> None:
+            loop.call_soon_threadsafe(over.set)
+
+        stop = await run_in_threadpool(door.watch, admission_id, ended)
+        try:
+            settled = asyncio.ensure_future(arrived(door.submit_settled(admission_id, seconds * 1000)))
+            revoked = asyncio.ensure_future(over.wait())
+            await self._waits.first_of(call, settled, revoked, seconds=seconds)
+        finally:
+            stop()
 
 
 def _standing(door: EmbeddedDoor, admission_id: AdmissionId) -> AdmissionAnswer:
     looked = door.look(admission_id)
     return AdmissionAnswer(admission_id=admission_id, state=looked.state, refusal=looked.refusal, end=looked.end)
-
-
-async def _changed(door: EmbeddedDoor, admission_id: AdmissionId, seconds: int) -> None:
-    """Return once the call is not open any more, or something above it has ended, or so many seconds have passed."""
-    loop = asyncio.get_running_loop()
-    over = asyncio.Event()
-
-    def ended(_: Decision) -> None:
-        loop.call_soon_threadsafe(over.set)
-
-    stop = await run_in_threadpool(door.watch, admission_id, ended)
-    settled = asyncio.ensure_future(arrived(door.submit_settled(admission_id, seconds * 1000)))
-    revoked = asyncio.ensure_future(over.wait())
-    try:
-        await asyncio.wait((settled, revoked), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop()
-        for each in (settled, revoked):
-            each.cancel()

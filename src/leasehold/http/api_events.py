@@ -16,19 +16,17 @@ from starlette.concurrency import run_in_threadpool
 from leasehold.authority import Authority
 from leasehold.authority.clients import check_client
 from leasehold.authority.standing import Standing, standing_stops
-from leasehold.decide.rows import AUTHORITY_WIDE
+from leasehold.decide.rows import AUTHORITY_WIDE, RequestRow
 from leasehold.errors import Denied, LeaseholdError
-from leasehold.http.api_calls import Answer, ApiCall
+from leasehold.http.api_calls import Answer, ApiCall, take_stream
 from leasehold.http.api_reading import ApiProblemError
-from leasehold.http.callers import Caller
-from leasehold.http.events import PING_SECONDS, REST_SECONDS, HeldStream, Places, Streams
+from leasehold.http.callers import Caller, stranger
+from leasehold.http.events import PING_SECONDS, REST_SECONDS, HeldStream, Streams
 from leasehold.model.api import EventLine, StandingStop
 from leasehold.policy.client_rule import ANYTHING, ClientRule
 
-__all__ = ["MOST_STREAMS", "EventStreams"]
+__all__ = ["EventStreams"]
 
-MOST_STREAMS = 20
-"""Of one client; a host opens one a process."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -38,18 +36,17 @@ class EventStreams:
     def __init__(self, authority: Authority, streams: Streams) -> None:
         self._authority = authority
         self._streams = streams
-        self._places = Places(MOST_STREAMS)
 
     async def answer(self, call: ApiCall) -> Answer:
         """A stream of what concerns this client, until its credential counts no more."""
         if self._streams.is_closing:
             raise ApiProblemError("unavailable", "the server is about to stop")
-        if not self._places.take(call.client.client):
-            raise ApiProblemError("too_many", f"a client has at most {MOST_STREAMS} streams open")
-        headers = {"X-Accel-Buffering": "no"}
-        return HeldStream(self._lines(call.client), self._places, call.client.client, headers)
+        watch = _Watch(self._authority, call.client)
+        await run_in_threadpool(watch.check)
+        give_back = take_stream(self._streams, call.client.client)
+        return HeldStream(self._lines(watch), give_back, {"X-Accel-Buffering": "no"})
 
-    async def _lines(self, caller: Caller) -> AsyncIterator[str]:
+    async def _lines(self, watch: _Watch) -> AsyncIterator[str]:
         woken = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -59,7 +56,7 @@ class EventStreams:
 
         forget = self._streams.register(wake)
         try:
-            async for line in self._told(_Watch(self._authority, caller), woken):
+            async for line in self._told(watch, woken):
                 yield line
         finally:
             forget()
@@ -93,16 +90,27 @@ class _Watch:
         self._caller = caller
         self._told: tuple[StandingStop, ...] | None = None
         self._pending: dict[str, str] = {}
+        self._known: dict[str, bool] = {}
 
-    def look(self) -> list[str]:
-        """The events since the last look.
+    def check(self) -> ClientRule:
+        """What the client may do now.
 
         Raises:
             Denied: the credential counts no more.
             StoreError: the database cannot be read.
         """
-        policy = check_client(self._authority.engine, self._caller.voice)
-        rule = policy.clients[self._caller.client]
+        engine, until = self._authority.engine, self._caller.expires_at
+        if until is not None and engine.system.now().reached(until):
+            raise stranger("the token that this was asked with is over")
+        return check_client(engine, self._caller.voice).clients[self._caller.client]
+
+    def look(self) -> list[str]:
+        """The events since the last look.
+
+        Raises:
+            Denied, StoreError: as `check`.
+        """
+        rule = self.check()
         lines = self._decided(rule) if rule.runs is not None else []
         stops = tuple(_shown(stop) for stop in standing_stops(self._authority.engine) if _concerns(rule, stop))
         if stops != self._told:
@@ -116,15 +124,19 @@ class _Watch:
         queries = engine.store.queries
         tenants = [tenant for tenant in queries.tenants() if _works_in(rule, tenant)]
         rows = queries.pending_requests(tenants)
-        mine = {
-            row.request_id: row.tenant
-            for row in rows
-            if engine.run_row(row.tenant, row.run_id).client == self._caller.client
-        }
+        self._known = {row.request_id: self._is_mine(row) for row in rows}
+        mine = {row.request_id: row.tenant for row in rows if self._known[row.request_id]}
         waited = {request: tenant for request, tenant in self._pending.items() if _works_in(rule, tenant)}
         gone = {request: tenant for request, tenant in waited.items() if request not in mine}
         self._pending = mine
         return [self._line(request, tenant) for request, tenant in sorted(gone.items())]
+
+    def _is_mine(self, row: RequestRow) -> bool:
+        """Whether a request is of a run of this client, which never changes: it is read once, not after each commit."""
+        found = self._known.get(row.request_id)
+        if found is not None:
+            return found
+        return self._authority.engine.run_row(row.tenant, row.run_id).client == self._caller.client
 
     def _line(self, request_id: str, tenant: str) -> str:
         row = self._authority.engine.request_row(tenant, request_id)

@@ -143,16 +143,11 @@ class _RunHandlers:
         request = await run_in_threadpool(runs.find_request, call.ids[0])
         state = await run_in_threadpool(runs.request_state, request)
         if state is RequestState.PENDING and wait:
-            with self._waits.one(call.client.client):
-                state = await self._decided(runs, request, wait)
+            decided = asyncio.ensure_future(arrived(runs.submit_state(request, wait * 1000)))
+            await self._waits.first_of(call, decided, seconds=wait)
+            await run_in_threadpool(runs.find_request, call.ids[0])  # it may be nobody's by now: a key was taken away
+            state = await run_in_threadpool(runs.request_state, request)
         return RequestAnswer(request=request, state=state)
-
-    async def _decided(self, runs: ClientRuns, request: Request, seconds: int) -> RequestState:
-        """Where it stands once it is not pending any more, or so many seconds have passed."""
-        waiting = asyncio.ensure_future(arrived(runs.submit_state(request, seconds * 1000)))
-        done, _ = await asyncio.wait((waiting,), timeout=seconds)
-        waiting.cancel()
-        return waiting.result() if done else RequestState.PENDING
 
     def withdraw(self, call: ApiCall) -> Answer:
         """Take a pending request back; one that was taken back is."""

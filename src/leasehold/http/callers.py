@@ -41,6 +41,9 @@ class TokenClaims(Protocol):
     @property
     def claims(self) -> Mapping[str, Json]: ...
 
+    @property
+    def expires_at(self) -> int: ...
+
 
 class TokenVerifier(Protocol):
     """Verifies tokens of the issuers that the policy trusts."""
@@ -64,12 +67,16 @@ class CallerProof(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """A client that has said who it is. `voice` is for steps, `rule` what the policy let it do a moment ago."""
+    """A client that has said who it is. `voice` is for steps, `rule` what the policy let it do a moment ago.
+
+    `expires_at` is when its token is over, in Unix seconds; None of a key, whose row says it.
+    """
 
     client: str
     proof: CallerProof
     rule: ClientRule
     voice: ClientVoice
+    expires_at: int | None = None
 
 
 def stranger(words: str = "send the API key of a client, or a token of an issuer that the policy trusts") -> Denied:
@@ -144,7 +151,13 @@ class Callers:
         if found is None:
             raise stranger()
         voice = ClientVoice(client=found.name, identity=found.identity)
-        return Caller(client=found.name, proof=CallerProof.WORKLOAD, rule=found, voice=voice)
+        return Caller(
+            client=found.name,
+            proof=CallerProof.WORKLOAD,
+            rule=found,
+            voice=voice,
+            expires_at=verified.expires_at,
+        )
 
     async def of_subject(self, token: str) -> str:
         """The person whom a token proves, who asked for what its bearer is about to start.

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -27,7 +28,11 @@ PING_SECONDS = 15.0
 REST_SECONDS = 0.2
 """The least time between two looks of one stream, however much is committed."""
 MOST_STREAMS = 20
-"""Of one session; a browser opens one a page."""
+"""Of one session, which opens one a page; of one client, whose host opens one a process."""
+MOST_WAITS = 256
+"""Of one client at a time; each is looked at again after every commit."""
+MOST_HELD = 512
+"""Answers that are held back for programs at a time, whoever they are: waiting must not take every connection."""
 
 
 class Places:
@@ -51,29 +56,41 @@ class Places:
         with self._lock:
             self._taken -= Counter([who])
 
+    @property
+    def taken(self) -> int:
+        """How many are taken, by whomever."""
+        with self._lock:
+            return self._taken.total()
+
 
 class HeldStream(StreamingResponse):
     """An event stream that gives its place back when its answer has ended, also if it never began."""
 
-    def __init__(self, lines: AsyncIterator[str], places: Places, who: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, lines: AsyncIterator[str], give_back: Callable[[], None], headers: Mapping[str, str]) -> None:
         super().__init__(lines, media_type="text/event-stream", headers=headers)
-        self._places = places
-        self._who = who
+        self._give_back = give_back
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and give the place back."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._places.give_back(self._who)
+            self._give_back()
 
 
 class Streams:
-    """All open event streams of one server. Belongs to its event loop; `close` may be called from any thread."""
+    """All open event streams of one server. Belongs to its event loop; `close` may be called from any thread.
 
-    def __init__(self, authority: Authority) -> None:
+    It counts what the server holds back, on its port and its socket together: streams of sessions, streams and waits
+    of clients, and in `held` those of all clients, under one name.
+    """
+
+    def __init__(self, authority: Authority, *, most_held: int = MOST_HELD) -> None:
         self._authority = authority
         self.places = Places(MOST_STREAMS)
+        self.of_clients = Places(MOST_STREAMS)
+        self.waits = Places(MOST_WAITS)
+        self.held = Places(most_held)
         self._wakers: set[Callable[[], None]] = set()
         self.is_closing = False
 
@@ -151,4 +168,4 @@ def event_stream(request: Request, look: Callable[[], str | None]) -> Response:
     session: SignedIn = request.state.session
     streams.take(session)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return HeldStream(streams.lines(session, look), streams.places, session.session, headers)
+    return HeldStream(streams.lines(session, look), partial(streams.places.give_back, session.session), headers)
