@@ -14,8 +14,9 @@ from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import PresentedKey
 from leasehold.authority.desk import KeyHolder
 from leasehold.decide import clients
-from leasehold.decide.clients import ClientVoice, ForDoor, ForRun, Remembered, RememberSent, Sending
+from leasehold.decide.clients import ClientVoice, ForDoor, ForgetSent, ForRun, Remembered, RememberSent, Sending
 from leasehold.decide.facts import Changes, Facts, StepAnswer
+from leasehold.decide.rows import AUTHORITY_WIDE, SentRow
 from leasehold.decide.start import Start
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError
 from leasehold.ledger.entry import EntryKind
@@ -468,6 +469,22 @@ def test_step_that_is_remembered_keeps_the_policy_that_it_was_built_with(stage: 
     step = RememberSent(step=starting, client=HOST, sending=sending, name=lambda made: made.run_id)
     assert (step.policy, step.needs_clock) == (policy.hash, True)
     assert stage.authority.engine.ask(lambda _: step).subject == starting.run.run_id
+
+
+def test_what_was_sent_is_remembered_for_a_week_and_then_forgotten_whether_or_not_it_was_swept(stage: Stage) -> None:
+    sent = {"key": api_key(stage, HOST, ttl_seconds=30 * 86_400), "sent": "k"}
+    first = start(runs_of(stage, HOST, **sent)).run_id
+    early = ForgetSent(sent=((HOST, "k"), (HOST, "never sent")))
+    stage.pass_time(clients.SENT_SECONDS - 1)
+    assert stage.authority.engine.ask(lambda _: early) == 0
+    assert start(runs_of(stage, HOST, **sent)).run_id == first
+    stage.pass_time(1)
+    second = start(runs_of(stage, HOST, **sent)).run_id
+    assert second != first
+    stage.pass_time(clients.SENT_SECONDS)
+    stage.sweep()
+    assert stage.authority.engine.row(SentRow, AUTHORITY_WIDE, HOST, "k") is None
+    assert start(runs_of(stage, HOST, **sent)).run_id not in (first, second)
 
 
 # each guard taken away is caught by a test above

@@ -18,12 +18,22 @@ from leasehold.authority.engine import Engine
 from leasehold.authority.opening import read_wish
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import FailedSignIns
+from leasehold.decide.clients import ForgetSent
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
 from leasehold.decide.glass_wish import LapseGlass, answer_by
 from leasehold.decide.govern import CountForgeries
 from leasehold.decide.proposals import ExpireProposal
-from leasehold.decide.rows import AUTHORITY_WIDE, CallRow, LeaseRow, ProposalRow, RequestRow, RunRow, SessionRow
+from leasehold.decide.rows import (
+    AUTHORITY_WIDE,
+    CallRow,
+    LeaseRow,
+    ProposalRow,
+    RequestRow,
+    RunRow,
+    SentRow,
+    SessionRow,
+)
 from leasehold.decide.settle import ConcludeUnknown
 from leasehold.decide.sign_ins import CountFailedSignIns, ForgetSessions
 from leasehold.errors import LeaseholdError
@@ -87,6 +97,7 @@ class Sweep:
             + len(due.runs)
             + self._lapse_wishes(faults)
             + self._forget_sessions(due.sessions)
+            + self._forget_sent(due.sent)
             + self._count_forgeries()
             + self._count_failed()
             + self._retire_stops()
@@ -130,6 +141,10 @@ class Sweep:
 
     def _forget_sessions(self, rows: Sequence[SessionRow]) -> int:
         step = ForgetSessions(sessions=tuple(row.session for row in rows))
+        return self._engine.ask(lambda _: step) if rows else 0
+
+    def _forget_sent(self, rows: Sequence[SentRow]) -> int:
+        step = ForgetSent(sent=tuple((row.client, row.key) for row in rows))
         return self._engine.ask(lambda _: step) if rows else 0
 
     def _count_forgeries(self) -> int:

@@ -29,6 +29,7 @@ __all__ = [
     "ClientVoice",
     "ForDoor",
     "ForRun",
+    "ForgetSent",
     "RememberSent",
     "Remembered",
     "RemoveClientKey",
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 A = TypeVar("A")
+
+SENT_SECONDS = 7 * 86_400
+"""How long a client may send the same request again. Its own tries end within minutes, those of people within days."""
 
 
 class ClientVoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,6 +237,8 @@ class RememberSent(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Remembered[A]], Changes]:
         row = facts.get(SentRow, *self._key)
+        if row is not None and now.reached(row.kept_until):
+            row = None
         if row is not None and row.digest != self.sending.digest:
             refusal = deny(
                 Reason.CONFLICT,
@@ -248,9 +254,34 @@ class RememberSent(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
             return StepAnswer(answer.decision), changes
         subject = self.name(answer.value)
         tenant, client, key = self._key
-        kept = SentRow(tenant=tenant, client=client, key=key, digest=self.sending.digest, subject=subject)
+        kept = SentRow(
+            tenant=tenant,
+            client=client,
+            key=key,
+            digest=self.sending.digest,
+            subject=subject,
+            kept_until=now.seconds + SENT_SECONDS,
+        )
         value = Remembered(subject=subject, value=answer.value)
         return StepAnswer(answer.decision, value), replace(changes, rows=(*changes.rows, kept))
+
+
+class ForgetSent(msgspec.Struct, frozen=True, kw_only=True):
+    """Take out what clients sent so long ago that nobody sends it again; by client and key. Answers how many."""
+
+    sent: tuple[tuple[str, str], ...]
+
+    policy: None = None
+    needs_clock: bool = True
+
+    def keys(self) -> Sequence[Need]:
+        return [Ref(SentRow, (AUTHORITY_WIDE, *name)) for name in self.sent]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[int], Changes]:
+        rows = (facts.get(SentRow, AUTHORITY_WIDE, *name) for name in self.sent)
+        over = [row for row in rows if row is not None and now.reached(row.kept_until)]
+        gone = tuple(Ref(SentRow, (AUTHORITY_WIDE, row.client, row.key)) for row in over)
+        return StepAnswer(allow(), len(over)), Changes(gone=gone)
 
 
 class AddClientKey(msgspec.Struct, frozen=True, kw_only=True):

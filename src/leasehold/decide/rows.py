@@ -403,7 +403,10 @@ class ClientKeyRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class SentRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What a client sent under a key of its own: the digest of the request, and the id of what came of it."""
+    """What a client sent under a key of its own: the digest of the request, and the id of what came of it.
+
+    From `kept_until` (Unix seconds) on it is as if it had never been sent, whether or not it was swept away.
+    """
 
     TABLE: ClassVar[str] = "sent"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "client", "key")
@@ -414,6 +417,7 @@ class SentRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     key: str
     digest: str
     subject: str
+    kept_until: int
 
 
 class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -28,6 +28,7 @@ from leasehold.decide.rows import (
     RequestRow,
     Row,
     RunRow,
+    SentRow,
     SessionRow,
     StopRow,
 )
@@ -283,6 +284,7 @@ class DatabaseQueries:
             calls=self._due(CallRow, "state = 'admitted'", "finish_by", now),
             runs=self._due(RunRow, "state = 'open'", "expires_at", now),
             sessions=self._due(SessionRow, "tenant = ''", "expires_at", now),
+            sent=self._due(SentRow, "tenant = ''", "kept_until", now),
             proposals=self._due(ProposalRow, "state = 'pending'", "answer_by", now),
         )
 

@@ -251,8 +251,10 @@ CREATE TABLE sent (
   key TEXT COLLATE "C" NOT NULL,
   digest TEXT COLLATE "C" NOT NULL,
   subject TEXT COLLATE "C" NOT NULL,
+  kept_until BIGINT NOT NULL CHECK (kept_until >= 0),
   PRIMARY KEY (tenant, client, key)
 ) WITH (fillfactor = 80);
+CREATE INDEX sent_until ON sent (kept_until);
 
 CREATE TABLE sessions (
   tenant TEXT COLLATE "C" NOT NULL,

@@ -25,6 +25,7 @@ from leasehold.decide.rows import (
     RequestRow,
     Row,
     RunRow,
+    SentRow,
     SessionRow,
     StopRow,
 )
@@ -81,6 +82,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunRow, ...]
     proposals: tuple[ProposalRow, ...]
     sessions: tuple[SessionRow, ...]
+    sent: tuple[SentRow, ...]
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):

@@ -237,8 +237,10 @@ CREATE TABLE sent (
   key TEXT NOT NULL,
   digest TEXT NOT NULL,
   subject TEXT NOT NULL,
+  kept_until INTEGER NOT NULL CHECK (kept_until >= 0),
   PRIMARY KEY (tenant, client, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX sent_until ON sent (kept_until);
 
 CREATE TABLE sessions (
   tenant TEXT NOT NULL,
