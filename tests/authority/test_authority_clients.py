@@ -422,14 +422,12 @@ def test_who_stands_at_another_door_by_now_or_has_no_credential_reads_nothing(st
     lease, door = stage.lease(), door_of(stage, GUARD, key=key)
     call = stage.call("ticket.update", key="a")
     admission_id = door.admit(lease.token_for("ticket"), call).admission_id
-    chain = stage.authority.engine.chain("acme", lease.lease.lease_id)
     moved = changed(PROD_DOOR, PROD_DOOR.replace("prod", "staging"), CLIENT_POLICY)
     for text, reason in ((moved, Reason.CLIENT_MAY_NOT), (CLIENT_POLICY, Reason.UNKNOWN_CLIENT)):
         stage.accept(text)
         if reason is Reason.UNKNOWN_CLIENT:
             stage.authority.clients.remove_key(voice_of(key, GUARD).key_id, by="op")
         assert reason_of(lambda: door.look(admission_id)) is reason
-        assert reason_of(lambda: door.rehearse(chain, call)) is reason
 
 
 def test_key_holder_is_not_signed_in(stage: Stage) -> None:

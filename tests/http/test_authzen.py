@@ -365,6 +365,18 @@ def test_a_lease_in_one_tenant_says_nothing_of_a_resource_in_another(records: Re
         assert records.decide(ALICE, READ, resource, context={"tenant": tenant}) is expected
 
 
+@pytest.mark.case(118)
+def test_a_batch_about_who_has_many_leases_is_no_way_to_keep_the_server_at_work(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "_MOST_LOOKED_AT", 3)
+    records.lease("user:bob", "records", {"record.read": {"record": ["record-8"]}})
+    asked = {"subject": BOB, "action": READ, "evaluations": [{"resource": ONE}] * 3}
+    found = json.loads(records.ask("evaluations", asked).text)["evaluations"]
+    assert [one["decision"] for one in found] == [True, False, False]
+    assert found[-1]["context"]["reason"] == "too_large"
+
+
 def test_what_people_could_lift_is_told_whatever_other_leases_lack(records: Records) -> None:
     records.lease("user:bob", "records", {"record.share": {"record": ["record-7"]}})
     why = records.answer(BOB, {"name": "share"}, {"type": "record", "id": "record-7"})
@@ -421,6 +433,7 @@ def test_people_are_asked_and_their_yes_counts_at_the_next_evaluation(records: R
     refused = records.answer(**question)
     hint = refused["context"]["access_request"]
     assert (refused["decision"], refused["context"]["reason"]) == (False, "approval_needed")
+    assert "req_" not in refused["context"]["enough"], "nobody was asked yet"
     assert hint["endpoint"] == f"{records.origin}/access/v1/requests"
     assert records.stage.authority.engine.store.queries.pending_requests(["acme"]) == ()
     asked = question | {"denial": {"binding_token": hint["binding_token"], "expires_at": hint["expires_at"]}}

@@ -337,6 +337,7 @@ def test_an_exchange_of_a_dead_or_foreign_lease_is_refused(oauth: OAuthHouse) ->
         assert (refused["error"], "live lease" in str(refused["error_description"])) == ("invalid_request", True)
     for more in (
         {"actor_token": "x"},
+        {"request_id": str(live["request_id"])},
         {"subject_token_type": "saml2"},
         {"requested_token_type": "saml2"},
         {"subject_token": ""},

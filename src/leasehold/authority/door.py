@@ -162,11 +162,11 @@ class EmbeddedDoor:
     def rehearse(self, chain: Chain, call: Call) -> StepAnswer[Admission]:
         """What `admit` would answer under a lease, without admitting anything. It starts nothing and writes nothing.
 
+        Of who asks nothing is proven here: for a client that happens once, before it asks about many.
+
         Raises:
             InvalidError: the arguments are not canonical JSON.
-            Denied: this is a client's door, and its proof or its right counts no more.
         """
-        self._check_voice()
         if (refusal := self._refuse_elsewhere(chain)) is not None:
             return StepAnswer(refusal)
         step = self._building(chain, call)(self._engine.active_policy(), None)

@@ -36,6 +36,13 @@ __all__ = ["AccessQuestions"]
 
 _MOST_LEASES = 100
 """How many leases are looked at for one question, and of how many runs, whoever has more."""
+_MOST_LOOKED_AT = 1000
+"""How often a lease is looked at for one request, however many questions it asks: each time is a decision."""
+_TOO_MUCH = deny(
+    Reason.TOO_LARGE,
+    f"this request would look at leases more than {_MOST_LOOKED_AT} times",
+    enough="fewer questions at once, or about a run or a lease",
+)
 _SEVERAL_TENANTS = deny(
     Reason.NOT_FOUND,
     "this subject has leases in several tenants, and what is asked about is of one",
@@ -79,6 +86,7 @@ class AccessQuestions:
         self._origin = origin
         self._key = derive_purpose_key(self._engine.identity.digest_key, "access request")
         self._known: dict[tuple[str, str], Sequence[Chain]] = {}
+        self._left = _MOST_LOOKED_AT
 
     def evaluate(self, question: Evaluation) -> dict[str, object]:
         """The decision, with why not, and whether people can be asked.
@@ -92,6 +100,9 @@ class AccessQuestions:
         if chains is None:
             return {"decision": False, "context": _why(_SEVERAL_TENANTS)}
         for chain in chains:
+            if not self._left:
+                return self._refused(call, _TOO_MUCH, "")
+            self._left -= 1
             answer = self._door.rehearse(chain, call)
             if answer.value is not None:
                 return self._allowed(question, answer.value)
@@ -226,9 +237,10 @@ class AccessQuestions:
         return {"decision": True}
 
     def _refused(self, call: Call, refusal: Decision, lease: str) -> dict[str, object]:
-        context = _why(refusal)
+        context: dict[str, object] = _why(refusal)
         if refusal.reason in WAITING and lease:
             expires_at = self._engine.system.now().seconds + _BINDING_SECONDS
+            context["enough"] = "to ask for it with access_request, and a yes"  # what was rehearsed asked nobody
             context["access_request"] = {
                 "endpoint": f"{self._origin}/access/v1/requests",
                 "expires_at": _shown(expires_at),

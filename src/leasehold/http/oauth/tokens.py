@@ -96,6 +96,8 @@ class TokenEndpoint:
     def _drawn(self, client: Client, params: Params, holder: str | None, person: Person | None) -> Drawn:
         audience = read_audience(params)
         if params.get("request_id"):
+            if params.get("grant_type") == EXCHANGE:
+                raise OAuthError("invalid_request", "come back for a request with client_credentials, not an exchange")
             return self._granting.draw(client, params.need("request_id"), audience)
         asked = read_asked(params)
         if params.get("actor_token"):
