@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 from house import PASSWORD, House, sign_in
 
+from leasehold.authority.sign_ins import SignedIn
 from leasehold.decide import own_sign_ins
 from leasehold.errors import Denied
 from leasehold.ledger.entry import EntryKind
@@ -94,12 +95,22 @@ def test_a_browser_left_open_cannot_change_it(house: House) -> None:
 def test_the_step_itself_asks_for_a_recent_proof_and_an_open_session(house: House) -> None:
     stage, sign_ins = house.stage, house.stage.authority.sign_ins
     house.person(BEN)
-    session_id, who = sign_ins.begin(BEN, sign_ins.of(BEN)[0].sign_in, address="here")
+    [known], key = sign_ins.of(BEN), _public_key()
+
+    def refusals(who: SignedIn) -> set[Reason]:
+        return {
+            reason_of(lambda: sign_ins.set_own_password(who, HASH)),
+            reason_of(lambda: sign_ins.add_own_passkey(who, "Y3JlZA", key, count=1)),
+            reason_of(lambda: sign_ins.remove_own(who, known.sign_in)),
+        }
+
+    session_id, who = sign_ins.begin(BEN, known.sign_in, address="here")
     stage.pass_time(own_sign_ins.RECENT_SECONDS + 1)
-    assert reason_of(lambda: sign_ins.set_own_password(who, HASH)) is Reason.SIGN_IN_TOO_OLD
-    session_id, who = sign_ins.begin(BEN, sign_ins.of(BEN)[0].sign_in, address="here")
+    assert refusals(who) == {Reason.SIGN_IN_TOO_OLD}
+    session_id, who = sign_ins.begin(BEN, known.sign_in, address="here")
     sign_ins.end(session_id)
-    assert reason_of(lambda: sign_ins.set_own_password(who, HASH)) is Reason.NOT_SIGNED_IN
+    assert refusals(who) == {Reason.NOT_SIGNED_IN}
+    assert sign_ins.of(BEN) == (known,)
 
 
 @pytest.mark.parametrize("guard", ["refuse_stale", "refuse_voice"])

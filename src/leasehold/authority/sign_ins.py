@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.authority.engine import Engine
 from leasehold.decide.lifecycles import PersonState
-from leasehold.decide.own_sign_ins import SetOwnSignIn
+from leasehold.decide.own_sign_ins import RemoveOwnSignIn, SetOwnSignIn
 from leasehold.decide.proven import proven_roles
 from leasehold.decide.provider_sign_ins import Account, SignInByProvider
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, SessionRow
@@ -138,9 +138,24 @@ class SignIns:
             Denied: it was brought before, or the person has too many ways to sign in.
         """
         check_identifier(person, "person")
+        sign_in = self._passkey(credential, public_key, count)
+        return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
+
+    def add_own_passkey(self, who: SignedIn, credential: str, public_key: str, *, count: int) -> str:
+        """Give a signed-in person a passkey beside what they have, as `add_passkey` does.
+
+        Raises:
+            InvalidError: it is no public key that a passkey can have.
+            Denied: their session is over, they proved too long ago who they are, it was brought before, or they have
+                too many ways to sign in.
+        """
+        step = SetOwnSignIn(voice=who.voice, sign_in=self._passkey(credential, public_key, count))
+        return self._engine.ask(lambda _: step)
+
+    def _passkey(self, credential: str, public_key: str, count: int) -> SignIn:
         check_passkey_key(base64url.decode(public_key))
         system = self._engine.system
-        sign_in = SignIn(
+        return SignIn(
             sign_in=system.new_id("signin"),
             method=SignInMethod.PASSKEY,
             added_at=system.now().seconds,
@@ -148,7 +163,6 @@ class SignIns:
             public_key=public_key,
             count=count,
         )
-        return self._engine.ask(lambda _: AddSignIn(person=person, sign_in=sign_in, by=by))
 
     def person_of_passkey(self, credential: str) -> str:
         """Whose passkey this is; empty if it is nobody's."""
@@ -172,6 +186,15 @@ class SignIns:
             Denied: the person has no such sign-in.
         """
         return self._engine.ask(lambda _: RemoveSignIn(person=person, sign_in=sign_in, by=by))
+
+    def remove_own(self, who: SignedIn, sign_in: str) -> str:
+        """Take one of a signed-in person's own ways to sign in away.
+
+        Raises:
+            Denied: their session is over, they proved too long ago who they are, or have no such sign-in.
+        """
+        step = RemoveOwnSignIn(voice=who.voice, sign_in=sign_in)
+        return self._engine.ask(lambda _: step)
 
     def of(self, person: str) -> tuple[SignIn, ...]:
         """By what a person can sign in; of one who is not known here, nothing."""

@@ -10,19 +10,20 @@ from collections.abc import Sequence
 import msgspec
 
 from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
-from leasehold.decide.sign_ins import AddSignIn
+from leasehold.decide.sign_ins import AddSignIn, RemoveSignIn
 from leasehold.decide.voices import SessionVoice, refuse_stale, refuse_voice, voice_needs
+from leasehold.model.decision import Decision
 from leasehold.model.instant import Instant
 from leasehold.model.proof import SignIn
 
-__all__ = ["RECENT_SECONDS", "SetOwnSignIn"]
+__all__ = ["RECENT_SECONDS", "RemoveOwnSignIn", "SetOwnSignIn"]
 
 RECENT_SECONDS = 600
 """How long ago somebody may have proven who they are, to change by what they sign in."""
 
 
 class SetOwnSignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Give oneself a way to sign in, such as a new password in the place of the old one, whose sessions end."""
+    """Give oneself a way to sign in: a passkey, or a new password in the place of the old one, whose sessions end."""
 
     voice: SessionVoice
     sign_in: SignIn
@@ -38,5 +39,30 @@ class SetOwnSignIn(msgspec.Struct, frozen=True, kw_only=True):
         return [*voice_needs(self.voice), *self._add.keys()]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
-        refusal = refuse_voice(facts, self.voice, now) or refuse_stale(facts, self.voice, now, RECENT_SECONDS)
+        refusal = _refuse(facts, self.voice, now)
         return (StepAnswer(refusal), Changes()) if refusal is not None else self._add.decide(facts, now)
+
+
+class RemoveOwnSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Take one of one's own ways to sign in away. If the session rests on it, it is over."""
+
+    voice: SessionVoice
+    sign_in: str
+
+    policy: None = None
+    needs_clock: bool = True
+
+    @property
+    def _remove(self) -> RemoveSignIn:
+        return RemoveSignIn(person=self.voice.person, sign_in=self.sign_in, by=self.voice.person)
+
+    def keys(self) -> Sequence[Need]:
+        return [*voice_needs(self.voice), *self._remove.keys()]
+
+    def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[str], Changes]:
+        refusal = _refuse(facts, self.voice, now)
+        return (StepAnswer(refusal), Changes()) if refusal is not None else self._remove.decide(facts, now)
+
+
+def _refuse(facts: Facts, voice: SessionVoice, now: Instant) -> Decision | None:
+    return refuse_voice(facts, voice, now) or refuse_stale(facts, voice, now, RECENT_SECONDS)

@@ -164,9 +164,9 @@ class _Account:
         return await run_in_threadpool(self._add, request, form.get("credential", ""))
 
     def _add(self, request: Request, credential: str) -> Response:
-        person = request.state.viewer.person
+        who = request.state.viewer.session
         made = read_new_passkey(credential, self._site, cookie_of(request.headers) or b"")
-        self._authority.sign_ins.add_passkey(person, made.credential, made.public_key, count=made.count, by=person)
+        self._authority.sign_ins.add_own_passkey(who, made.credential, made.public_key, count=made.count)
         return RedirectResponse(ACCOUNT_PATH, status_code=303)
 
     async def set_password(self, request: Request) -> Response:
@@ -197,8 +197,8 @@ class _Account:
         again = require_recent(request, RECENT_SECONDS, back=ACCOUNT_PATH)
         if again is not None:
             return again
-        return await run_in_threadpool(self._remove, request.state.viewer.person, sign_in)
+        return await run_in_threadpool(self._remove, request, sign_in)
 
-    def _remove(self, person: str, sign_in: str) -> Response:
-        self._authority.sign_ins.remove(person, sign_in, by=person)
+    def _remove(self, request: Request, sign_in: str) -> Response:
+        self._authority.sign_ins.remove_own(request.state.viewer.session, sign_in)
         return RedirectResponse(ACCOUNT_PATH, status_code=303)
