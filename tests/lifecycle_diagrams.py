@@ -19,7 +19,7 @@ _NOTES = {
     "Call": "What is learned after `unknown` is added to the ledger and refunds nothing.",
     "Notice": "A try that failed leaves it waiting. One that is no longer true is `overtaken`, not sent.",
     "Break-glass": "At a terminal, where both are, it is `open` at once. It closes with its run: by a person, the "
-    "clock or a stop. Somebody else reviews it.",
+    "clock or a stop. Who had no part in it reviews it.",
     "Run": "A run that finishes takes everything under it along.",
 }
 

@@ -12,6 +12,7 @@ from glass import TABLE, WITH_GLASS, break_glass, glass_id, signatory, wish
 from leasehold.authority.glass_desk import GlassDesk
 from leasehold.authority.proofs import check_answers
 from leasehold.authority.sign_ins import SignedIn
+from leasehold.decide import glass as decide_glass
 from leasehold.decide import glass_opening, glass_use, glass_wish
 from leasehold.decide.glass_opening import Making
 from leasehold.decide.glass_wish import ConfirmGlass, DeclineGlass, LapseGlass, ProposeGlass
@@ -257,6 +258,35 @@ def test_proposal_is_confirmed_once_and_in_time(stage: Stage) -> None:
         ben.close(late)
 
 
+@pytest.mark.case(87)
+def test_nobody_keeps_others_busy_with_break_glass(stage: Stage) -> None:
+    stage.pass_time(-stage.system.now().seconds % 900)
+    for person in (ANA, BEN):
+        signed_in(stage, person)
+    ana, before = desk(stage, ANA), len(stage.entries())
+    drafts = [ana.draft(wish(minutes=minutes)) for minutes in (5, 5, 11)]
+    ana.propose(drafts[0])
+    for _ in range(4):
+        assert reason_of(lambda: ana.propose(drafts[0])) is Reason.CONFLICT
+        assert reason_of(lambda: ana.propose(drafts[2])) is Reason.TTL_TOO_LONG
+    name = ana.propose(drafts[1]).glass_id
+    told = len(stage.entries())
+    assert told == before + 10
+    for _ in range(50):
+        assert reason_of(lambda: ana.propose(drafts[0])) is Reason.TOO_MANY_PENDING
+    assert len(stage.entries()) == told
+    desk(stage, BEN).confirm(name)
+    for _ in range(9):
+        assert reason_of(lambda: desk(stage, BEN).confirm(name)) is Reason.NOT_PENDING
+    told = len(stage.entries())
+    ben = desk(stage, BEN)
+    assert reason_of(lambda: ben.confirm(name)) is Reason.TOO_MANY_PENDING
+    assert len(stage.entries()) == told + 1  # that Ben signed in
+    break_glass(stage)  # at a terminal, where both are
+    stage.pass_time(900)
+    assert proposed(stage)
+
+
 def test_opener_takes_it_back(stage: Stage) -> None:
     name = proposed(stage)
     desk(stage, ANA).decline(name)
@@ -358,7 +388,7 @@ def test_each_use_takes_the_openers_key_and_what_vouched_for_both(stage: Stage) 
     assert refusal() is Reason.BAD_SIGNATURE
 
 
-def test_it_is_closed_early_by_either_or_whoever_can_revoke_and_reviewed_by_another(stage: Stage) -> None:
+def test_it_is_closed_early_by_either_or_who_can_revoke_and_reviewed_by_another(stage: Stage) -> None:
     for closer in (ANA, BEN, EVA):
         name = proposed(stage)
         desk(stage, BEN).confirm(name)
@@ -373,8 +403,21 @@ def test_it_is_closed_early_by_either_or_whoever_can_revoke_and_reviewed_by_anot
     ana = desk(stage, ANA)
     assert not ana.look(name).may_review
     assert reason_of(lambda: ana.review(name, "mine was right")) is Reason.OWN_REQUEST
+    ben = desk(stage, BEN)
+    assert not ben.look(name).may_review
+    assert reason_of(lambda: ben.review(name, "we were right")) is Reason.OWN_REQUEST
     desk(stage, EVA).review(name, "it was needed")
     assert row(stage, name).reviewed_by == EVA
+
+
+def test_who_confirmed_it_reviews_it_where_the_policy_names_nobody_else(stage: Stage) -> None:
+    name = opened(stage).lease.run_id.replace("run_", "glass_")
+    desk(stage, BEN).close(name)
+    assert not desk(stage, BEN).look(name).may_review
+    stage.accept(changed('"user:eva" = ["lead", "dba", "operator"]', '"user:eva" = ["dba"]', WITH_GLASS))
+    assert desk(stage, BEN).look(name).may_review
+    desk(stage, BEN).review(name, "there is nobody else")
+    assert row(stage, name).reviewed_by == BEN
 
 
 def test_it_is_over_with_its_minutes_whether_or_not_anybody_wrote_that_down(stage: Stage) -> None:
@@ -520,7 +563,13 @@ def test_sessions_of_both_are_counted_as_such_and_a_key_vouches_at_a_terminal_on
         (glass_wish, "refuse_vouchers", test_policy_people_and_sign_ins_are_asked_again_when_it_is_confirmed),
         (glass_wish, "_refuse_over", test_proposal_is_confirmed_once_and_in_time),
         (glass_wish, "_refuse_repeat", test_opener_takes_it_back),
-        (glass_wish, "refuse_power", test_it_is_closed_early_by_either_or_whoever_can_revoke_and_reviewed_by_another),
+        (glass_wish, "refuse_power", test_it_is_closed_early_by_either_or_who_can_revoke_and_reviewed_by_another),
+        (
+            decide_glass,
+            "refuse_reviewer",
+            test_it_is_closed_early_by_either_or_who_can_revoke_and_reviewed_by_another,
+        ),
+        (glass_wish, "refuse_tries", test_nobody_keeps_others_busy_with_break_glass),
         (DeclineGlass, "_refuse_stranger", test_nobody_else_confirms_declines_or_sees_it),
         (Making, "refuse_stale", test_proposal_is_confirmed_once_and_in_time),
         (glass_opening, "refuse_new_run", lambda stage: test_hold_and_revoke_in_between_keep_it_shut(stage, "all")),

@@ -14,7 +14,7 @@ from leasehold.authority.opening import read_wish
 from leasehold.authority.receipts import Receipts
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import SignedIn, passkey_of, passkey_proof
-from leasehold.decide.glass import ReviewGlass
+from leasehold.decide.glass import ReviewGlass, refuse_reviewer
 from leasehold.decide.glass_wish import CloseOwn, ConfirmGlass, DeclineGlass, ProposeGlass, answer_by
 from leasehold.decide.lifecycles import GlassState
 from leasehold.decide.proven import as_proven
@@ -127,7 +127,6 @@ class GlassDesk:
         person, is_open = self._session.person, state is GlassState.OPEN
         is_part = person in (row.opener, row.second)
         waits = state is GlassState.PROPOSED
-        reviews = self._confirms(policy, row) or has_power(policy, person, Power.LIFT, row.tenant)
         return GlassSeen(
             row=row,
             opening=opening,
@@ -136,7 +135,7 @@ class GlassDesk:
             may_confirm=waits and person == row.second,
             may_decline=waits and is_part,
             may_close=is_open and (is_part or has_power(self._held(policy), person, Power.REVOKE, row.tenant)),
-            may_review=row.state == GlassState.CLOSED and person != row.opener and reviews,
+            may_review=row.state == GlassState.CLOSED and refuse_reviewer(policy, opening, person) is None,
             proof=self.lacks(),
         )
 

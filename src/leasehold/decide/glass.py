@@ -28,7 +28,7 @@ from leasehold.model.lease import Lease
 from leasehold.policy.document import Policy, Power
 from leasehold.policy.evaluate import has_power
 
-__all__ = ["REVIEW_SECONDS", "CloseGlass", "OpenGlass", "ReviewGlass"]
+__all__ = ["REVIEW_SECONDS", "CloseGlass", "OpenGlass", "ReviewGlass", "refuse_reviewer"]
 
 REVIEW_SECONDS = 86_400
 """Within what time after its end somebody has to write what they think of it."""
@@ -144,7 +144,11 @@ class ReviewGlass(msgspec.Struct, frozen=True, kw_only=True):
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[GlassRow], Changes]:
         row = facts.get(GlassRow, self.opening.tenant, self.opening.glass_id)
-        refusal = refuse_voice(facts, self.voice, now) or self._refuse_reviewer() or self._refuse_state(row)
+        refusal = (
+            refuse_voice(facts, self.voice, now)
+            or refuse_reviewer(self.policy_document, self.opening, self.voice.person)
+            or self._refuse_state(row)
+        )
         if refusal is not None or row is None:
             return StepAnswer(refusal or deny(Reason.NOT_FOUND, "no such break-glass")), Changes()
         state = advance(GLASS_TABLE, GlassState(row.state), GlassEvent.REVIEW)
@@ -164,25 +168,6 @@ class ReviewGlass(msgspec.Struct, frozen=True, kw_only=True):
         )
         return StepAnswer(allow(), reviewed), Changes(rows=(reviewed,), entries=(entry,))
 
-    def _refuse_reviewer(self) -> Decision | None:
-        person, rule = self.voice.person, self.policy_document.break_glass.get(self.opening.route)
-        if person == self.opening.opener:
-            return deny(
-                Reason.OWN_REQUEST,
-                f"{person} opened it; somebody else reviews it",
-                check="reviewer != opener",
-            )
-        roles = set(self.policy_document.people.get(person, ()))
-        confirms = rule is not None and not roles.isdisjoint(rule.confirmers)
-        if confirms or has_power(self.policy_document, person, Power.LIFT, self.opening.tenant):
-            return None
-        return deny(
-            Reason.NOT_ENTITLED,
-            f"{person} may not review break-glass on {self.opening.route}",
-            rule=f'break_glass."{self.opening.route}".confirmers',
-            check=f"a role of {person} confirms there, or can lift",
-        )
-
     def _refuse_state(self, row: GlassRow | None) -> Decision | None:
         if row is not None and row.state == GlassState.CLOSED:
             return None
@@ -191,3 +176,37 @@ class ReviewGlass(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.opening.glass_id} is {row.state if row is not None else 'not in this ledger'}",
             check="state == closed",
         )
+
+
+def refuse_reviewer(policy: Policy, opening: Opening, person: str) -> Decision | None:
+    """Why this person may not review it. Who opened it with the opener vouched for it; they judge it only where the
+    policy names nobody else who could."""
+    if person == opening.opener:
+        return deny(Reason.OWN_REQUEST, f"{person} opened it; somebody else reviews it", check="reviewer != opener")
+    able = _reviewers(policy, opening)
+    if person not in able:
+        return deny(
+            Reason.NOT_ENTITLED,
+            f"{person} may not review break-glass on {opening.route}",
+            rule=f'break_glass."{opening.route}".confirmers',
+            check=f"a role of {person} confirms there, or can lift",
+        )
+    if person != opening.second or able <= {opening.opener, opening.second}:
+        return None
+    return deny(
+        Reason.OWN_REQUEST,
+        f"{person} confirmed it; somebody who had no part in it reviews it",
+        check="reviewer is neither of the two",
+        enough="the words of another person who confirms there, or can lift",
+    )
+
+
+def _reviewers(policy: Policy, opening: Opening) -> frozenset[str]:
+    """The people of the policy who may review, but for their own part in it."""
+    rule = policy.break_glass.get(opening.route)
+    confirming = frozenset(rule.confirmers if rule is not None else ())
+    return frozenset(
+        person
+        for person, roles in policy.people.items()
+        if not confirming.isdisjoint(roles) or has_power(policy, person, Power.LIFT, opening.tenant)
+    )

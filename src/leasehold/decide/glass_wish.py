@@ -16,6 +16,7 @@ from leasehold.decide.chain import stop_needs
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.glass import CloseGlass
 from leasehold.decide.glass_opening import CONFIRM_SECONDS, Making, describe_opening, glass_row
+from leasehold.decide.glass_tries import refuse_tries, tries_need, with_try
 from leasehold.decide.glass_use import refuse_glass_roles, refuse_vouchers
 from leasehold.decide.lifecycles import GLASS_TABLE, GlassEvent, GlassState, PersonState, advance
 from leasehold.decide.powers import refuse_power
@@ -92,9 +93,16 @@ class ProposeGlass(msgspec.Struct, frozen=True, kw_only=True):
             Ref(GlassRow, (opening.tenant, opening.glass_id)),
             *(Ref(PersonRow, (AUTHORITY_WIDE, name)) for name in (opening.opener, opening.second)),
             *self.word.needs(),
+            tries_need(self.word.person),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[GlassRow], Changes]:
+        if refusal := refuse_tries(facts, self.word.person, now):
+            return StepAnswer(refusal), Changes()
+        answer, changes = self._decide(facts, now)
+        return answer, with_try(facts, self.word.person, now, changes)
+
+    def _decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[GlassRow], Changes]:
         making = Making(policy_document=self.policy_document, opening=self.opening, token="")
         if refusal := self._refuse(facts, making, now):
             return StepAnswer(refusal), Changes(entries=(making.refused(refusal),))
@@ -149,9 +157,16 @@ class ConfirmGlass(msgspec.Struct, frozen=True, kw_only=True):
             Ref(GlassRow, (opening.tenant, opening.glass_id)),
             Ref(PersonRow, (AUTHORITY_WIDE, opening.opener)),
             *self.word.needs(),
+            tries_need(self.word.person),
         ]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Lease], Changes]:
+        if refusal := refuse_tries(facts, self.word.person, now):
+            return StepAnswer(refusal), Changes()
+        answer, changes = self._decide(facts, now)
+        return answer, with_try(facts, self.word.person, now, changes)
+
+    def _decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[Lease], Changes]:
         opening = self.wish.opening
         route, making = self.policy_document.route(opening.route), self._making
         refusal = self._refuse(facts, making, now)
