@@ -96,6 +96,8 @@ def test_policy_explain_says_what_clients_may_start_and_what_makes_somebody_one(
         "client idle, by an API key",
         "    may start nothing",
     ]
+    lines = terminal.run("policy", "explain", "support").stdout.splitlines()
+    assert lines[1] == "  client ci may start runs on support, for agents bot; tenants acme; environments prod"
     found = terminal.json("policy", "explain")["clients"]["ci"]
     assert found["rule"]["runs"]["environments"] == ["*"]
     assert [each["environments"] for each in found["startable"]] == [["prod"]]

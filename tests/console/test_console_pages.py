@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from forms import answer, approve, fields
-from office import ANA, BEN, EVA, KIM, Office
+from office import ANA, BEN, EVA, KIM, TEXT, Office
 
 
 def test_inbox_lists_what_waits_for_me_and_what_waits_for_others(office: Office) -> None:
@@ -301,4 +301,9 @@ def test_policy_page_explains_each_cell(office: Office) -> None:
     cell = client.get("/policy?route=desk&action=ticket.erase").text
     assert "2 people have to agree to each call" in cell
     assert "does not offer it" in client.get("/policy?route=solo&action=ticket.erase").text
+    assert "<dt>Clients</dt>" not in cell
+    runs = 'agents = ["bot"], routes = ["desk"], tenants = ["*"], environments = ["*"]'
+    office.stage.accept(f"{TEXT}\n[clients.launcher]\nruns = {{ {runs} }}\n")
+    assert "launcher" in client.get("/policy?route=desk&action=ticket.erase").text.partition("<dt>Clients</dt>")[2]
+    assert "launcher" not in client.get("/policy?route=solo&action=ticket.close").text
     assert client.get("/policy?route=nowhere&action=ticket.erase").status == 404

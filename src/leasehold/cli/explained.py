@@ -9,7 +9,7 @@ from leasehold.policy.client_rule import ClientRule
 from leasehold.policy.document import DISCOVERY, LISTED, IssuerRule, Policy, RolePowers, Route, SignInRule, WhoComesIn
 from leasehold.policy.evaluate import ApprovalNeed
 from leasehold.policy.explain import CallExplanation, RouteRow
-from leasehold.policy.programs import startable
+from leasehold.policy.programs import startable, startable_on
 from leasehold.policy.telling import startable_words
 from leasehold.policy.wording import show_door, show_identity
 
@@ -22,6 +22,7 @@ def route_lines(found: Policy, name: str, rows: Iterable[RouteRow]) -> list[str]
         f"{name}: agents {', '.join(route.agents)}; tenants {', '.join(route.tenants)}; "
         f"environments {', '.join(route.environments)}; lease {route.ttl_seconds} s, run {route.run_ttl_seconds} s"
     ]
+    lines += [f"  client {client} {startable_words(each)}" for client, each in startable_on(found, name)]
     return [*lines, *_stopping_lines(found, route), *(line for row in rows for line in _row_lines(row)), ""]
 
 

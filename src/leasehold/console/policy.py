@@ -9,9 +9,11 @@ from starlette.routing import BaseRoute, Route
 from leasehold.console.drawing import draw_page, viewer_of
 from leasehold.errors import NotFoundError
 from leasehold.model.effect import ApprovalMode
+from leasehold.policy.document import Policy
 from leasehold.policy.document import Route as PolicyRoute
 from leasehold.policy.explain import RouteRow
 from leasehold.policy.matrix import matrix
+from leasehold.policy.programs import startable_on
 
 __all__ = ["cell_kind", "cell_words", "policy_routes"]
 
@@ -50,19 +52,21 @@ def policy(request: Request) -> Response:
         matrix=table,
         asked=(route, action),
         cell=table.cells[route].get(action) if chosen is not None else None,
-        terms=_terms(chosen) if chosen is not None else [],
+        terms=_terms(shown.document, chosen) if chosen is not None else [],
         kind_of=cell_kind,
         words_of=cell_words,
     )
 
 
-def _terms(route: PolicyRoute) -> list[tuple[str, str]]:
-    """For whom a route is."""
+def _terms(policy: Policy, route: PolicyRoute) -> list[tuple[str, str]]:
+    """For whom a route is, and which programs may start runs on it over the network."""
+    programs = dict.fromkeys(name for name, _ in startable_on(policy, route.name))
     return [
         ("Agents", ", ".join(route.agents)),
         ("Tenants", ", ".join(route.tenants)),
         ("Environments", ", ".join(route.environments)),
         ("Approvers", ", ".join(route.approvers) or "nobody"),
+        *([("Clients", ", ".join(programs))] if programs else []),
     ]
 
 

@@ -21,7 +21,7 @@ from leasehold.policy.document import Policy, Route
 from leasehold.policy.identities import gained_tokens
 from leasehold.policy.wording import route_rule, show_door, show_identity
 
-__all__ = ["ClientGain", "RunsGain", "Startable", "TrustGain", "TrustKind", "client_gains", "startable"]
+__all__ = ["ClientGain", "RunsGain", "Startable", "TrustGain", "TrustKind", "client_gains", "startable", "startable_on"]
 
 _KEYS = ("agents", "tenants", "environments")
 
@@ -72,6 +72,12 @@ def startable(policy: Policy, rule: ClientRule) -> list[Startable]:
     """Return the runs that a client may start, route by route."""
     found = (each for _, route in sorted(policy.routes.items()) for each in _on_route(rule, route))
     return [each for each in found if each.agents and each.tenants and each.environments]
+
+
+def startable_on(policy: Policy, route: str) -> list[tuple[str, Startable]]:
+    """Return the clients that may start runs on a route, by name, each with which."""
+    found = ((name, each) for name, rule in sorted(policy.clients.items()) for each in startable(policy, rule))
+    return [(name, each) for name, each in found if each.route == route]
 
 
 def client_gains(old: Policy, new: Policy) -> list[ClientGain]:
