@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import json
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from desk_service import Caller, Desk, outcomes, running
+from desk_service import Answer, Caller, Desk, outcomes, running
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from leasehold.adapters.answering import RequestError
@@ -87,8 +89,13 @@ def test_what_is_no_lease_is_refused_with_a_challenge(
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key", "Content-Type", "traceparent"])
-def test_header_that_is_there_twice_is_refused(desk: Desk, caller: Caller, name: str) -> None:
-    answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=((name, "Bearer a.b.c"), (name, "Bearer a.b.c")))
+@pytest.mark.parametrize("spelled", [str, str.upper, lambda name: name.replace("-", "_")], ids=["same", "upper", "cgi"])
+def test_header_that_is_there_twice_is_refused(
+    desk: Desk, caller: Caller, name: str, spelled: Callable[[str], str]
+) -> None:
+    """Spelled as CGI and WSGI would read it, it is the same header."""
+    twice = ((name, "Bearer a.b.c"), (spelled(name), "Bearer a.b.c"))
+    answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=twice)
 
     assert (answer.status, answer.json["type"]) == (400, "urn:leasehold:problem:repeated_header")
     assert desk.did == []
@@ -231,7 +238,9 @@ def test_body_over_the_limit_is_413_whether_or_not_its_length_was_told(desk: Des
     assert desk.did == []
 
 
-@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-Url"])
+@pytest.mark.parametrize(
+    "name", ["X-HTTP-Method-Override", "X_HTTP_METHOD_OVERRIDE", "X-Original-URL", "x-original_url", "X-Rewrite-Url"]
+)
 def test_header_that_would_make_another_request_of_it_is_refused(desk: Desk, caller: Caller, name: str) -> None:
     answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=((name, "DELETE"),))
 
@@ -241,8 +250,25 @@ def test_header_that_would_make_another_request_of_it_is_refused(desk: Desk, cal
 def test_bytes_are_decided_on_by_their_digest_and_reach_the_handler_as_they_are(desk: Desk, caller: Caller) -> None:
     answer = caller.send("POST", "/tickets/T-1/file", b"\xff\x00", key="k1")
 
-    assert answer.json["body_sha256"] == hashlib.sha256(b"\xff\x00").hexdigest()
+    assert (answer.json["body_sha256"], answer.json["body_type"]) == (hashlib.sha256(b"\xff\x00").hexdigest(), "")
     assert [body for _, body, _ in desk.did] == [b"\xff\x00"]
+
+
+def test_bytes_that_would_be_read_in_another_way_are_another_call(stage: Stage, desk: Desk, guard: Guard) -> None:
+    """A form's boundary says which of its bytes are fields, and it stands in no byte of the body alone."""
+    close = Middleware(Leased, guard, "close", terms=Terms(body=Body.BYTES))
+    app = Starlette(routes=[Route("/tickets/{ticket_id}", desk.plain, methods=["POST"], middleware=[close])])
+    with running(app) as port:
+        caller = Caller(port, stage.lease({"ticket.close": {"ticket": ["T-*"]}, "ticket.update": {"ticket": ["T-*"]}}))
+
+        def send(boundary: str) -> Answer:
+            kind = (("Content-Type", f"multipart/form-data; boundary={boundary}"),)
+            return caller.send("POST", "/tickets/T-1", b"--a\r\n\r\none\r\n--b--", key="k1", headers=kind)
+
+        stage.people.approve(send("a").json["request"], BEN)
+        assert send("b").status == 409
+        assert send("a").status == 200
+    assert [arguments["body_type"] for arguments, _, _ in desk.did] == ["multipart/form-data; boundary=a"]
 
 
 def test_trace_of_the_request_stands_in_the_ledger(stage: Stage, caller: Caller) -> None:

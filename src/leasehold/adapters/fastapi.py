@@ -18,7 +18,9 @@ from typing import Any
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from leasehold.adapters.asgi import Leased, Terms, capability_of
 from leasehold.adapters.messages import Receive, Scope, Send
@@ -59,7 +61,8 @@ class LeasedRoute(APIRoute):
             raise TypeError(f"{path}: a LeasedRoute needs one Depends(LeasedAction(guard, verb)); it has {len(found)}")
         for part in _parts(self.dependant):
             _check(path, part)
-        names = sorted({parameter.alias for part in _parts(self.dependant) for parameter in part.query_params})
+        parameters = [parameter for part in _parts(self.dependant) for parameter in part.query_params]
+        names = sorted({_name(parameter.field_info, parameter.alias) for parameter in parameters})
         terms = dataclasses.replace(found[0].terms, query=tuple(names))
         self._leased = Leased(super().handle, found[0].guard, found[0].verb, terms=terms)
 
@@ -78,12 +81,18 @@ def _parts(dependant: Dependant) -> Iterator[Dependant]:
 
 
 def _check(path: str, part: Dependant) -> None:
-    unseen = [*part.header_params, *part.cookie_params]
+    unseen = [parameter.alias for parameter in (*part.header_params, *part.cookie_params)]
+    unseen += [part.call.scheme_name] if isinstance(part.call, SecurityBase) else []
     if unseen:
-        raise TypeError(f"{path}: {unseen[0].alias} is no part of what is decided on; take it from path, query or JSON")
+        raise TypeError(f"{path}: {unseen[0]} is no part of what is decided on; take it from path, query or JSON")
     models = [parameter for parameter in part.query_params if _is_model(parameter.field_info.annotation)]
     if models:
         raise TypeError(f"{path}: declare the query parameters of {models[0].alias} one by one")
+
+
+def _name(field: FieldInfo, alias: str) -> str:
+    """Under which name FastAPI reads a parameter."""
+    return field.validation_alias if isinstance(field.validation_alias, str) else alias
 
 
 def _is_model(annotation: object) -> bool:

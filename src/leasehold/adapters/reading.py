@@ -24,11 +24,23 @@ from leasehold.model.call import HolderProof, check_key
 from leasehold.model.canonical import Json
 from leasehold.model.lease import Token
 
-__all__ = ["BODY_DIGEST", "MAX_BODY_BYTES", "Asked", "Body", "GoneError", "read_credentials", "read_request"]
+__all__ = [
+    "BODY_DIGEST",
+    "BODY_TYPE",
+    "MAX_BODY_BYTES",
+    "Asked",
+    "Body",
+    "GoneError",
+    "check_overrides",
+    "read_credentials",
+    "read_request",
+]
 
 MAX_BODY_BYTES = canonical.MAX_BYTES
 BODY_DIGEST = "body_sha256"
 """The argument that stands for a body of `Body.BYTES`."""
+BODY_TYPE = "body_type"
+"""The argument beside it: as what the handler reads these bytes, the boundaries of a form included."""
 
 _BODY_SECONDS = 30
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -47,7 +59,8 @@ class Body(StrEnum):
     JSON = "json"
     """Nothing, or one JSON object whose members are arguments."""
     BYTES = "bytes"
-    """Anything. Its SHA-256 in hex is the argument `body_sha256`: what is approved are these bytes."""
+    """Anything. Its SHA-256 in hex is the argument `body_sha256`, its Content-Type the argument `body_type`: what is
+    approved are these bytes, read as this."""
 
 
 class GoneError(Exception):
@@ -82,14 +95,23 @@ def read_credentials(scope: Scope, origin: str) -> Credentials:
         RequestError: there is no lease, or a header is there twice or says nothing that can be read.
     """
     headers: Headers = scope["headers"]
-    if any(name.lower() in _OVERRIDES for name, _ in headers):
-        raise RequestError(400, "override", "a request is what its method and path say; no header may say otherwise")
+    check_overrides(headers)
     traced = _TRACEPARENT.fullmatch(_only(headers, b"traceparent") or "")
     return Credentials(
         permit=_permit(scope, origin),
         key=_key(_only(headers, b"idempotency-key")),
         trace_id=traced[1] if traced else "",
     )
+
+
+def check_overrides(headers: Headers) -> None:
+    """Refuse headers that would make another request of this one.
+
+    Raises:
+        RequestError: there is one.
+    """
+    if any(_plain(name) in _OVERRIDES for name, _ in headers):
+        raise RequestError(400, "override", "a request is what its method and path say; no header may say otherwise")
 
 
 async def read_request(
@@ -105,18 +127,27 @@ async def read_request(
     arguments: dict[str, object] = dict(scope.get("path_params") or {})
     _add(arguments, _query(scope.get("query_string", b""), query), "the query")
     if body is Body.BYTES:
-        _add(arguments, {BODY_DIGEST: hashlib.sha256(raw).hexdigest()}, "the body")
+        _add(arguments, _of_bytes(scope["headers"], raw), "the body")
     else:
         members = _members(scope["headers"], raw)
         _add(arguments, members, "the body")
         raw = canonical.encode(members) if raw else b""
-    kept = [(name, value) for name, value in scope["headers"] if name.lower() not in _NOT_PASSED_ON]
+    kept = [(name, value) for name, value in scope["headers"] if _plain(name) not in _NOT_PASSED_ON]
     return Asked(arguments=arguments, body=raw, headers=[*kept, (b"content-length", str(len(raw)).encode())])
+
+
+def _plain(name: bytes) -> bytes:
+    """The name of a header as its readers take it: CGI and WSGI know no difference between `_` and `-`."""
+    return name.lower().replace(b"_", b"-")
+
+
+def _of_bytes(headers: Headers, raw: bytes) -> Mapping[str, object]:
+    return {BODY_DIGEST: hashlib.sha256(raw).hexdigest(), BODY_TYPE: _only(headers, b"content-type") or ""}
 
 
 def _only(headers: Headers, wanted: bytes) -> str | None:
     """The one value of a header, None where it is missing."""
-    values = [value for name, value in headers if name.lower() == wanted]
+    values = [value for name, value in headers if _plain(name) == wanted]
     if len(values) > 1:
         error = "invalid_request" if wanted == b"authorization" else None
         raise RequestError(400, "repeated_header", f"{wanted.decode()} is there twice", error=error)

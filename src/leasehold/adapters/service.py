@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from leasehold.adapters.answering import Answer
+from leasehold.adapters.answering import Answer, RequestError
 from leasehold.adapters.asgi import Leased, Terms
 from leasehold.adapters.messages import App, Receive, Scope, Send
+from leasehold.adapters.reading import check_overrides
 from leasehold.errors import InvalidError
 from leasehold.guard import Guard
 
@@ -98,6 +99,11 @@ class LeasedService:
             await self._handle(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            check_overrides(scope["headers"])  # also where no lease is needed: the application may believe them
+        except RequestError as error:
+            await Answer(status=error.status, code=error.code, detail=str(error)).send(send)
+            return
         segments = _segments(scope)
         for endpoint, app in self._endpoints if segments is not None else ():
             parameters = endpoint.parameters(scope["method"], segments or ())
