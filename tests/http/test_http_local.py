@@ -181,6 +181,27 @@ def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720])
+def test_folder_that_others_may_write_is_no_place_for_a_socket(tmp_path: Path, mode: int) -> None:
+    """Not even a sticky one: while no server runs, whoever comes first is shown the credentials."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(ConfigError, match="others may write there"):
+        LocalSocket(folder / "leasehold.sock", 0o660)
+    assert list(folder.iterdir()) == []
+
+
+def test_socket_whose_queue_nobody_empties_keeps_no_server_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "leasehold.sock"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(str(path))
+        listener.listen(0)
+        waiting.connect(str(path))
+        with pytest.raises(ConfigError, match="cannot be asked"):
+            LocalSocket(path, 0o660)
+
+
 @pytest.mark.parametrize("name", ["nowhere/leasehold.sock", "x" * 200, "file/leasehold.sock"])
 def test_path_that_will_not_do_is_a_plain_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()

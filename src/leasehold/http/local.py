@@ -17,6 +17,7 @@ from leasehold.errors import ConfigError
 __all__ = ["LocalSocket"]
 
 _BACKLOG = 2048
+_PROBE_SECONDS = 0.5
 
 
 class LocalSocket:
@@ -32,6 +33,7 @@ class LocalSocket:
             ConfigError: something else stands there, a server answers there, or the folder will not do.
         """
         self._path = path
+        _check_folder(path.parent)
         _check_free(path)
         coming = path.with_name(f".{path.name}.{os.getpid()}")
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -56,6 +58,20 @@ class LocalSocket:
                 self._path.unlink()
 
 
+def _check_folder(folder: Path) -> None:
+    """Who may write there can put a socket of their own in the place of ours, and is shown every credential."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"cannot be looked at: {error.strerror}", path=str(folder)) from None
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            "others may write there, so they could take the place of the socket and be shown everybody's credentials; "
+            "take that away (chmod go-w), or name another with --socket",
+            path=str(folder),
+        )
+
+
 def _check_free(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -65,6 +81,7 @@ def _check_free(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"cannot be looked at: {error.strerror}", path=str(path)) from None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)  # a queue that nobody empties would keep us for ever
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
