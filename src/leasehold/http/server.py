@@ -153,7 +153,8 @@ def _signals_that_only_stop_the_server() -> Iterator[None]:
 def _cycles_sought_less_often() -> Iterator[None]:
     """Python looks for cycles whenever there are 700 objects more, as a few requests under way have.
 
-    It finds them alive, and looks through them again: a fifth of all processor time. A request leaves no cycle behind.
+    It finds them alive, and looks through them again: a fifth of all processor time. A call that is admitted and
+    settled leaves no cycle behind, one that is refused a hundred objects.
     """
     before = gc.get_threshold()
     gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
