@@ -41,7 +41,7 @@ class Rounds:
 
 
 def interleave(title: str, cases: Mapping[str, Case], rounds: int) -> Rounds:
-    """Run every case once in each round, shuffled, garbage collected before each and not during it."""
+    """Run every case once in each round, shuffled, garbage collected before each."""
     measured: list[Round] = []
     order = list(cases)
     for number in range(rounds):
