@@ -303,15 +303,15 @@ def test_rotating_keys_keeps_old_evidence_verifiable(terminal: Terminal, tmp_pat
     run = terminal.start()
     terminal.run("run", "finish", run, "-o", str(tmp_path / "old.json"))
     before = terminal.json("keys", "export")
-    assert set(terminal.json("key", "rotate")) == {"lease", "receipt", "checkpoint"}
-    assert set(terminal.json("key", "rotate", "receipt")) == {"receipt"}
+    assert set(terminal.json("keys", "rotate")) == {"lease", "receipt", "checkpoint"}
+    assert set(terminal.json("keys", "rotate", "receipt")) == {"receipt"}
     export, key = kept(terminal, tmp_path)
     terminal.run("receipt", "verify", str(tmp_path / "old.json"), "--key", key)
     terminal.run("ledger", "verify", export, "--key", key)
     after = json.loads(Path(key).read_text())
     assert after["issuer"] == before["issuer"]
     assert [len(after[name]["keys"]) for name in ("lease", "receipt")] == [2, 3]
-    terminal.run("key", "rotate", "answer", code=2)
+    terminal.run("keys", "rotate", "answer", code=2)
 
 
 @pytest.mark.requirement("B10")

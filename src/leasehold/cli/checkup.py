@@ -90,7 +90,7 @@ def check_modes(files: StateFiles) -> Iterator[Finding]:
             severity=Severity.SERIOUS,
             what=f"other accounts can read or change {path}",
             why="whoever reads a key can sign in its owner's name",
-            remedy=f"chmod {mode} {path}, and rotate what may have been read: leasehold key rotate",
+            remedy=f"chmod {mode} {path}, and rotate what may have been read: leasehold keys rotate",
         )
 
 

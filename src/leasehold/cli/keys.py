@@ -1,4 +1,4 @@
-"""`leasehold keys` and `leasehold key`: hand out the public halves, and replace the private ones."""
+"""`leasehold keys`: hand out the public halves of the authority's keys, and replace the private ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from leasehold.config import rotate_key_ring
 from leasehold.token.jwk import public_jwks
 from leasehold.token.keys import DocumentType, SigningKey
 
-__all__ = ["key", "keys"]
+__all__ = ["keys"]
 
 _TYPES = (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)
 
 
 @click.group()
 def keys() -> None:
-    """Show the authority's public keys."""
+    """Hand out the authority's public keys, and rotate its signing keys."""
 
 
 @keys.command("export")
@@ -35,12 +35,7 @@ def export(session: Session, output: Path | None, *, jwks: bool) -> None:
     write_output(output, [data])
 
 
-@click.group()
-def key() -> None:
-    """Rotate the authority's signing keys."""
-
-
-@key.command("rotate")
+@keys.command("rotate")
 @with_session
 @click.argument(
     "document", type=click.Choice([*(document_type.value for document_type in _TYPES), "all"]), default="all"

@@ -33,8 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "policy": ("leasehold.cli.policy:policy", "Check, test, explain, compare and accept policies."),
     "ledger": ("leasehold.cli.ledger:ledger", "Ask, export and verify the ledger."),
     "receipt": ("leasehold.cli.receipt:receipt", "Read and verify receipts, offline, and amend them."),
-    "keys": ("leasehold.cli.keys:keys", "Show the authority's public keys."),
-    "key": ("leasehold.cli.keys:key", "Rotate the authority's signing keys."),
+    "keys": ("leasehold.cli.keys:keys", "Hand out the authority's public keys, rotate its signing keys."),
     "exec": ("leasehold.cli.command:exec_command", "Run a plain command under a lease."),
     "db": ("leasehold.cli.db:db", "Check, back up and restore the database."),
 }
