@@ -65,7 +65,7 @@ class Machine:
         """Return once it says where it is."""
         assert self._process is not None
         assert self._process.stdout is not None
-        assert self._process.stdout.readline().startswith("https://"), self.log.read_text()
+        assert self._process.stdout.readline().startswith("https://"), self.log.read_text()[-2000:]
 
     def kill(self) -> None:
         """End it at once, wherever it is."""
@@ -156,16 +156,15 @@ class Fleet:
             deadline_seconds=seconds or (_SECONDS_BALANCED if place is None else _SECONDS_DIRECT),
         )
 
-    def desk_at(self, place: Machine | None, person: str) -> RemoteDesk:
-        """A person at one machine, or at whichever the balancer chooses."""
+    def desk_at(self, place: Machine, person: str, seconds: float = _SECONDS_DIRECT) -> RemoteDesk:
+        """A person at one machine."""
         key = read_key_ring(open_state(self._first).person_key(person), DocumentType.ANSWER).newest
         return connect_desk(
-            self.url if place is None else place.url,
+            place.url,
             person,
             key,
             authority=json.loads(self.public.read_text())["issuer"],
-            trust=self.trust(),
-            deadline_seconds=_SECONDS_BALANCED if place is None else _SECONDS_DIRECT,
+            deadline_seconds=seconds,
         )
 
     def trust(self) -> ssl.SSLContext:

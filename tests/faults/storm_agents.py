@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from storm import LOOK_SECONDS, Reach, Told, call_of
+from storm import BALANCED, LOOK_SECONDS, Reach, Told, call_of
 
 from leasehold import Capability, Guard
 from leasehold.aio import AsyncRemoteAuthority
@@ -30,6 +30,7 @@ class Agent:
         self._told = reach.told
         self._tenant = tenant
         self._chance = chance
+        self._purpose = BALANCED if len(reach.places) == 1 else "asked for at each"
 
     def live(self) -> None:
         """From start to receipt, unless somebody stops it."""
@@ -53,7 +54,7 @@ class Agent:
 
     def _start(self, **how: object) -> RunAttempt:
         asked = {"agent": "bot", "tenant": self._tenant, "environment": "prod", "requested_by": "user:ana", **how}
-        run = self._reach.ask(lambda authority: authority.start(purpose="a storm", **asked))  # type: ignore[arg-type]
+        run = self._reach.ask(lambda authority: authority.start(purpose=self._purpose, **asked))  # type: ignore[arg-type]
         self._told.note(lambda told: told.runs.update({run.run_id: self._tenant}))
         return run
 
@@ -170,7 +171,7 @@ class AsyncHost:
     async def _agent(self, authority: AsyncRemoteAuthority) -> None:
         told, tenant = self._told, self._tenant
         where = {"route": f"{tenant}/each", "tenant": tenant, "environment": "prod"}
-        run = await authority.start(agent="bot", requested_by="user:ana", purpose="a storm", **where)
+        run = await authority.start(agent="bot", requested_by="user:ana", purpose=BALANCED, **where)
         told.note(lambda told: told.runs.update({run.run_id: tenant}))
         request = await authority.request(run, {"ticket.update": {"ticket": ["T-*"]}}, reason="a storm")
         told.note(lambda told: told.requests.update({request.request_id: tenant}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Protocol
 
 import pytest
 from fleet import DOOR, Fleet, Machine
-from storm import Reach, Told, tried
+from storm import BALANCED, Reach, Told, tried
 from storm_agents import Agent, AsyncHost, GuardedAgent
 from storm_people import Operator, Person, Stranger
 
@@ -28,7 +28,7 @@ from leasehold.aio import AsyncRemoteAuthority
 from leasehold.cli.public_keys import read_public_keys
 from leasehold.client.desk import RemoteDesk
 from leasehold.client.remote import RemoteAuthority
-from leasehold.ledger.detail import amounts, texts
+from leasehold.ledger.detail import amounts, text, texts
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.ledger.export import VerifiedLedger, verify_export
 from leasehold.ledger.history import check_history
@@ -134,37 +134,47 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresSer
 @pytest.fixture(scope="module")
 def storm(fleet: Fleet, postgres_server: PostgresServer) -> Storm:
     """Everybody at work while one authority after the other is killed, and the database's server crashes once."""
-    told, chance, ended = Told(), Random(4), Event()
+    told, ended, over = Told(), Event(), Event()
     with ExitStack() as held, ThreadPoolExecutor(20) as pool:
         agents, others = everybody(fleet, told, held)
-        working = [pool.submit(loop, each, ended) for each in agents]
-        over = Event()
-        answering = [pool.submit(loop, each, over) for each in others]
-        for number in range(KILLS):
-            told.wait_for(chance.randrange(60, 120))
-            machine = fleet.machines[number % MACHINES]
-            machine.kill()
-            if number == KILLS // 2:
-                postgres_server.stop("immediate")
-                postgres_server.start()
-            machine.start()
-        for machine in fleet.machines:
-            machine.wait_until_up()
-        told.wait_for(100)
-        ended.set()
-        for life in working:
-            life.result()
-        over.set()
-        for life in answering:
+        working = [pool.submit(loop, each, ended, told) for each in agents]
+        answering = [pool.submit(loop, each, over, told) for each in others]
+        try:
+            kill_in_turn(fleet, told, postgres_server)
+        finally:
+            ended.set()
+            wait(working)
+            over.set()
+        for life in (*working, *answering):
             life.result()
     keys = read_public_keys(fleet.public.read_bytes())
     with fleet.open() as authority:
         return Storm(told, verify_export(authority.receipts.export(), keys.log), fleet)
 
 
-def loop(somebody: Living, ended: Event) -> None:
-    while not ended.is_set():
-        somebody.live()
+def loop(somebody: Living, ended: Event, told: Told) -> None:
+    try:
+        while not ended.is_set():
+            somebody.live()
+    except BaseException:
+        told.give_up()
+        raise
+
+
+def kill_in_turn(fleet: Fleet, told: Told, postgres_server: PostgresServer) -> None:
+    """One machine after the other, each after some answers; what was killed starts again while the others go on."""
+    chance = Random(4)
+    for number in range(KILLS):
+        told.wait_for(chance.randrange(60, 120))
+        machine = fleet.machines[number % MACHINES]
+        machine.kill()
+        if number == KILLS // 2:
+            postgres_server.stop("immediate")
+            postgres_server.start()
+        machine.start()
+    for machine in fleet.machines:
+        machine.wait_until_up()
+    told.wait_for(100)
 
 
 def everybody(fleet: Fleet, told: Told, held: ExitStack) -> tuple[list[Living], list[Living]]:
@@ -174,8 +184,8 @@ def everybody(fleet: Fleet, told: Told, held: ExitStack) -> tuple[list[Living], 
         made = [held.enter_context(fleet.agents_at(place, f"{tenant}-host")) for place in places]
         return Reach(told, made, Random(len(tenant)))
 
-    def desks(person: str, places: Sequence[Machine | None]) -> Reach[RemoteDesk]:
-        return Reach(told, [held.enter_context(fleet.desk_at(place, person)) for place in places], Random(1))
+    def desks(person: str) -> Reach[RemoteDesk]:
+        return Reach(told, [held.enter_context(fleet.desk_at(place, person)) for place in fleet.machines], Random(1))
 
     async def connect() -> AsyncRemoteAuthority:
         return AsyncRemoteAuthority(fleet.agents_at(None, "acme-host"))
@@ -187,9 +197,9 @@ def everybody(fleet: Fleet, told: Told, held: ExitStack) -> tuple[list[Living], 
         agents.append(Agent(hosts(tenant, each), tenant, Random(number)))
         agents.append(Agent(hosts(tenant, each), tenant, Random(10 + number)))
         agents.append(GuardedAgent(hosts(tenant, [None]), tenant, Random(20 + number)))
-        others.append(Person(desks(PEOPLE[tenant], each), PEOPLE[tenant], tenant, Random(30 + number)))
-    others.append(Stranger(hosts("globex", [None]), desks(PEOPLE["globex"], each), "acme", Random(40)))
-    others.append(Operator(desks(OPERATOR, each).places, hosts("acme", each).places, told, Random(50)))
+        others.append(Person(desks(PEOPLE[tenant]), PEOPLE[tenant], tenant, Random(30 + number)))
+    others.append(Stranger(hosts("globex", [None]), desks(PEOPLE["globex"]), "acme", Random(40)))
+    others.append(Operator(desks(OPERATOR).places, hosts("acme", each).places, told, Random(50)))
     return agents, others
 
 
@@ -242,6 +252,16 @@ def test_all_that_any_authority_answered_stands_there_once_as_it_was_answered(st
         assert (entry.outcome, entry.duration_micros) == (outcome.status, outcome.duration_micros)
         assert (answer.state, answer.charged, answer.late) == (CallState(outcome.status), entry.cost, False)
     assert {settled[name].outcome for name in told.done} == {OutcomeStatus.DONE}
+
+
+@pytest.mark.case(72)
+@pytest.mark.invariant("I7")
+def test_what_a_client_asked_again_by_itself_was_made_once(storm: Storm) -> None:
+    runs = {entry.run for entry in storm.of(EntryKind.RUN_STARTED) if text(entry, "purpose") == BALANCED}
+    assert len(runs) > 0
+    assert runs <= set(storm.told.runs)
+    made = {entry.request for entry in storm.of(EntryKind.REQUEST_MADE) if entry.run in runs}
+    assert made <= set(storm.told.requests)
 
 
 @pytest.mark.requirement("F1", "P11")
@@ -334,7 +354,7 @@ def test_revoke_that_one_authority_answered_is_obeyed_by_the_others_at_once(stor
     fleet, told = storm.fleet, Counter[str]()
     with ExitStack() as held, ThreadPoolExecutor(16) as pool:
         first, *others = [held.enter_context(fleet.agents_at(each, "acme-host", seconds=60)) for each in fleet.machines]
-        desk = held.enter_context(fleet.desk_at(fleet.machines[0], OPERATOR))
+        desk = held.enter_context(fleet.desk_at(fleet.machines[0], OPERATOR, seconds=60))
 
         def stop(numbered: tuple[int, HeldLease]) -> None:
             number, lease = numbered[0], numbered[1].lease
