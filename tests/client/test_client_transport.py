@@ -13,7 +13,8 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,38 @@ def test_server_with_a_certificate_of_its_name_is_believed(certificates: trustme
         connect(f"https://localhost:{server.port}", SECRET, trust=_trust(certificates)) as authority,
     ):
         assert authority.run(RUN_ID).attempt == 1
+
+
+@contextmanager
+def deaf(port: int) -> Iterator[str]:
+    """An address of this machine at which connecting never ends, as at a machine that was switched off."""
+    with ExitStack() as held:
+        listener = held.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+        address = listener.getsockname()
+        for _ in range(8):  # more than it lets wait to be accepted; what comes then is dropped
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield address[0]
+
+
+@pytest.mark.parametrize("first", ["refuses", "is switched off"])
+def test_of_several_authorities_under_one_name_one_that_is_gone_is_passed_over(
+    first: str, certificates: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = _context(certificates, "localhost")
+    acts = says(answer(run_answer()))
+    with scripted(acts, context=served) as server, ExitStack() as held:
+        gone = held.enter_context(deaf(server.port)) if first == "is switched off" else "127.0.0.3"
+
+        def resolved(*_: object, **__: object) -> list[object]:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            return [(*kind, (address, server.port)) for address in (gone, "127.0.0.1")]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+        url = f"https://localhost:{server.port}"
+        with connect(url, SECRET, trust=_trust(certificates), deadline_seconds=5) as authority:
+            assert authority.run(RUN_ID).attempt == 1
 
 
 @pytest.mark.parametrize("kind", ["another name", "another issuer"])
@@ -375,7 +408,7 @@ def test_credential_stands_in_no_log_error_or_repr(caplog: pytest.LogCaptureFixt
 
 def test_credential_of_the_moment_is_asked_for_with_every_request() -> None:
     shown: list[bytes] = []
-    tokens = iter(["first", "second"])
+    tokens = chain(["first"], repeat("second"))  # asked again where the connection was closed in this very moment
 
     def act(connection: socket.socket) -> None:
         shown.append(read_request(connection))

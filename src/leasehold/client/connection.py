@@ -7,6 +7,8 @@ authority must not do: follow, guess, or read on.
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from dataclasses import dataclass, field
 
 import httptools
@@ -17,6 +19,9 @@ __all__ = ["MAX_HEAD_BYTES", "BrokenError", "Connection", "Reply", "open_connect
 
 MAX_HEAD_BYTES = 65_536
 _MAX_INTERIM = 8
+_ADDRESS_SECONDS = 1.0
+"""How long one of several addresses may keep us. Not in a race (RFC 8305): that of Python 3.11 loses connections whose
+question is given up meanwhile."""
 
 
 class BrokenError(Exception):
@@ -41,16 +46,33 @@ class Reply:
 
 
 async def open_connection(place: Place) -> Connection:
-    """Connect. An `OSError` is nobody there, or not who it should be."""
+    """Connect, to the first address of the name that answers. An `OSError` is nobody there, or not who it should be."""
     loop = asyncio.get_running_loop()
     if place.socket_path:
-        _, connection = await loop.create_unix_connection(Connection, place.socket_path)
-    else:
-        name = place.host if place.trust is not None else None
-        _, connection = await loop.create_connection(
-            Connection, place.host, place.port, ssl=place.trust, server_hostname=name
-        )
-    return connection
+        return (await loop.create_unix_connection(Connection, place.socket_path))[1]
+    *others, last = await _addresses(place)
+    for address in others:
+        try:
+            async with asyncio.timeout(_ADDRESS_SECONDS):
+                return await _open_at(address, place)
+        except ssl.SSLError:
+            raise
+        except OSError:
+            continue  # the machine is gone; the name has others
+    return await _open_at(last, place)
+
+
+async def _open_at(address: str, place: Place) -> Connection:
+    loop, name = asyncio.get_running_loop(), place.host if place.trust is not None else None
+    return (await loop.create_connection(Connection, address, place.port, ssl=place.trust, server_hostname=name))[1]
+
+
+async def _addresses(place: Place) -> list[str]:
+    """Where the name is, in the order of the system's resolver; what is no name is an address of this machine."""
+    if place.trust is None:
+        return [place.host]
+    found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Connection(asyncio.Protocol):
