@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -184,6 +185,26 @@ def test_watch_outlives_an_authority_that_cannot_be_reached(near: Stage) -> None
     with host, door, served(lambda _: switch, port=port):
         assert told.wait(30)
         door.door("ticket", "prod").settle(admission.admission_id, Outcome(status=OutcomeStatus.DONE))
+
+
+def test_watch_of_a_guard_that_counts_no_more_ends_its_call(
+    near: Stage, switch: Switch, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could tell it of a revoke any more, so what runs is not left to run on."""
+    monkeypatch.setattr("leasehold.client.door._LOOK_MS", 0)
+    told: queue.SimpleQueue[Reason] = queue.SimpleQueue()
+    switch.serve(near.authority)
+    with far(near, port) as host, far(near, port, DOOR) as guard:
+        lease = host.wait(host.request(started(host), UPDATE, reason="customer asked"), 30)
+        door = guard.door("ticket", "prod")
+        admission = door.admit(lease.token_for("ticket"), near.call("ticket.update", key="k"))
+        door.watch(door.new_admission_id(), lambda decision: told.put(decision.reason))
+        assert told.get(timeout=10) is Reason.NOT_FOUND
+        door.watch(admission.admission_id, lambda decision: told.put(decision.reason))
+        keys = near.authority.clients.keys()
+        for row in keys:
+            near.authority.clients.remove_key(row.key_id, by="op")
+        assert told.get(timeout=10) is Reason.UNKNOWN_CLIENT
 
 
 def wait_for(switch: Switch, path: str) -> None:

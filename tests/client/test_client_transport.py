@@ -354,6 +354,36 @@ def test_problem_of_the_authority_is_the_exception_that_it_stands_for() -> None:
             authority.run(RUN_ID)
 
 
+def test_callback_that_would_wait_for_its_own_thread_is_told_so() -> None:
+    told: list[BaseException | None] = []
+    heard = threading.Event()
+
+    def ask(_: object) -> None:
+        try:
+            authority.run(RUN_ID)
+        except RuntimeError as error:
+            told.append(error)
+        heard.set()
+
+    with scripted(says(answer(run_answer()))) as server, client(server) as authority:
+        first = authority.runs.submit_resume(RUN_ID)
+        assert first.result().run_id == RUN_ID
+        authority.runs.submit_resume(RUN_ID).add_done_callback(ask)
+        assert heard.wait(10)
+        assert authority.run(RUN_ID).run_id == RUN_ID
+    assert "callback" in str(told)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"])
+def test_proxy_of_the_environment_is_never_asked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with scripted(says(answer(run_answer(OTHER_RUN)))) as proxy, scripted(says(answer(run_answer()))) as server:
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        with client(server) as authority:
+            assert authority.run(RUN_ID).run_id == RUN_ID
+        assert proxy.connections == 0
+
+
 def test_id_that_is_none_never_becomes_a_path() -> None:
     with scripted(closes) as server, client(server) as authority:
         for odd in ("../desk/stops", "run_1?wait=9", "run 1", "", "run_1\r\nX: y"):

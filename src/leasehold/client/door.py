@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from leasehold.errors import Denied, LeaseholdError, UnavailableError
+from leasehold.errors import Denied, LeaseholdError, NotFoundError, UnavailableError
 from leasehold.model.api import AdmissionAnswer, AdmitBody
 from leasehold.model.call import Admission, Call, CallState, Outcome, Settlement
 from leasehold.model.canonical import decode_canonical
-from leasehold.model.decision import Decision
+from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.endpoints import EndpointName
 from leasehold.model.ids import AdmissionId
 from leasehold.model.text import check_identifier
@@ -98,7 +98,8 @@ class RemoteDoor:
     def watch(self, admission_id: AdmissionId, ended: Callable[[Decision], None]) -> Callable[[], None]:
         """Have `ended` called once, from another thread, when a call or anything above it has ended.
 
-        Returns what stops watching. While the authority cannot be reached nothing is ended on a guess.
+        Returns what stops watching. While the authority cannot be reached nothing is ended on a guess. Where it refuses
+        to tell, because this client counts no more or the call is none of its own, nobody could end it later: it ends.
         """
         watching: Future[None] = self._api.submit(lambda: self._watch(admission_id, ended))
         return lambda: _cancel(watching)
@@ -130,6 +131,12 @@ class RemoteDoor:
             except UnavailableError:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
+            except Denied as denied:
+                ended(denied.decision)
+                return
+            except NotFoundError as error:
+                ended(deny(Reason.NOT_FOUND, str(error)))
+                return
             if answer.end is not None:
                 ended(answer.end)
                 return

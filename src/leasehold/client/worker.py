@@ -24,6 +24,29 @@ T = TypeVar("T")
 _Asked = tuple["Future[Any]", Callable[[], Coroutine[Any, Any, Any]]]
 
 
+class _Answer(Future[T]):
+    """A Future that must not be waited for on the loop's own thread: every question of the client would stand still."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def result(self, timeout: float | None = None) -> T:
+        self._check()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._check()
+        return super().exception(timeout)
+
+    def _check(self) -> None:
+        if not self.done() and self._worker.is_here:
+            raise RuntimeError(
+                "this was called from a callback of the client, on the thread that would bring the answer; "
+                "ask from another thread, or take the Future of a submit_ verb"
+            )
+
+
 class Worker:
     """Runs coroutines and answers Futures. `_lock` guards the start; all fill `_arrived`, the loop empties it."""
 
@@ -43,9 +66,14 @@ class Worker:
         """Whether this process is a child of the one that the thread runs in."""
         return self._process not in (0, os.getpid())
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is on the loop's own thread."""
+        return self._thread is threading.current_thread()
+
     def submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run what `make` makes on the loop. Cancelling the Future before it is done cancels the coroutine."""
-        future: Future[T] = Future()
+        future: Future[T] = _Answer(self)
         if self._is_closed:
             future.set_exception(UnavailableError("this client is closed; nothing was asked"))
             return future
