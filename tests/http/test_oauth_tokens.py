@@ -257,6 +257,24 @@ def test_a_stranger_learns_of_no_token_whether_it_is_one(oauth: OAuthHouse) -> N
     assert said(oauth.post("/oauth/introspect", "launcher", {}), 400)["error"] == "invalid_request"
 
 
+@pytest.mark.case(57)
+def test_a_client_whose_right_was_narrowed_is_told_nothing_of_what_is_past_it(oauth: OAuthHouse) -> None:
+    found = said(oauth.token())
+    rule = 'routes = ["desk"], tenants = ["acme"], environments = ["prod"] }\nidentity'
+    oauth.stage.accept(POLICY + changed(rule, rule.replace("acme", "globex"), CLIENTS))
+    assert introspected(oauth, found["access_token"]) == {"active": False}
+    for answer in (
+        oauth.post("/oauth/revoke", "launcher", {"token": str(found["access_token"])}),
+        oauth.post(
+            "/oauth/token",
+            "launcher",
+            {"grant_type": "client_credentials", "request_id": str(found["request_id"])},
+        ),
+        exchange(oauth, found["access_token"]),
+    ):
+        assert said(answer, 400)["error"] == "unauthorized_client"
+
+
 @pytest.mark.requirement("L6")
 @pytest.mark.case(53)
 def test_a_client_revokes_its_own_lease_with_all_that_hangs_on_it(oauth: OAuthHouse) -> None:
