@@ -31,6 +31,7 @@ from chat_desk import (
 from leasehold.authority.chat import ChatReview
 from leasehold.authority.proofs import check_answers
 from leasehold.authority.receipts import checkpoint_keys
+from leasehold.decide import answer, approvals
 from leasehold.errors import ConfigError, Denied
 from leasehold.http.gates import SLACK_PATH
 from leasehold.ledger.entry import EntryKind
@@ -46,6 +47,7 @@ from receivers import http_receiver
 from served import Browser
 from stage import AUDIT, BEN, EVA, POLICY, changed
 
+HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
 TWO_PEOPLE = changed('approvers = ["lead"]\nanswer_within', 'approvers = ["lead"]\nquorum = 2\nanswer_within')
 
 
@@ -371,6 +373,34 @@ def test_who_is_nobody_any_more_cannot_answer_and_answers_of_theirs_count_no_mor
         assert desk.state(approved) is RequestState.APPROVED
         if how != "offboarded":
             assert desk.stage.refusal(lease, "ticket.audit", "T-1", key="a") is Reason.APPROVAL_NEEDED
+
+
+@pytest.mark.requirement("P12")
+@pytest.mark.invariant("I4")
+def test_what_somebody_said_in_a_chat_before_they_were_let_go_counts_no_more_when_they_are_back(desk: ChatDesk) -> None:
+    stage = desk.stage
+    lease = stage.lease(AUDIT)
+    stage.ask(lease, "ticket.audit", "T-1", key="a")
+    stage.tell()
+    desk.press()
+    waiting = stage.ask(lease, "ticket.audit", "T-2", key="b")
+    stage.tell()
+    stage.desk.remove_person(BEN, by="op")
+    stage.authority.sign_ins.set_password(BEN, HASH, by="op")
+    assert stage.refusal(lease, "ticket.audit", "T-1", key="a") is Reason.APPROVAL_NEEDED
+    assert "user:ben was added after this was asked" in desk.told()
+    assert desk.state(waiting) is RequestState.PENDING
+    newer = stage.ask(lease, "ticket.audit", "T-3", key="c")
+    stage.tell()
+    desk.press()
+    assert desk.state(newer) is RequestState.APPROVED
+
+
+@pytest.mark.parametrize("place", [approvals, answer])
+def test_newcomer_who_is_taken_for_the_one_before_is_missed(monkeypatch: pytest.MonkeyPatch, place: object) -> None:
+    monkeypatch.setattr(place, "refuse_newcomer", lambda *_: None)
+    with chat_desk() as desk, pytest.raises((AssertionError, pytest.fail.Exception)):
+        test_what_somebody_said_in_a_chat_before_they_were_let_go_counts_no_more_when_they_are_back(desk)
 
 
 def _make_nobody(desk: ChatDesk, how: str) -> None:

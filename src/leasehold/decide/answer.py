@@ -15,6 +15,7 @@ from leasehold.decide.approvals import (
     approver_needs,
     approvers_of,
     encode_answers,
+    refuse_newcomer,
     refuse_person,
     refuse_proof,
 )
@@ -139,6 +140,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
                 editors=self.request.editors,
             )
             or refuse_proof(self.policy_document, self.answer, need.effect)
+            or refuse_newcomer(self._person(facts), self.answer.proof, row)
             or refuse_run(facts, self.run, self.request.attempt, now)
             or self._refuse_second_thought(row)
             or self._refuse_unseen(row)

@@ -17,7 +17,7 @@ from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow, RequestRow
 from leasehold.decide.voices import is_answer_vouched
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import Effect
-from leasehold.model.proof import ChatProof, PasskeyProof, SessionProof
+from leasehold.model.proof import AnswerProof, ChatProof, PasskeyProof, SessionProof
 from leasehold.model.request import Answer, Verdict
 from leasehold.policy.document import REQUESTER, Policy
 from leasehold.policy.evaluate import ApprovalNeed, is_entitled
@@ -30,6 +30,7 @@ __all__ = [
     "encode_answers",
     "is_approved",
     "people_who_may",
+    "refuse_newcomer",
     "refuse_person",
     "refuse_proof",
     "words_of_denial",
@@ -125,6 +126,19 @@ def refuse_proof(policy: Policy, answer: Answer, effect: Effect) -> Decision | N
     return None
 
 
+def refuse_newcomer(person: PersonRow | None, proof: AnswerProof, row: RequestRow | None) -> Decision | None:
+    """Why a chat's user does not speak for this person on this request: they were added since it was made. Nothing of
+    the person's own stands behind what a chat says, so what they said before they were let go would count again."""
+    if not isinstance(proof, ChatProof) or person is None or row is None or person.recorded < row.recorded:
+        return None
+    return deny(
+        Reason.NOT_IN_CHAT,
+        f"{person.person} was added after this was asked",
+        check="known here before the request",
+        enough="the same answer in the console or at a terminal",
+    )
+
+
 def approver_needs(policy: Policy, route: str, requested_by: str) -> list[Need]:
     """The people of the policy whose word may count on a route: what `approvers_of` asks for.
 
@@ -154,7 +168,7 @@ def approvers_of(
             continue
         if refuse_proof(policy, answer, effect) is not None:
             continue
-        if is_answer_vouched(policy, person, answer.proof):
+        if is_answer_vouched(policy, person, answer.proof) and refuse_newcomer(person, answer.proof, row) is None:
             counted.setdefault(answer.person, answer.vouched_by)
     return tuple(counted)
 
