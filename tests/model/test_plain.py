@@ -43,6 +43,21 @@ def test_spaces_that_could_push_plain_text_out_of_sight_are_counted() -> None:
     assert escape("three   are not") == "three<U+0020 ×3>are not"
 
 
+@pytest.mark.case(82)
+def test_marks_that_would_be_drawn_over_other_lines_are_written_out() -> None:
+    heap = "NOT a" + "\u0301" * 40 + "\u0336" * 2 + "llowed\u20dd"
+    assert escape(heap) == "NOT a" + "\u0301" * 4 + "<U+0301 ×36><U+0336 ×2>llowed\u20dd"
+    assert hidden_words(heap).startswith("38 hidden characters: U+0301 COMBINING ACUTE ACCENT ×36, U+0336 ")
+    assert escape("a\u0301\u0302\u0303\u034f\u0304\u0305") == "a\u0301\u0302\u0303<U+034F>\u0304\u0305"
+    for word in (
+        "\u05d1\u05bc\u05b0\u05e8\u05b5\u05d0\u05e9\u05c1\u05b4\u0596",
+        "\u0e17\u0e35\u0e48",
+        "e\u0323\u0302\u0301",
+    ):
+        assert escape(word) == word
+        assert hidden_words(word) == ""
+
+
 def test_single_hidden_characters_are_counted_in_the_singular() -> None:
     assert hidden_words("a\u200bb") == "1 hidden character: U+200B ZERO WIDTH SPACE ×1"
 

@@ -83,7 +83,8 @@ def test_a_call_card_says_what_changes_how_far_it_reaches_and_how_to_undo_it() -
         "Close ticket T-1 - acme / prod",
         "Asked for: exactly this call, once; 1 write",
         "moved since it was approved: approved, now",
-        "tool: status: new -> closed -> open -> closed",
+        "tool: status, before: new -> closed",
+        "tool: status, after: open -> closed",
         "edited by user:ben; was asked for, is asked for now",
         "note: gone -> fixed",
         "what changes, as the tool says",
@@ -209,6 +210,15 @@ def test_words_of_tools_and_people_are_escaped_and_their_look_alikes_named(name:
         "MIXED SCRIPTS in one word: U+0430 CYRILLIC SMALL LETTER A",
     )
     assert "! MIXED SCRIPTS in one word: U+0430 CYRILLIC SMALL LETTER A" in chat_text(sheet).text.splitlines()
+
+
+@pytest.mark.case(82)
+@pytest.mark.parametrize("arrow", ["->", "=>", "→", "⇒", "⟶", "➔"])
+def test_a_value_with_an_arrow_of_its_own_does_not_read_as_another_change(arrow: str) -> None:
+    for before, after in ((f"5 {arrow} 100", "7"), ("5", f"7 {arrow} 100")):
+        sheet = lay_out(replace(CARD, moved=(Change("limit", before, after),)))
+        assert [find(sheet, f"limit, {side}").text for side in ("before", "after")] == [before, after]
+        assert not any(line.label == "limit" for line in sheet.lines)
 
 
 def test_what_agents_wrote_stands_behind_everything_else() -> None:

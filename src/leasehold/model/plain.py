@@ -1,7 +1,8 @@
 """Text from strangers made plain: escaped, counted, wrapped, never shortened. Called by every surface for people.
 
 A run of the same hidden character, or of spaces that could push text out of sight, is written once with its count, so
-nothing is lost and nothing can flood or move what stands around it (threat cases 82 to 85).
+nothing is lost and nothing can flood or move what stands around it. Of marks that are drawn over a letter only as many
+as languages need stay: more are drawn over the lines around it (threat cases 82 to 85).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 
 from leasehold.model.text import has_mixed_scripts, visible
 
@@ -17,29 +19,44 @@ __all__ = ["escape", "hidden_words", "script_words", "wrap"]
 _MOST_NAMED = 12
 _RUNS = re.compile(r"(.)\1*", re.DOTALL)
 _MOST_SPACES = 2
+_MOST_MARKS = 4
 _MANY_SPACES = " " * (_MOST_SPACES + 1)
 
 
 def escape(text: str) -> str:
     """Return `text` with hidden characters as `<U+XXXX>`, runs of them and of spaces as `<U+XXXX ×n>`; one line."""
-    if text.isascii() and text.isprintable() and _MANY_SPACES not in text:  # most text, and a line a request
-        return text
-    return "".join(_escape_run(run[0]) for run in _RUNS.finditer(text))
+    return "".join(_show(character, count, is_shown=is_shown) for character, count, is_shown in _runs(text))
 
 
-def _escape_run(run: str) -> str:
-    character, count = run[0], len(run)
-    shown = visible(character)
-    if character == " " and count > _MOST_SPACES:
-        shown = "<U+0020>"
-    elif shown == character:
-        return run
-    return shown if count == 1 else f"{shown[:-1]} ×{count}>"
+def _runs(text: str) -> Iterator[tuple[str, int, bool]]:
+    """Each run of one character, how long it is, and whether it is shown as it is."""
+    marks = 0
+    for run in _RUNS.finditer(text):
+        character, count = run[0][0], len(run[0])
+        is_visible = visible(character) == character
+        if not is_visible or unicodedata.category(character) not in ("Mn", "Me"):
+            marks = 0
+            yield character, count, is_visible and not (character == " " and count > _MOST_SPACES)
+            continue
+        fitting = min(count, _MOST_MARKS - marks)
+        marks += fitting
+        for part, is_shown in ((fitting, True), (count - fitting, False)):
+            if part:
+                yield character, part, is_shown
+
+
+def _show(character: str, count: int, *, is_shown: bool) -> str:
+    if is_shown:
+        return character * count
+    return f"<U+{ord(character):04X}>" if count == 1 else f"<U+{ord(character):04X} ×{count}>"
 
 
 def hidden_words(text: str) -> str:
     """How many hidden characters stand in `text` and which, or nothing if there are none."""
-    counts = Counter(character for character in text if visible(character) != character)
+    counts: Counter[str] = Counter()
+    for character, count, is_shown in _runs(text):
+        if not is_shown and character != " ":
+            counts[character] += count
     if not counts:
         return ""
     named = [f"{_name(character)} ×{count}" for character, count in sorted(counts.items())]

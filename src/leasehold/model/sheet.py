@@ -8,6 +8,7 @@ before they opened it.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -157,7 +158,7 @@ def _changes(card: Card) -> Iterator[Section]:
         title = f"edited by {', '.join(card.editors)}; was asked for, is asked for now"
         yield _table(title, card.edits, Origin.PERSON, is_loud=True)
     if card.preview:
-        rows = [_row(change, Origin.TOOL) for change in card.changes]
+        rows = [row for change in card.changes for row in _rows(change, Origin.TOOL)]
         if card.unchanged_hidden:
             rows.append(_line("", f"+ {card.unchanged_hidden} unchanged hidden", origin=Origin.TOOL))
         if not rows:
@@ -166,14 +167,27 @@ def _changes(card: Card) -> Iterator[Section]:
 
 
 def _table(title: str, changes: Iterable[Change], origin: Origin, *, is_loud: bool) -> Section:
-    rows = tuple(_row(change, origin) for change in changes)
+    rows = tuple(row for change in changes for row in _rows(change, origin))
     return Section(name=SectionName.CHANGES, title=escape(title), lines=rows, is_loud=is_loud)
 
 
-def _row(change: Change, origin: Origin) -> Line:
+def _rows(change: Change, origin: Origin) -> Iterator[Line]:
+    """One line of what it was and what it is; two where a value has an arrow of its own."""
+    if change.is_change and any(map(_has_arrow, (change.before, change.after))):
+        yield _row(f"{change.name}, before", change.before, origin)
+        yield _row(f"{change.name}, after", change.after, origin)
+        return
     words = f"{change.before} -> {change.after}" if change.is_change else f"{change.after} (unchanged)"
-    names = _warnings(f"{change.name} {words}", is_prose=False)
-    return Line(label=escape(change.name), text=escape(words), origin=origin, warnings=names)
+    yield _row(change.name, words, origin)
+
+
+def _row(name: str, words: str, origin: Origin) -> Line:
+    names = _warnings(f"{name} {words}", is_prose=False)
+    return Line(label=escape(name), text=escape(words), origin=origin, warnings=names)
+
+
+def _has_arrow(text: str) -> bool:
+    return "->" in text or "=>" in text or any("ARROW" in unicodedata.name(character, "") for character in text)
 
 
 def _reach(card: Card) -> Section:
