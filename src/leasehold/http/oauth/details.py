@@ -11,11 +11,11 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from leasehold.errors import InvalidError
+from leasehold.http.oauth import metadata
 from leasehold.http.oauth.answers import OAuthError
-from leasehold.http.oauth.metadata import RUN_TYPE
 from leasehold.http.oauth.params import Params
 from leasehold.model import canonical
-from leasehold.token.codec import GRANT_TYPE
+from leasehold.token import codec
 
 __all__ = ["Asked", "RunAsked", "read_asked", "scope_of"]
 
@@ -27,7 +27,7 @@ _Words = Annotated[str, msgspec.Meta(max_length=2000)]
 class RunAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For whom and where. What is left out is what the client may start, where that is one thing."""
 
-    type: str = RUN_TYPE
+    type: str = metadata.RUN_TYPE
     route: _Name = ""
     agent: _Name = ""
     tenant: _Name = ""
@@ -66,16 +66,16 @@ def read_asked(params: Params) -> Asked:
     allow: dict[str, dict[str, object]] = {}
     for detail in _details(params.get("authorization_details")):
         match detail.get("type"):
-            case "urn:leasehold:run:1" if run is None:
+            case metadata.RUN_TYPE if run is None:
                 run = _convert(detail, RunAsked)
-            case "urn:leasehold:grant:1":
+            case codec.GRANT_TYPE:
                 grant = _convert(detail, _Grant)
                 (action,) = grant.actions
                 if action in allow:
                     raise _refused(f"{action} stands in two details")
                 allow[action] = dict(grant.constraints)
             case _:
-                raise _refused(f"the types of details are {GRANT_TYPE} and, once, {RUN_TYPE}")
+                raise _refused(f"the types of details are {codec.GRANT_TYPE} and, once, {metadata.RUN_TYPE}")
     return Asked(run=_on_route(run or RunAsked(), params.get("scope")), allow=allow or None)
 
 

@@ -36,7 +36,7 @@ from leasehold.policy.document import EVERYONE
 from leasehold.policy.evaluate import check_grants
 from leasehold.token.digest import sha256_digest
 
-__all__ = ["Drawn", "Granting", "Made", "Person", "Rehearsed"]
+__all__ = ["Drawn", "Granting", "Made", "Person", "Rehearsed", "unfit_subject"]
 
 _POLL_SECONDS = 5
 
@@ -182,10 +182,10 @@ class Granting:
         """
         parent = self._tokens.read(subject)
         if parent is None or not parent.is_active or client.startable is None:
-            raise _unfit_subject()
+            raise unfit_subject()
         client.runs.resume(parent.verified.run_id)
         if parent.verified.cnf_jkt is not None and parent.verified.cnf_jkt != holder:
-            raise _unfit_subject()
+            raise unfit_subject()
         said = asked.run
         allow = asked.allow or self._delegable(parent)
         chosen = _audience(allow, audience)
@@ -347,5 +347,6 @@ def _audience(allow: Mapping[str, Mapping[str, object]], wanted: str) -> str:
     return tools[0]
 
 
-def _unfit_subject() -> OAuthError:
+def unfit_subject() -> OAuthError:
+    """The refusal of a subject token, the same whatever is wrong with it: whose runs there are is not told."""
     return OAuthError("invalid_request", "the subject token is not that of a live lease of this client's runs")

@@ -16,7 +16,7 @@ from leasehold.http.oauth.answers import OAuthError, json_answer
 from leasehold.http.oauth.clients import Client, Clients, Proof, brings_proof, read_proof, unknown_client
 from leasehold.http.oauth.codes import Code, Codes
 from leasehold.http.oauth.details import read_asked, scope_of
-from leasehold.http.oauth.granting import Drawn, Granting, Person
+from leasehold.http.oauth.granting import Drawn, Granting, Person, unfit_subject
 from leasehold.http.oauth.metadata import EXCHANGE, JWT_BEARER, TOKEN
 from leasehold.http.oauth.params import Params, read_params
 from leasehold.http.oauth.proofs import Proofs
@@ -107,10 +107,7 @@ class TokenEndpoint:
         try:
             return self._granting.delegate(client, asked, audience, params.need("subject_token"), holder)
         except NotFoundError:
-            # As of a token that is no token: whose runs there are is not told.
-            raise OAuthError(
-                "invalid_request", "the subject token is not that of a live lease of this client's runs"
-            ) from None
+            raise unfit_subject() from None
 
     def _code(self, client: Client, params: Params) -> Code:
         code = self._codes.read(
