@@ -101,6 +101,33 @@ def test_header_that_is_there_twice_is_refused(
     assert desk.did == []
 
 
+@pytest.mark.case(101)
+def test_nothing_of_a_token_stands_in_what_is_answered_logged_or_recorded(
+    stage: Stage, desk: Desk, caller: Caller, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whole and true, altered in each of its parts, too long, or of another kind."""
+    assert caller.lease is not None
+    token = caller.lease.token_for("ticket")
+    head, body, signature = token.split(".")
+    altered = (
+        f"CANARY{head}.{body}.{signature}",
+        f"{head}.CANARY{body}.{signature}",
+        f"{token}CANARY",
+        f"{token[:-6]}CANARY",
+        "lhk_CANARY",
+        "CANARY" * 3000,
+    )
+    told = [
+        Caller(caller.port).send("POST", UPDATE_T1, {}, key="k1", headers=(("Authorization", f"Bearer {presented}"),))
+        for presented in altered
+    ]
+    told.append(caller.send("POST", "/tickets/T-1/raising", {"note": "CANARY"}, key="k2"))
+
+    assert [answer.status for answer in told] == [401] * 6 + [500]
+    text = f"{told} {caplog.text} {capfd.readouterr()} {stage.entries()}"
+    assert [part for part in ("CANARY", body[:40], signature[:40]) if part in text] == []
+
+
 @pytest.mark.requirement("B5", "P1")
 def test_call_outside_the_lease_is_403_with_the_reason_and_what_would_be_enough(desk: Desk, caller: Caller) -> None:
     answer = caller.send("POST", "/tickets/X-1/update", {}, key="k1")
