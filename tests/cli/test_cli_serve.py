@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import pytest
 from terminal import Terminal
 
+from leasehold.cli.serve import believed_proxies
 from leasehold.ledger.entry import EntryKind, decode_entry
 from leasehold.model.request import Verdict
 
@@ -165,6 +166,14 @@ def test_address_is_the_proxys_word_only_behind_a_proxy(
         bodies = [line.body for line in authority.engine.store.queries.ledger(0, 100)]
     [signed_in] = [entry for entry in map(decode_entry, bodies) if entry.kind is EntryKind.SIGNED_IN]
     assert (signed_in.person, signed_in.detail["address"]) == ("user:ben", address)
+
+
+def test_named_proxy_is_believed_and_then_no_program_of_this_machine() -> None:
+    loopback = ("127.0.0.1", "::1")
+    assert believed_proxies(None, ("192.0.2.1",)) == ()
+    assert tuple(believed_proxies("https://lease.example.com", ())) == loopback
+    assert tuple(believed_proxies("https://lease.example.com", ("192.0.2.1",))) == ("192.0.2.1",)
+    assert tuple(believed_proxies("https://lease.example.com", ("192.0.2.1", "::1"))) == ("192.0.2.1", "::1")
 
 
 # passwords

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from ipaddress import ip_address
@@ -16,7 +17,7 @@ from leasehold.config import PROVIDER_SECRET, read_key_ring, read_secrets
 from leasehold.errors import ConfigError
 from leasehold.token.keys import DocumentType
 
-__all__ = ["serve"]
+__all__ = ["believed_proxies", "serve"]
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _LAST_PORT = 65_535
@@ -27,7 +28,9 @@ _LAST_PORT = 65_535
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8470, show_default=True, type=click.IntRange(0, 65_535), help="The port; 0 takes any.")
 @click.option("--public-url", help="https://… under which a proxy that ends TLS passes requests on.")
-@click.option("--proxy", "proxies", multiple=True, help="An address of that proxy, if not of this machine.")
+@click.option(
+    "--proxy", "proxies", multiple=True, help="An address of that proxy, if not here; no other is believed then."
+)
 @click.option("--metrics", metavar="HOST:PORT", help="Show figures to Prometheus at a listener of their own.")
 @click.option(
     "--socket",
@@ -74,7 +77,7 @@ def serve(
         host=host,
         port=port,
         public_url=public_url,
-        proxies=(*_LOOPBACK, *proxies) if public_url is not None else (),
+        proxies=believed_proxies(public_url, proxies),
         metrics=_address(metrics) if metrics is not None else None,
         socket=socket_path,
         socket_mode=_mode(socket_mode),
@@ -96,6 +99,14 @@ def serve(
             [serving.site.origin],
         )
         serving.run()
+
+
+def believed_proxies(public_url: str | None, proxies: Sequence[str]) -> Sequence[str]:
+    """Whose word on where a request came from counts: the named proxies', or those of this machine.
+
+    Where the proxy is elsewhere, what connects from this machine is some program here, agents among them.
+    """
+    return () if public_url is None else proxies or _LOOPBACK
 
 
 def _secret(session: Session, provider: str) -> str:
