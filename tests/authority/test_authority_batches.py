@@ -118,7 +118,7 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("name", GUARDS)
-def test_guard_that_is_taken_away_is_missed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_guard_of_batches_that_is_taken_away_is_missed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     lenient, missed = GUARDS[name]
     monkeypatch.setattr(batches, name, lenient)
     with closing(Stage()) as stage, pytest.raises(AssertionError):
