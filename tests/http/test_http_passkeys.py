@@ -6,6 +6,7 @@ import json
 import re
 from html import unescape
 
+import cbor2
 import pytest
 from house import House
 from msgspec.structs import replace
@@ -256,6 +257,22 @@ def test_passkey_made_for_another_challenge_page_or_without_verification_is_refu
     assert ben.post("/account/passkey", {"token": "x", "credential": "{}"}).status == 403
     assert ben.post("/account/remove", {"token": token, "sign_in": "x"}).status == 403
     assert len(house.stage.authority.sign_ins.of(BEN)) == 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {1: 2, 3: -7, -1: 1, -2: bytes(32), -3: b"x" * 32},
+        {1: 2, -1: 1, -2: bytes(32), -3: bytes(32)},
+        {1: 3, 3: -257, -1: b"", -2: b""},
+        {1: 1, 3: -8, -1: 6, -2: b"short"},
+        {},
+        [1],
+    ],
+)
+def test_passkey_with_a_key_that_is_none_is_refused(house: House, monkeypatch: pytest.MonkeyPatch, key: object) -> None:
+    monkeypatch.setattr(Authenticator, "_cose", lambda _: cbor2.dumps(key))
+    assert add(at_localhost(house, BEN), Authenticator(house.passkey_origin)).status == 400
 
 
 def test_own_page_asks_once_more_who_it_is_and_says_where_passkeys_are_used(house: House) -> None:

@@ -55,6 +55,8 @@ _ALGORITHMS = [
     COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
 ]
 _MAX_CREDENTIAL_BYTES = 32_768
+_NOT_READ = (LookupError, TypeError, ValueError)
+"""What py_webauthn raises besides its own errors, of keys that lack a part or are not on their curve."""
 
 
 class NewPasskey(Struct, frozen=True, kw_only=True):
@@ -179,6 +181,8 @@ def read_new_passkey(text: str, site: Site, cookie: bytes) -> NewPasskey:
         key = decoded_public_key_to_cryptography(decode_credential_public_key(made.credential_public_key))
     except WebAuthnException as error:
         raise InvalidError(f"this passkey cannot be taken: {error}") from None
+    except _NOT_READ:
+        raise InvalidError("this passkey cannot be taken: its key is none") from None
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     check_passkey_key(spki)
     return NewPasskey(
