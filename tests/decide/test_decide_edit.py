@@ -91,6 +91,25 @@ def test_the_edited_call_is_made_by_the_same_loop_once_others_approved_it(stage:
     assert check_history(stage.entries()) == []
 
 
+@pytest.mark.case(80)
+@pytest.mark.parametrize("how", ["another lease", "a later attempt", "another key"])
+def test_who_edited_a_call_approves_it_under_no_other_lease_attempt_or_key(
+    stage: Stage, lease: HeldLease, how: str
+) -> None:
+    original = waiting(stage, lease)
+    edit(stage, edit(stage, original, note="x"), EVA, note="fixed in 1.2")
+    run = stage.authority.run(lease.lease.run_id)
+    run = stage.authority.runs.retry(run) if how == "a later attempt" else run
+    other = lease if how == "another key" else stage.lease(CLOSE, run=run)
+    shown, key = {**SHOWN, "note": "fixed in 1.2"}, "b" if how == "another key" else "a"
+    again = stage.authority.find_request(stage.ask(other, "ticket.close", key=key, **shown))
+    assert set(again.editors) == set(card(stage, again).editors) == {BEN, EVA}
+    for person in (BEN, EVA):
+        assert reason_of(lambda person=person: stage.people.approve(again, person)) is Reason.OWN_REQUEST
+    unedited = stage.authority.find_request(stage.ask(stage.lease(CLOSE), "ticket.close", key="c", **shown))
+    assert unedited.editors == ()  # of another run, whose agent asked so by itself
+
+
 def test_waiting_on_the_original_tells_of_the_edit_too(stage: Stage, lease: HeldLease) -> None:
     original = waiting(stage, lease)
     edited = edit(stage, original, note="x")

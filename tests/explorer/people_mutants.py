@@ -87,7 +87,7 @@ PEOPLE_MUTANTS = (
     Mutant("what is destructive needs no passkey", gone(answer, "refuse_proof"), (BY_PASSKEY,), ("I4",)),
     # edits
     Mutant("who edited approves", _editors_forgotten, (EDITED_CALL,), ("I4",)),
-    Mutant("who edited is forgotten", gone(call_approval, "_edited_before"), (EDITED_ANEW,), ("I4",)),
+    Mutant("who edited is forgotten", gone(call_approval, "edited_into"), (EDITED_ANEW,), ("I4",)),
     Mutant(
         "what was edited still waits",
         wrapped(Editor, "supersede", lambda changes, *_: replace(changes, rows=())),

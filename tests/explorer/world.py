@@ -183,6 +183,7 @@ def submit(world: World, steps: Sequence[Step[object]]) -> Decided:
     """
     now, is_behind = effective_now(Instant(world.database_ms), Instant(world.control.last_time_ms))
     facts = Facts(world.control, clock_behind=is_behind)
+    facts.reader = lambda ref: world.rows.get((ref.row_type, ref.key))
     for need in chain.from_iterable(step.keys() for step in steps):
         _load(facts, world.rows, need)
     batch = decide_batch(steps, facts, now)

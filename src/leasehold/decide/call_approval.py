@@ -6,14 +6,13 @@ refused and people are asked again, with the difference in front of them (threat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from msgspec.structs import replace
 
 from leasehold.decide.approvals import approvers_of, edited, is_approved, words_of_denial
 from leasehold.decide.bond import EditedFrom, bond_of
 from leasehold.decide.call_request import ProposedCall, approval_needed
+from leasehold.decide.edited import edited_into
 from leasehold.decide.facts import Facts, RequestsOfCall
 from leasehold.decide.previews import PreviewWanted, how_it_moved, preview_needed, refuse_preview
 from leasehold.decide.request import lease_need
@@ -90,7 +89,7 @@ def find_approval(call: ProposedCall, facts: Facts, now: Instant) -> Approval | 
             return _refuse_unseen(call, facts, now) or _asking_over(call, row, Reason.APPROVAL_NEEDED)
         if row.state == RequestState.APPROVED and not now.reached(row.use_by) and _counts(call, facts, row, call.need):
             return _refuse_unseen(call, facts, now) or _what_changed(call, row) or _approved(call, facts, row)
-    return _refuse_unseen(call, facts, now) or Asking(edited_from=_edited_before(rows))
+    return _refuse_unseen(call, facts, now) or Asking(edited_from=edited_into(call, facts))
 
 
 def _requests(call: ProposedCall, facts: Facts) -> list[RequestRow]:
@@ -148,15 +147,6 @@ def _asking_over(call: ProposedCall, row: RequestRow, reason: Reason, moved: tup
     edits = card.edits if card is not None else ()
     edited_from = EditedFrom(request_id=source, editors=editors, changes=edits) if editors else None
     return Asking(reason=reason, over=row, moved=moved, edited_from=edited_from)
-
-
-def _edited_before(rows: Sequence[RequestRow]) -> EditedFrom | None:
-    """Who edited another call into exactly this one has made it, whatever became of that request since: it may have
-    expired, or been withdrawn or revoked by the very person who edited it (threat case 80)."""
-    found = [(row.request_id, bond_of(row).editors) for row in rows]
-    editors = tuple(dict.fromkeys(person for _, people in found for person in people))
-    sources = [RequestId(request_id) for request_id, people in found if people]
-    return EditedFrom(request_id=sources[-1], editors=editors) if sources else None
 
 
 def _card_of(call: ProposedCall, row: RequestRow) -> Card | None:

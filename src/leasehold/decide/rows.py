@@ -375,7 +375,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 class SeenRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What was used in one second and counts once: digests with spaces between. The slots are a ring (`once`). Beside
-    them, how often somebody tried at break-glass since a second (`glass_tries`)."""
+    them, how often somebody tried at break-glass since a second (`glass_tries`), and who edited a call (`edited`)."""
 
     TABLE: ClassVar[str] = "seen"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "slot")
