@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import socket
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -89,15 +88,13 @@ def test_what_is_no_lease_is_refused_with_a_challenge(
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key", "Content-Type", "traceparent"])
-@pytest.mark.parametrize("spelled", [str, str.upper, lambda name: name.replace("-", "_")], ids=["same", "upper", "cgi"])
-def test_header_that_is_there_twice_is_refused(
-    desk: Desk, caller: Caller, name: str, spelled: Callable[[str], str]
-) -> None:
+def test_header_that_is_there_twice_is_refused(desk: Desk, caller: Caller, name: str) -> None:
     """Spelled as CGI and WSGI would read it, it is the same header."""
-    twice = ((name, "Bearer a.b.c"), (spelled(name), "Bearer a.b.c"))
-    answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=twice)
+    for again in (name, name.upper(), name.replace("-", "_")):
+        twice = ((name, "Bearer a.b.c"), (again, "Bearer a.b.c"))
+        answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=twice)
 
-    assert (answer.status, answer.json["type"]) == (400, "urn:leasehold:problem:repeated_header")
+        assert (answer.status, answer.json["type"]) == (400, "urn:leasehold:problem:repeated_header")
     assert desk.did == []
 
 
@@ -265,13 +262,17 @@ def test_body_over_the_limit_is_413_whether_or_not_its_length_was_told(desk: Des
     assert desk.did == []
 
 
-@pytest.mark.parametrize(
-    "name", ["X-HTTP-Method-Override", "X_HTTP_METHOD_OVERRIDE", "X-Original-URL", "x-original_url", "X-Rewrite-Url"]
-)
-def test_header_that_would_make_another_request_of_it_is_refused(desk: Desk, caller: Caller, name: str) -> None:
-    answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=((name, "DELETE"),))
+def test_header_that_would_make_another_request_of_it_is_refused(desk: Desk, caller: Caller) -> None:
+    for name in (
+        "X-HTTP-Method-Override",
+        "X_HTTP_METHOD_OVERRIDE",
+        "X-Original-URL",
+        "x-original_url",
+        "X-Rewrite-Url",
+    ):
+        answer = caller.send("POST", UPDATE_T1, {}, key="k1", headers=((name, "DELETE"),))
 
-    assert (answer.status, desk.did) == (400, [])
+        assert (answer.status, desk.did) == (400, [])
 
 
 def test_bytes_are_decided_on_by_their_digest_and_reach_the_handler_as_they_are(desk: Desk, caller: Caller) -> None:

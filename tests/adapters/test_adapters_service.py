@@ -88,15 +88,13 @@ def test_public_endpoint_needs_no_lease(caller: Caller) -> None:
     assert Caller(caller.port).send("GET", "/").status == 200
 
 
-@pytest.mark.parametrize(
-    "name", ["X-Original-URL", "x_rewrite_url", "X-HTTP-Method-Override", "X_HTTP_METHOD_OVERRIDE"]
-)
 def test_header_that_would_make_another_request_is_refused_where_no_lease_is_needed_too(
-    inside: Unguarded, caller: Caller, name: str
+    inside: Unguarded, caller: Caller
 ) -> None:
-    answer = Caller(caller.port).send("GET", "/healthz", headers=((name, "/tickets/T-1/update"),))
+    for name in ("X-Original-URL", "x_rewrite_url", "X-HTTP-Method-Override", "X_HTTP_METHOD_OVERRIDE"):
+        answer = Caller(caller.port).send("GET", "/healthz", headers=((name, "/tickets/T-1/update"),))
 
-    assert (answer.status, answer.json["type"]) == (400, "urn:leasehold:problem:override")
+        assert (answer.status, answer.json["type"]) == (400, "urn:leasehold:problem:override")
     assert inside.reached == []
 
 

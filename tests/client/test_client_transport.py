@@ -374,11 +374,11 @@ def test_callback_that_would_wait_for_its_own_thread_is_told_so() -> None:
     assert "callback" in str(told)
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"])
-def test_proxy_of_the_environment_is_never_asked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_PROXY", raising=False)
     with scripted(says(answer(run_answer(OTHER_RUN)))) as proxy, scripted(says(answer(run_answer()))) as server:
-        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         with client(server) as authority:
             assert authority.run(RUN_ID).run_id == RUN_ID
         assert proxy.connections == 0

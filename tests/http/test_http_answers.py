@@ -12,7 +12,7 @@ from house import House
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leasehold.http.events import MOST_STREAMS
+from leasehold.http.events import MOST_STREAMS, Places
 from leasehold.http.server import listen
 from leasehold.http.sessions import COOKIE
 from leasehold.ledger.entry import EntryKind
@@ -213,6 +213,10 @@ def test_streams_of_one_session_are_bounded_and_given_back(house: House) -> None
     for page in pages:
         assert page.next() == "changed nothing"
     assert browser.get("/events").status == 429
+    house.streams.pages = Places(0)
+    assert house.signed_in(EVA).get("/events").status == 429
+    assert house.streams.places.taken == MOST_STREAMS
+    house.streams.pages = Places(MOST_STREAMS)
     for page in pages:
         page.close()
     with listening(house, house.signed_in(EVA)) as page:

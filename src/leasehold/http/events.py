@@ -10,8 +10,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
-from functools import partial
+from contextlib import ExitStack, suppress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -82,7 +81,7 @@ class Streams:
     """All open event streams of one server. Belongs to its event loop; `close` may be called from any thread.
 
     It counts what the server holds back, on its port and its socket together: streams of sessions, streams and waits
-    of clients, and in `held` those of all clients, under one name.
+    of clients, and those of all clients in `held`, of all sessions in `pages`, each under one name.
     """
 
     def __init__(self, authority: Authority, *, most_held: int = MOST_HELD) -> None:
@@ -91,6 +90,7 @@ class Streams:
         self.of_clients = Places(MOST_STREAMS)
         self.waits = Places(MOST_WAITS)
         self.held = Places(most_held)
+        self.pages = Places(most_held // 2)
         self._wakers: set[Callable[[], None]] = set()
         self.is_closing = False
 
@@ -111,16 +111,20 @@ class Streams:
 
         return end
 
-    def take(self, session: SignedIn) -> None:
-        """Take a place for one more stream.
+    def take(self, session: SignedIn) -> Callable[[], None]:
+        """Take a place for one more stream of a page; answers what gives it back.
 
         Raises:
-            ProblemError: 429 or 503; this session has too many, or the server is about to stop.
+            ProblemError: 429 or 503; this session or all of them have too many, or the server is about to stop.
         """
         if self.is_closing:
             raise ProblemError(503, "Not now", "The server is about to stop.")
-        if not self.places.take(session.session):
-            raise ProblemError(429, "Too many pages", "Close some of the pages that are open here.")
+        with ExitStack() as stack:
+            for places, who in ((self.places, session.session), (self.pages, "everybody")):
+                if not places.take(who):
+                    raise ProblemError(429, "Too many pages", "Close some of the pages that are open here.")
+                stack.callback(places.give_back, who)
+            return stack.pop_all().close
 
     async def lines(self, session: SignedIn, look: Callable[[], str | None]) -> AsyncIterator[str]:
         """The text of one stream, until its session is over."""
@@ -166,6 +170,6 @@ def event_stream(request: Request, look: Callable[[], str | None]) -> Response:
     """
     streams: Streams = request.app.state.streams
     session: SignedIn = request.state.session
-    streams.take(session)
+    give_back = streams.take(session)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return HeldStream(streams.lines(session, look), partial(streams.places.give_back, session.session), headers)
+    return HeldStream(streams.lines(session, look), give_back, headers)
