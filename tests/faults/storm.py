@@ -98,10 +98,17 @@ class Told:
         Raises:
             AssertionError: they do not come.
         """
+        enough = self.count + more
+        self.wait_until(lambda: self.count >= enough)
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Return once something is so, or somebody gave up.
+
+        Raises:
+            AssertionError: it never is.
+        """
         with self.news:
-            enough = self.count + more
-            came = self.news.wait_for(lambda: self.count >= enough or self.is_over, timeout=60)
-            assert came, f"{self.count} of {enough} answers came"
+            assert self.news.wait_for(lambda: is_so() or self.is_over, timeout=100), f"{self.count} answers came"
 
     def give_up(self) -> None:
         """Let nobody wait any more: somebody failed, or could not get an answer from anywhere."""
