@@ -268,6 +268,20 @@ def test_an_edited_lease_request_is_judged_anew_and_the_agent_waits_on_the_new_o
     assert check_history(stage.entries()) == []
 
 
+@pytest.mark.case(80)
+def test_who_edited_a_lease_request_approves_it_in_no_other_words_either(stage: Stage) -> None:
+    run, narrow = stage.start(), {"ticket.close": {"ticket": ["T-1"]}}
+    edited = stage.desk.edit(
+        stage.authority.request(run, EXACT, reason="tidy"), stage.people.signatory(BEN), allow=narrow
+    )
+    stage.people.deny(edited, EVA)
+    again = stage.authority.request(stage.authority.run(run.run_id), narrow, reason="tidy up, please")
+    assert (again.edited_from, again.editors) == (edited.request_id, (BEN,))
+    assert reason_of(lambda: stage.people.approve(again, BEN)) is Reason.OWN_REQUEST
+    assert card(stage, again).editors == (BEN,)
+    assert stage.authority.request(run, EXACT, reason="tidy").editors == ()
+
+
 def test_an_edit_of_a_lease_adds_no_action_and_goes_no_further_than_the_route(stage: Stage) -> None:
     original = stage.authority.request(stage.start(), EXACT, reason="tidy")
     ben = stage.people.signatory(BEN)

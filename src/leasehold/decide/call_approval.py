@@ -89,7 +89,7 @@ def find_approval(call: ProposedCall, facts: Facts, now: Instant) -> Approval | 
             return _refuse_unseen(call, facts, now) or _asking_over(call, row, Reason.APPROVAL_NEEDED)
         if row.state == RequestState.APPROVED and not now.reached(row.use_by) and _counts(call, facts, row, call.need):
             return _refuse_unseen(call, facts, now) or _what_changed(call, row) or _approved(call, facts, row)
-    return _refuse_unseen(call, facts, now) or Asking(edited_from=edited_into(call, facts))
+    return _refuse_unseen(call, facts, now) or Asking(edited_from=edited_into(call.edits, facts))
 
 
 def _requests(call: ProposedCall, facts: Facts) -> list[RequestRow]:

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from leasehold.decide.bond import Bond, EditedFrom, card_terms
 from leasehold.decide.cards import CallShown, build_card
 from leasehold.decide.chain import Chain
+from leasehold.decide.edited import edits_of_call
 from leasehold.decide.entries import describe_grants, edit_detail, request_entry
-from leasehold.decide.facts import Changes
+from leasehold.decide.facts import Changes, Ref
 from leasehold.decide.request import request_rows
 from leasehold.ledger.entry import Entry, EntryKind
 from leasehold.model.canonical import Json, encode
@@ -68,6 +69,11 @@ class ProposedCall(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def preview_action(self) -> str:
         """The read that says what the action would change, empty where none is declared."""
         return self.policy_document.action(self.action).preview
+
+    @property
+    def edits(self) -> Ref:
+        """Where it stands who edited something into this call."""
+        return edits_of_call(self.digester, self.chain[-1].run, self.action, self.arguments_digest)
 
     @cached_property
     def preview_digest(self) -> str:

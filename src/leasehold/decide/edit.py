@@ -17,7 +17,7 @@ from leasehold.decide.bond import EditedFrom
 from leasehold.decide.call_request import ProposedCall
 from leasehold.decide.cards import describe_constraint
 from leasehold.decide.chain import refuse_run, run_needs
-from leasehold.decide.edited import edit_need, edit_row
+from leasehold.decide.edited import edit_row
 from leasehold.decide.entries import request_entry
 from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
@@ -114,7 +114,7 @@ class EditCall(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
     def keys(self) -> Sequence[Need]:
-        return [*self.editor.needs(), edit_need(self.call)]
+        return [*self.editor.needs(), self.call.edits]
 
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[RequestId], Changes]:
         policy, original = self.call.policy_document, self.editor.request
@@ -132,7 +132,12 @@ class EditCall(msgspec.Struct, frozen=True, kw_only=True):
         made = replace(self.call, edited=source).ask(route, facts.next_index, now)
         over = self.editor.supersede(row, self.call.request_id, policy)
         return StepAnswer(allow(), self.call.request_id), Changes(
-            rows=(*made.rows, *over.rows, edit_row(self.call, facts, source)), entries=(*made.entries, *over.entries)
+            rows=(
+                *made.rows,
+                *over.rows,
+                edit_row(self.call.edits, facts, replace(source, request_id=self.call.request_id)),
+            ),
+            entries=(*made.entries, *over.entries),
         )
 
     def _refuse_scope(self) -> Decision | None:

@@ -12,12 +12,13 @@ import msgspec
 
 from leasehold.decide.accounts import open_accounts
 from leasehold.decide.approvals import encode_answers
-from leasehold.decide.bond import NO_BOND, Bond, bond_of, encode_bond
+from leasehold.decide.bond import NO_BOND, Bond, EditedFrom, bond_of, encode_bond
 from leasehold.decide.cards import build_card
 from leasehold.decide.chain import refuse_run, run_needs
 from leasehold.decide.documents import encode_document
+from leasehold.decide.edited import edit_row, edited_into, edits_of_lease
 from leasehold.decide.entries import counted_entry, describe_grants, edit_detail, request_entry
-from leasehold.decide.facts import Changes, Facts, Need, StepAnswer
+from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.glass_use import refuse_agent
 from leasehold.decide.lease_document import compose_lease, largest_drawing, refuse_large
 from leasehold.decide.pending import (
@@ -36,7 +37,7 @@ from leasehold.model.canonical import encode
 from leasehold.model.card import Card, Change, card_bytes
 from leasehold.model.decision import Decision, Reason, allow, deny
 from leasehold.model.effect import ApprovalMode
-from leasehold.model.grant import Grant, Grants, grants_to_json
+from leasehold.model.grant import Grants, grants_to_json
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import Request, RequestState
@@ -93,19 +94,32 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             )
         granted = with_previews(self.policy_document, route, self.run, self.request.allow, self.above)
         need = lease_need(self.policy_document, self.run.route, granted)
-        request, card = self._complete(route, granted, need, now)
+        edits = edits_of_lease(self.digester, self.run, granted)
+        asked = self._with_editors(edits, need, facts)
+        request, card = self._complete(route, msgspec.structs.replace(asked, allow=granted), need, now)
         drawing = largest_drawing(self.policy_document, self.run, request, need, facts.control.epoch)
         if refusal := refuse_large(compose_lease(self.run, request, drawing), facts.control.issuer):
             return self._denied(facts, refusal)
         state = RequestState.APPROVED if need.mode is ApprovalMode.NONE else RequestState.PENDING
-        if state is RequestState.PENDING and request.edited_from is None:
+        if state is RequestState.PENDING and self.request.edited_from is None:
             if (same := self._asked_before(facts, now)) is not None:
                 return StepAnswer(allow(), Asked(same, state)), Changes()
             if refusal := self._refuse_question(facts, now):
                 return self._denied(facts, refusal)
         made = self._made(request, card, need, state, facts.next_index)
-        counted = self._counted(facts) if state is RequestState.PENDING else ()
+        counted = self._counted(facts, edits) if state is RequestState.PENDING else ()
         return StepAnswer(allow(), Asked(request, state)), msgspec.structs.replace(made, rows=(*made.rows, *counted))
+
+    def _with_editors(self, edits: Ref, need: ApprovalNeed, facts: Facts) -> Request:
+        """The request with all who ever edited something of this run into it, where people have to agree."""
+        known = edited_into(edits, facts) if need.mode is not ApprovalMode.NONE else None
+        if known is None:
+            return self.request
+        return msgspec.structs.replace(
+            self.request,
+            edited_from=self.request.edited_from or known.request_id,
+            editors=tuple(dict.fromkeys((*self.request.editors, *known.editors))),
+        )
 
     @property
     def _asked(self) -> str:
@@ -126,12 +140,13 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
             return too_many_denials(self.run.run_id)
         return refuse_many_pending(facts, self.policy_document, self.run, now)
 
-    def _counted(self, facts: Facts) -> tuple[RunRow, ...]:
-        """The run with one question more; what people edited is no question of its own."""
+    def _counted(self, facts: Facts, edits: Ref) -> tuple[Row, ...]:
+        """The run with one question more; what people edited is no question of its own, and it is kept who did."""
         row = facts.get(RunRow, self.run.tenant, self.run.run_id)
-        if row is None or self.request.edited_from is not None:
-            return ()
-        return (msgspec.structs.replace(row, denials=row.denials + 1),)
+        if self.request.edited_from is not None:
+            made = EditedFrom(request_id=self.request.request_id, editors=self.request.editors)
+            return (edit_row(edits, facts, made),)
+        return (msgspec.structs.replace(row, denials=row.denials + 1),) if row is not None else ()
 
     def _made(self, request: Request, card: Card, need: ApprovalNeed, state: RequestState, recorded: int) -> Changes:
         rows = request_rows(
@@ -185,18 +200,14 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
         verdict = check_grants(self.policy_document, route.name, self.request.allow, self.above)
         return None if verdict.is_allowed else verdict
 
-    def _complete(
-        self, route: Route, granted: dict[str, Grant], need: ApprovalNeed, now: Instant
-    ) -> tuple[Request, Card]:
+    def _complete(self, route: Route, asked: Request, need: ApprovalNeed, now: Instant) -> tuple[Request, Card]:
         depth = max(0, route.delegation.depth - len(self.run.ancestors))
-        asked = self.request
         budget = {unit: min(limit, asked.budget.get(unit, limit)) for unit, limit in route.budget.items()}
         request = msgspec.structs.replace(
             asked,
             made_at=now.seconds,
             answer_by=min(now.seconds + route.answer_within_seconds, self.run.expires_at),
             policy=self.policy,
-            allow=granted,
             deny=route.deny,
             budget=budget,
             ttl_seconds=asked.ttl_seconds or route.ttl_seconds,
