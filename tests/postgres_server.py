@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -82,7 +83,7 @@ class PostgresServer:
     def fresh(self, template: str = "template0") -> str:
         """The name of a new database, a copy of another one."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')  # half the time of the other
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {self._strategy}')
         return name
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
@@ -90,6 +91,12 @@ class PostgresServer:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
+
+    @cached_property
+    def _strategy(self) -> str:
+        """How to copy a database fastest; before version 15 it was the only way, and had no name."""
+        ((is_named,),) = self.execute("SELECT current_setting('server_version_num')::int >= 150000")
+        return "STRATEGY file_copy" if is_named else ""
 
     @property
     def _data(self) -> Path:
