@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import msgspec
 from starlette.datastructures import Headers
@@ -103,7 +103,11 @@ class Api:
         self._root = _Node()
         for endpoint in ENDPOINTS.values():
             self._root.add(endpoint)
-        self._openapi = openapi_document()
+
+    @cached_property
+    def _openapi(self) -> bytes:
+        """Made when it is first asked for, which takes hundredths of a second; most servers never are."""
+        return openapi_document()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request. Web sockets are refused: nothing of ours opens one."""
