@@ -16,6 +16,9 @@ from leasehold.model.scope import Scope
 
 __all__ = ["Operator", "Person", "Stranger"]
 
+_BETWEEN = 25
+"""How many answers others get between two stops, or none of them would ever wait for people to the end."""
+
 _TOGETHER = 8
 """How many calls of a stopped lease every other authority is asked at once."""
 
@@ -74,9 +77,10 @@ class Operator:
         self._chance = chance
 
     def live(self) -> None:
-        """One stop, and what comes after it."""
+        """One stop once others have got on with something, and what comes after it."""
         with self._told.news:
-            self._told.news.wait(0.5)
+            enough = self._told.count + _BETWEEN
+            self._told.news.wait_for(lambda: self._told.count >= enough, timeout=2)
             live = list(self._told.live.values())
         if not live:
             return
