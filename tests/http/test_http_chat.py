@@ -388,8 +388,9 @@ def test_what_somebody_said_in_a_chat_before_they_were_let_go_counts_no_more_whe
     stage.desk.remove_person(BEN, by="op")
     stage.authority.sign_ins.set_password(BEN, HASH, by="op")
     assert stage.refusal(lease, "ticket.audit", "T-1", key="a") is Reason.APPROVAL_NEEDED
-    assert "user:ben was added after this was asked" in desk.told()
+    desk.press()
     assert desk.state(waiting) is RequestState.PENDING
+    assert "user:ben was added after this was asked" in desk.slack.whisper()
     newer = stage.ask(lease, "ticket.audit", "T-3", key="c")
     stage.tell()
     desk.press()
