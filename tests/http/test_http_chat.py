@@ -389,6 +389,7 @@ def test_what_somebody_said_in_a_chat_before_they_were_let_go_counts_no_more_whe
     stage.authority.sign_ins.set_password(BEN, HASH, by="op")
     assert stage.refusal(lease, "ticket.audit", "T-1", key="a") is Reason.APPROVAL_NEEDED
     desk.press()
+    assert stage.entries(EntryKind.REQUEST_ANSWERED)[-1].decision == "deny"
     assert desk.state(waiting) is RequestState.PENDING
     assert "user:ben was added after this was asked" in desk.slack.whisper()
     newer = stage.ask(lease, "ticket.audit", "T-3", key="c")
