@@ -70,6 +70,7 @@ def fill_by_people(office: Office) -> None:
     signatory(office.stage, ANA)
     office.has_password(BEN)
     for payload in CORPUS:
+        office.stage.system.advance(seconds=100)  # so often and no oftener may a person try
         ana = office.viewer(ANA).glass
         held = ana.propose(ana.draft(wish(reason=payload)))
         office.viewer(BEN).glass.confirm(held.glass_id)
@@ -112,11 +113,11 @@ def crawl(page: Page, address: str) -> Iterator[str]:
 @pytest.mark.case(82, 83, 113)
 @pytest.mark.requirement("F3")
 def test_nothing_that_agents_write_is_executed_on_any_page(office: Office, visits: Visits, tmp_path: Path) -> None:
+    fill_by_people(office)
     requests = [request for group in (CORPUS[:5], CORPUS[5:10], CORPUS[10:]) for request in fill(office, group)]
     office.stage.people.deny(requests[0], EVA)
     office.stage.desk.hold(Scope.parse("tool:mail"), by=EVA, reason=CORPUS[1])
     office.stage.desk.revoke(Scope.parse(f"run:{requests[-1].run_id}"), by=EVA, reason=CORPUS[2])
-    fill_by_people(office)
     executed: list[str] = []
     with visits() as visit:
         visit.context.expose_binding("pwned", lambda source: executed.append(source["page"].url))
