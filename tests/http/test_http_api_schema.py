@@ -53,6 +53,7 @@ class Knocker:
         admission = stage.door().new_admission_id()
         call = {"action": "ticket.update", "arguments": {"ticket_id": "T-1"}, "admission_id": admission, "key": "k"}
         guard.post("/v1/admissions", {"token": lease["tokens"]["ticket"], "call": call})
+        guard.post(f"/v1/admissions/{admission}/settle", {"status": "done"})  # or who asks to wait for its end waits
         lease_id = lease["lease"]["lease_id"]
         return {"run_id": run, "request_id": request, "lease_id": lease_id, "admission_id": admission}
 
