@@ -356,7 +356,11 @@ def test_problem_of_the_authority_is_the_exception_that_it_stands_for() -> None:
 
 def test_callback_that_would_wait_for_its_own_thread_is_told_so() -> None:
     told: list[BaseException | None] = []
-    heard = threading.Event()
+    is_listening, heard = threading.Event(), threading.Event()
+
+    def answer_late(connection: socket.socket) -> None:
+        assert is_listening.wait(10)  # a callback that comes after the answer is called by who adds it
+        says(answer(run_answer()))(connection)
 
     def ask(_: object) -> None:
         try:
@@ -365,10 +369,12 @@ def test_callback_that_would_wait_for_its_own_thread_is_told_so() -> None:
             told.append(error)
         heard.set()
 
-    with scripted(says(answer(run_answer()))) as server, client(server) as authority:
+    prompt = says(answer(run_answer()))
+    with scripted(prompt, answer_late, prompt) as server, client(server) as authority:
         first = authority.runs.submit_resume(RUN_ID)
         assert first.result().run_id == RUN_ID
         authority.runs.submit_resume(RUN_ID).add_done_callback(ask)
+        is_listening.set()
         assert heard.wait(10)
         assert authority.run(RUN_ID).run_id == RUN_ID
     assert "callback" in str(told)
