@@ -7,7 +7,7 @@ import pytest
 from leasehold.authority.door import ForgeryCounter
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError, StoreError
 from leasehold.ledger.entry import EntryKind
-from leasehold.model.call import Call, Outcome, OutcomeStatus, ParentCall
+from leasehold.model.call import Call, CallState, Outcome, OutcomeStatus, ParentCall
 from leasehold.model.decision import Reason
 from leasehold.testing.clock import FrozenSystem
 from leasehold.token.codec import sign_lease
@@ -222,6 +222,20 @@ def test_a_lease_signed_with_a_key_that_is_not_the_authoritys_is_refused(stage: 
     forged = sign_lease(lease.lease, "ticket", stage.authority.engine.identity.issuer, ring)
     call = stage.call("ticket.update", key="a")
     assert reason_of(lambda: stage.door().admit(forged, call)) is Reason.BAD_TOKEN
+
+
+# Looking at calls
+
+
+def test_an_embedded_door_looks_at_its_calls_with_no_client_to_ask_about(stage: Stage) -> None:
+    admitted = stage.admit(stage.lease(UPDATE), "ticket.update", key="a")
+    assert stage.door().look(admitted.admission_id) == (CallState.ADMITTED, None, None)
+    stage.hold("tool:ticket")
+    looked = stage.door().look(admitted.admission_id)
+    assert looked.refusal is not None
+    assert (looked.state, looked.refusal.reason, looked.end) == (CallState.ADMITTED, Reason.HELD, None)
+    stage.settle(admitted, OutcomeStatus.DONE)
+    assert stage.door().look(admitted.admission_id).state is CallState.DONE
 
 
 # Waiting for the end of another call

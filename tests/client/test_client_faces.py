@@ -21,6 +21,7 @@ EMBEDDED_ONLY = {
     "test_a_loop_that_is_closed_is_told_nothing": "reads what is told a moment later",
     "test_a_withdrawn_request_cannot_be_approved_or_drawn": "what was withdrawn may be withdrawn again",
     "test_an_authentic_lease_that_this_ledger_does_not_have_opens_nothing_and_is_counted": "keys are entries too",
+    "test_an_embedded_door_looks_at_its_calls_with_no_client_to_ask_about": "a watch looks for a client",
     "test_only_the_door_that_admitted_may_settle": "to another client an admission looks like what never was",
     "test_the_end_of_a_call_is_told_by_the_commit_that_ends_it": "asks at another client's door",
     "test_what_cannot_be_waited_for_is_an_error": "a store that fails is asked again until the deadline",
