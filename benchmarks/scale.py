@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from statistics import fmean, linear_regression, median
 from time import perf_counter, process_time, thread_time
@@ -235,7 +236,7 @@ def lane_limit(costs: Costs, batch: int) -> float:
 def _scaled(found: Measured, *, quick: bool) -> tuple[list[Line], list[str]]:
     costs = replace(found.costs, wire=0.001)  # four round trips of a quarter of a millisecond, as in one data centre
     limit = lane_limit(costs, 64)
-    logs = -(-WANTED_PER_SECOND // int(FULLEST * limit))
+    logs = ceil(WANTED_PER_SECOND / (FULLEST * limit))
     databases = -(-logs // 8)
     logs = databases * -(-logs // databases)
     layout = Layout(
@@ -260,7 +261,7 @@ def _scaled(found: Measured, *, quick: bool) -> tuple[list[Line], list[str]]:
         f"{logs} logs in {databases} databases, {logs} authorities of one processor, {8 * databases} processors for "
         "the databases; 1 ms of round trips a batch.",
         f"{own.steps_of_batch:.0f} steps a batch; interpreters are busy {_percent(own.interpreters)} of their time, "
-        f"processors of databases {_percent(own.databases)}; {own.syncs / seconds / databases:,.0f} syncs a second "
+        f"processors of databases {_percent(own.databases)}; {own.syncs / own.seconds / databases:,.0f} syncs a second "
         f"on each. Written by three: {spread.steps_of_batch:.0f} steps a batch, {_percent(spread.interpreters)}.",
         f"A call writes {found.log_bytes / 1000:.1f} kB of write-ahead log, {log_rate:,.0f} MB/s, and leaves "
         f"{found.table_bytes / 1000:.1f} kB in tables and indexes, {tables_a_day:,.1f} TB a day.",

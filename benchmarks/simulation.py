@@ -317,14 +317,20 @@ class Simulation:
         )
 
     def callers(self, number: int, seconds: float) -> Outcome:
-        """So many callers, each of whom makes its next call once the last one is settled."""
+        """So many callers, each of whom makes its next call once the last one is settled.
+
+        It takes so long, or longer, until as many calls as there are callers are settled.
+        """
         for caller in range(number):
             lane = self._pick(caller)
             self.world.later(0.0, lambda lane=lane: self._call(lane, repeat=True))
-        return self._finish(seconds)
+        return self._finish(seconds, lambda: self._calls >= number)
 
     def arrivals(self, per_second: float, seconds: float, *, tool_seconds: float = 0.0) -> Outcome:
-        """Calls that come by chance, whatever became of those before; each tool takes so long."""
+        """Calls that come by chance, whatever became of those before; each tool takes so long.
+
+        It takes so many `seconds`, or longer, until some calls are admitted.
+        """
         lanes = len(self.lanes) * self._layout.authorities_of_log
 
         def arrive() -> None:
@@ -332,7 +338,7 @@ class Simulation:
             self._call(self._pick(self._chance.randrange(lanes)), tool_seconds)
 
         self.world.later(self._chance.expovariate(per_second), arrive)
-        return self._finish(seconds)
+        return self._finish(seconds, lambda: len(self._admissions) > 1)
 
     def _pick(self, number: int) -> Lane:
         lanes = self.lanes[number % len(self.lanes)]
@@ -369,8 +375,11 @@ class Simulation:
         self._changed = self.world.now
         self._inside += by
 
-    def _finish(self, seconds: float) -> Outcome:
+    def _finish(self, seconds: float, is_enough: Callable[[], bool]) -> Outcome:
         self.world.run(seconds)
+        while not is_enough():
+            seconds *= 2
+            self.world.run(seconds)
         self._move(0)
         lanes = [lane for of_log in self.lanes for lane in of_log]
         return Outcome(

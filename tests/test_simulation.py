@@ -54,6 +54,12 @@ def test_more_callers_than_a_batch_holds_are_served_in_several() -> None:
     assert found.steps_of_batch == pytest.approx(8, rel=0.02)
 
 
+def test_a_machine_so_slow_that_nothing_is_done_in_time_is_simulated_for_longer() -> None:
+    slow = replace(COSTS, step=0.5)
+    assert 0.4 < Simulation(ALONE, slow).callers(128, 0.5).calls_per_second < 1.1
+    assert Simulation(ALONE, slow).arrivals(100.0, 0.05).admission(0.5) > 0.5
+
+
 @pytest.mark.parametrize("rate", [100.0, 1000.0, 1800.0])
 def test_what_is_inside_is_what_arrives_times_how_long_it_stays(rate: float) -> None:
     found = Simulation(ALONE, COSTS).arrivals(rate, 10.0)
