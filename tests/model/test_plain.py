@@ -38,6 +38,12 @@ def test_plain_text_is_left_alone() -> None:
     assert hidden_words("plain") == script_words("plain") == ""
 
 
+def test_plain_text_is_not_read_character_by_character() -> None:
+    """A line of the log costs more than the call it tells of, where it is."""
+    line = "2026-11-26T08:45:47.000+00:00 info 0192 POST /v1/door/admit 200 in 1.5 ms for ticket-door"
+    assert escape(line) is line
+
+
 def test_spaces_that_could_push_plain_text_out_of_sight_are_counted() -> None:
     assert escape("two  are fine") == "two  are fine"
     assert escape("three   are not") == "three<U+0020 ×3>are not"

@@ -25,6 +25,8 @@ _MANY_SPACES = " " * (_MOST_SPACES + 1)
 
 def escape(text: str) -> str:
     """Return `text` with hidden characters as `<U+XXXX>`, runs of them and of spaces as `<U+XXXX ×n>`; one line."""
+    if text.isascii() and text.isprintable() and _MANY_SPACES not in text:  # most text, and a line a request
+        return text
     return "".join(_show(character, count, is_shown=is_shown) for character, count, is_shown in _runs(text))
 
 
