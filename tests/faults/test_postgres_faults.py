@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
@@ -16,7 +16,7 @@ import pytest
 from postgres_wire import Cut, Wire, wired
 
 from leasehold.decide.facts import Changes, Facts, StepAnswer
-from leasehold.errors import StoreError, UnavailableError
+from leasehold.errors import ConfigError, StoreError, UnavailableError
 from leasehold.ledger.entry import decode_entry
 from leasehold.model.instant import Instant
 from leasehold.store.lane import RefusedError, UnansweredError
@@ -24,8 +24,9 @@ from leasehold.store.opened import OpenStore
 from leasehold.store.postgres import PostgresSettings, check_postgres, open_postgres
 from leasehold.store.postgres_connection import PostgresPlace, connect, execute
 from leasehold.store.postgres_migrations import LANE_LOCK, lock
+from leasehold.store.protocol import Anchor, TreeHead
 from leasehold.testing.clock import FrozenSystem
-from leasehold.testing.store_steps import ScriptedStep, account, lane_held, spend, write
+from leasehold.testing.store_steps import MemoryAnchor, ScriptedStep, account, lane_held, spend, write
 from postgres_server import PostgresServer
 
 QUICK = PostgresSettings(anchor_seconds=3600, retry_seconds=0.01)
@@ -44,14 +45,26 @@ def store(place: PostgresPlace) -> Iterator[OpenStore]:
     assert check_postgres(place) == ()
 
 
-def open_at(place: PostgresPlace) -> OpenStore:
-    return open_postgres(place, writer=uuid4().hex, issuer="issuer", clock=FrozenSystem(), settings=QUICK)
+def open_at(place: PostgresPlace, anchor: Anchor | None = None) -> OpenStore:
+    return open_postgres(
+        place, writer=uuid4().hex, issuer="issuer", clock=FrozenSystem(), anchor=anchor, settings=QUICK
+    )
 
 
 def totals(store: OpenStore) -> list[object]:
     """The totals that `spend` recorded: 1, 2, 3 … where each of them was executed once."""
     lines = store.queries.ledger(0, store.queries.control().size)
     return [decode_entry(line.body).detail["total"] for line in lines]
+
+
+@contextmanager
+def left(store: OpenStore) -> Iterator[OpenStore]:
+    """A store that cannot keep its head when it is closed, since it has stopped."""
+    try:
+        yield store
+    finally:
+        with suppress(StoreError):
+            store.close()
 
 
 def disconnect(server: PostgresServer, name: str, query: str = "%") -> None:
@@ -173,7 +186,7 @@ def test_server_that_took_over_without_what_was_answered_is_refused(
     assert [store.submit(spend()).result().value for _ in range(3)] == [1, 2, 3]
     disconnect(postgres_server, postgres_name)
     postgres_server.execute("UPDATE leasehold.control SET size = 2", postgres_name)
-    with pytest.raises(StoreError, match="no longer holds what was committed and answered") as caught:
+    with pytest.raises(StoreError, match="another server took over without it") as caught:
         store.submit(spend()).result()
     assert not caught.value.maybe_persisted
     postgres_server.execute("UPDATE leasehold.control SET size = 3", postgres_name)
@@ -188,10 +201,13 @@ def test_standby_takes_over_if_it_has_all_and_is_refused_if_it_lacks_what_was_an
     place: PostgresPlace, postgres_server: PostgresServer, lost: int
 ) -> None:
     standby = postgres_server.standby()
-    both = {**place.parameters, "host": f"{postgres_server.folder},{standby.folder}"}
+    both = {**place.parameters, "host": f"{standby.folder},{postgres_server.folder}"}
     with closing(open_at(msgspec.structs.replace(place, parameters=both))) as store:
-        assert store.submit(spend()).result().value == 1
         standby.start()
+        standby.execute("SELECT pg_wal_replay_pause()")
+        assert store.submit(spend()).result().value == 1
+        assert totals(store) == [1]  # a standby that is named first may be behind, and is not asked
+        standby.execute("SELECT pg_wal_replay_resume()")
         ((reached,),) = postgres_server.execute("SELECT pg_current_wal_lsn()")
         while standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{reached}'") != [(True,)]:
             pass
@@ -217,6 +233,59 @@ def test_standby_takes_over_if_it_has_all_and_is_refused_if_it_lacks_what_was_an
         finally:
             standby.stop("immediate")
             postgres_server.start()
+
+
+@pytest.mark.invariant("I8", "I9")
+@pytest.mark.case(62, 96, 99)
+@pytest.mark.parametrize("ahead", [0, 9])
+@pytest.mark.parametrize("known", ["seen", "outside"])
+def test_who_wrote_nothing_itself_refuses_a_server_that_lacks_what_others_wrote(
+    place: PostgresPlace, postgres_server: PostgresServer, postgres_name: str, known: str, ahead: int
+) -> None:
+    anchor = MemoryAnchor()
+    with closing(open_at(place)) as writes, left(open_at(place, anchor if known == "outside" else None)) as idle:
+        assert writes.submit(spend()).result().value == 1
+        assert idle.submit(spend()).result().value == 2
+        disconnect(postgres_server, postgres_name)
+        behind = postgres_server.fresh(postgres_name)
+        assert writes.submit(spend()).result().value == 3
+        if known == "seen":
+            idle.submit(write(entries=0)).result()
+        else:
+            idle.anchor_now()
+        disconnect(postgres_server, postgres_name)
+        postgres_server.execute(f"ALTER DATABASE {postgres_name} RENAME TO {postgres_name}_lost")
+        postgres_server.execute(f"ALTER DATABASE {behind} RENAME TO {postgres_name}")
+        with closing(open_at(place)) as anew:  # of somebody who knew of nothing
+            assert [anew.submit(spend(7)).result().value for _ in range(ahead)] == [9 + 7 * n for n in range(ahead)]
+        with pytest.raises(StoreError, match="another server took over without"):
+            idle.submit(spend()).result()
+        with pytest.raises(UnavailableError, match="until it is opened again"):
+            idle.submit(spend()).result()
+    assert anchor.heads == [] or anchor.heads[-1].size == 3
+
+
+@pytest.mark.case(96)
+def test_new_connection_with_an_anchor_that_cannot_be_read_executes_nothing_until_it_can(
+    place: PostgresPlace, postgres_server: PostgresServer, postgres_name: str
+) -> None:
+    class DamagedAnchor(MemoryAnchor):
+        is_damaged = False
+
+        def read(self) -> TreeHead | None:
+            if self.is_damaged:
+                raise ConfigError("is damaged", path="anchor.json")
+            return super().read()
+
+    anchor = DamagedAnchor()
+    with closing(open_at(place, anchor)) as store:
+        assert store.submit(spend()).result().value == 1
+        disconnect(postgres_server, postgres_name)
+        anchor.is_damaged = True
+        with pytest.raises(UnavailableError, match="since the anchor is no use"):
+            store.submit(spend()).result()
+        anchor.is_damaged = False
+        assert store.submit(spend()).result().value == 2
 
 
 @pytest.mark.requirement("L6")

@@ -268,6 +268,30 @@ def test_server_that_may_lose_what_it_confirmed_is_refused(
         postgres_database.open(clock=None)
 
 
+@pytest.mark.case(92, 93)
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_server_that_comes_to_lose_what_it_confirms_while_it_is_in_use_is_refused_as_long_as_it_does(
+    postgres_database: PostgresDatabase, postgres_server: PostgresServer, setting: str
+) -> None:
+    with closing(postgres_database.open(clock=None)) as store:
+        assert store.submit(spend()).result().value == 1
+        refused = pytest.raises(UnavailableError, match="may lose what it has confirmed, so nothing is executed")
+        with configured(postgres_server, setting, "off"), refused:
+            store.submit(spend()).result()
+        assert store.submit(spend()).result().value == 2
+
+
+@pytest.mark.case(92, 93)
+def test_commits_go_on_waiting_for_the_disk_whatever_is_set_while_they_do(
+    postgres_database: PostgresDatabase, postgres_server: PostgresServer
+) -> None:
+    with (
+        closing(connect(postgres_database.place)) as connection,
+        configured(postgres_server, "synchronous_commit", "off"),
+    ):
+        assert execute(connection, "SHOW synchronous_commit").fetchone() == ("on",)
+
+
 def test_commits_wait_for_the_disk_whatever_the_database_s_default(
     postgres_database: PostgresDatabase, postgres_server: PostgresServer
 ) -> None:

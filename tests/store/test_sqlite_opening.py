@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -293,6 +293,33 @@ def test_restored_database_of_a_later_epoch_is_accepted_though_smaller(path: Pat
         assert store.submit(spend()).result().value == 3
     with pytest.raises(StoreError, match="at epoch 1 with 7 ledger entries, but epoch 2"):
         open_at(path, anchor)
+
+
+@pytest.mark.case(55, 96, 99)
+@pytest.mark.invariant("I9")
+@pytest.mark.parametrize("other", [0, 3])
+def test_second_copy_of_a_database_that_shares_its_anchor_is_found_out_while_both_are_in_use(
+    path: Path, tmp_path: Path, other: int
+) -> None:
+    anchor = MemoryAnchor()
+    grow(path, 2, anchor)
+    shutil.copy(path, tmp_path / "copy.db")
+    with closing(open_at(path, anchor)) as first:
+        second = open_at(tmp_path / "copy.db", anchor)
+        assert first.submit(spend()).result().value == 3
+        first.anchor_now()
+        for number in range(other):
+            with suppress(UnavailableError):  # it may be found out at any of them
+                assert second.submit(spend(10)).result().value == 12 + 10 * number
+        with pytest.raises(StoreError, match=r"was rolled back or replaced|was rewritten or belongs to another"):
+            second.anchor_now()
+        with pytest.raises(UnavailableError, match="executes nothing until it is opened again"):
+            second.submit(spend()).result()
+        with pytest.raises(StoreError):
+            second.close()
+        assert first.submit(spend()).result().value == 4
+        first.anchor_now()
+    assert [head.size for head in anchor.heads][-2:] == [3, 4]
 
 
 def test_anchor_that_cannot_be_written_is_told_and_the_store_goes_on(path: Path) -> None:

@@ -78,8 +78,8 @@ def check_anchored(nodes: Nodes, place: object, control: ControlRow, anchored: T
     if control.epoch < anchored.epoch or control.size < anchored.size:
         raise StoreError(
             f"{place}: the database stands at epoch {control.epoch} with {control.size} ledger entries, but epoch "
-            f"{anchored.epoch} with {anchored.size} was recorded outside: it was rolled back or replaced. "
-            "Put the newest one back, or declare a restore with: leasehold db restore"
+            f"{anchored.epoch} with {anchored.size} was recorded outside: it was rolled back or replaced, or another "
+            "server took over without it. Put the newest one back, or declare a restore with: leasehold db restore"
         )
     try:
         root = frontier_at(nodes, anchored.size).root()
@@ -88,7 +88,8 @@ def check_anchored(nodes: Nodes, place: object, control: ControlRow, anchored: T
     if root != anchored.root:
         raise StoreError(
             f"{place}: the first {anchored.size} ledger entries are not those that were recorded outside: the ledger "
-            "was rewritten or belongs to another authority. Compare it with a backup: leasehold ledger verify"
+            "was rewritten or belongs to another authority, or another server took over without them. Compare it with "
+            "a backup: leasehold ledger verify; what is to stay is declared with: leasehold db restore"
         )
 
 

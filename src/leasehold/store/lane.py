@@ -143,6 +143,11 @@ class Lane:
                 except StoreError as error:
                     self._stop_taking(error)
 
+    def stop(self, error: StoreError) -> None:
+        """Execute nothing from here on but what is at work now; `error` says why."""
+        with self._turn:
+            self._stop_taking(error)
+
     def close(self) -> None:
         """Take nothing more and answer what was submitted. Closing twice is harmless."""
         with self._gate:

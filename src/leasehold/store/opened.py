@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from leasehold.decide.facts import Step, StepAnswer
-from leasehold.errors import LeaseholdError
+from leasehold.decide.rows import ControlRow
+from leasehold.errors import LeaseholdError, StoreError, UnavailableError
 from leasehold.ledger.tree import Frontier
 from leasehold.model.instant import Instant
 from leasehold.store.background import Background
+from leasehold.store.heads import check_anchored
 from leasehold.store.lane import Backend, Lane
 from leasehold.store.listing import DatabaseQueries, Entries
 from leasehold.store.protocol import Anchor, Changes, TreeHead
@@ -50,11 +52,12 @@ class Index(Entries, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """What one database brings: how it is written, read and watched, and its own clock, if it has one.
+    """What one database brings: what it is called, how it is written, read and watched, and its own clock, if any.
 
     `release` lets its connections go at the end.
     """
 
+    place: object
     backend: Backend
     queries: DatabaseQueries
     index: Index
@@ -102,11 +105,29 @@ class OpenStore:
         return self._lane.carry_out(step)
 
     def anchor_now(self) -> None:
-        """Keep the committed head outside. See `Store.anchor_now`."""
-        if self._anchor is not None:
-            control = self.queries.control()
-            root = Frontier.from_bytes(control.frontier).root()
-            self._anchor.replace_if_larger(TreeHead(epoch=control.epoch, size=control.size, root=root))
+        """Keep the committed head outside. See `Store.anchor_now`.
+
+        Only one that extends what stands there, which is read first: whatever stands there was committed before. A
+        database that does not hold it was rolled back under this process or is a second copy in use, so that nothing
+        is executed any more.
+        """
+        if self._anchor is None:
+            return
+        anchored = self._anchor.read()
+        control = self.queries.control()
+        if anchored is not None:
+            self._insist_on(control, anchored)
+        root = Frontier.from_bytes(control.frontier).root()
+        self._anchor.replace_if_larger(TreeHead(epoch=control.epoch, size=control.size, root=root))
+
+    def _insist_on(self, control: ControlRow, anchored: TreeHead) -> None:
+        try:
+            check_anchored(self.queries, self._database.place, control, anchored)
+        except UnavailableError:
+            raise
+        except StoreError as error:
+            self._lane.stop(error)
+            raise
 
     def anchored(self) -> OpenStore:
         """This store, once the head that it opened with is kept outside; closed if that fails."""

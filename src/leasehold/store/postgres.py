@@ -28,6 +28,7 @@ from leasehold.store.postgres_connection import (
     connect,
     execute,
     patient,
+    primary,
     translated,
 )
 from leasehold.store.postgres_index import EntryIndex
@@ -99,15 +100,16 @@ def open_postgres(
             execute(connection, _FORGET, (_DAY_MS,))
     finally:
         connection.close()
-    database = _database(place, writer, clock, settings)
+    database = _database(place, PostgresBackend(place, writer, clock, anchor), clock, settings)
     store = OpenStore(database, anchor, largest_batch=settings.largest_batch, anchor_seconds=settings.anchor_seconds)
     return store.anchored()
 
 
-def _database(place: PostgresPlace, writer: str, clock: Clock | None, settings: PostgresSettings) -> Database:
-    readers = Readers(place, limit=settings.readers)
+def _database(
+    place: PostgresPlace, inner: PostgresBackend, clock: Clock | None, settings: PostgresSettings
+) -> Database:
+    readers = Readers(primary(place), limit=settings.readers)
     index = EntryIndex(place, readers)
-    inner = PostgresBackend(place, writer, clock)
 
     def release() -> None:
         readers.close()
@@ -115,10 +117,11 @@ def _database(place: PostgresPlace, writer: str, clock: Clock | None, settings: 
 
     tables = PostgresTables(readers)
     return Database(
+        place=place,
         backend=watched(inner, settings.watcher),
         queries=DatabaseQueries(tables, tables, index),
         index=index,
-        changes=NotificationWatch(place, writer, pause_seconds=settings.retry_seconds),
+        changes=NotificationWatch(primary(place), inner.writer, pause_seconds=settings.retry_seconds),
         clock=partial(_clock, readers) if clock is None else lambda: None,
         release=release,
     )

@@ -2,8 +2,8 @@
 
 Called by the lane's thread through `leasehold.store.lane.Backend`. The lock is an advisory one of the log, and what is
 loaded is loaded by a later statement, since a statement sees what was committed before it began. Nothing is remembered
-from one batch to the next but where this process's last batch left the ledger, so any number of processes may do this
-on one database; a connection is made again when it is lost.
+from one batch to the next but how far the ledger had come, so any number of processes may do this on one database. A
+connection is made again when it is lost, and whatever it leads to then has to hold all that was seen before.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic, sleep
-from typing import NamedTuple, cast
+from typing import cast
 
 import psycopg
 
 from leasehold.decide.batch import Batch, decide_batch
 from leasehold.decide.facts import INDEXES, Ref, Step, StepAnswer
 from leasehold.decide.rows import TABLES, ControlRow, Row
-from leasehold.errors import StoreError, UnavailableError, VerificationError
-from leasehold.ledger.tree import leaf_hash
+from leasehold.errors import LeaseholdError, StoreError, UnavailableError, VerificationError
+from leasehold.ledger.tree import Frontier
 from leasehold.model.instant import Instant
 from leasehold.store.batches import (
     Found,
@@ -35,6 +35,7 @@ from leasehold.store.batches import (
     writing_of,
 )
 from leasehold.store.columns import SHAPES, decoded
+from leasehold.store.heads import check_anchored
 from leasehold.store.lane import RefusedError, UnansweredError
 from leasehold.store.postgres_connection import (
     AgainError,
@@ -44,10 +45,12 @@ from leasehold.store.postgres_connection import (
     execute,
     in_our_words,
     is_lost,
+    not_durable,
     translated,
 )
 from leasehold.store.postgres_migrations import LANE_LOCK, lock
 from leasehold.store.postgres_patrol import Patrol
+from leasehold.store.postgres_reading import LedgerNodes
 from leasehold.store.postgres_rows import (
     delete_by_key,
     insert_into,
@@ -58,7 +61,7 @@ from leasehold.store.postgres_rows import (
     upsert,
     values_json,
 )
-from leasehold.store.protocol import Clock
+from leasehold.store.protocol import Anchor, Clock, TreeHead
 
 __all__ = ["CHANNEL", "NOW", "PostgresBackend"]
 
@@ -70,6 +73,8 @@ _PAUSE_SECONDS = 0.05
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {lock(LANE_LOCK)}"
 NOW = "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)"
 """The server's clock, in milliseconds."""
+_IS_DURABLE = "current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"
+"""What only the server can set, and may be set anew while it is in use."""
 _BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
 _BY_INDEX = {index: select_by_index(index) for index in INDEXES}
 _UPSERTS = {row_type: upsert(shape) for row_type, shape in SHAPES.items()}
@@ -85,19 +90,20 @@ class PostgresBackend:
     """What one process writes. Used by the lane's thread alone; close it when done.
 
     `writer` is this process's own name among those that write. `clock` is the database's where it is None; tests bring
-    their own.
+    their own. `anchor` is what stands outside, read again with each new connection.
     """
 
-    def __init__(self, place: PostgresPlace, writer: str, clock: Clock | None) -> None:
+    def __init__(self, place: PostgresPlace, writer: str, clock: Clock | None, anchor: Anchor | None = None) -> None:
         self._place = place
         self._patrol = Patrol(place.silent_seconds)
-        self._writer = writer
+        self.writer = writer
         self._clock = clock
+        self._anchor = anchor
         self._connection: Connection | None = None
         self._warnings: list[str] = []  # what the server says beside its answers
         self._batch = 0
-        self._last: _Head | None = None
-        self._is_proven = False  # whether this connection's database holds `_last`
+        self._last: ControlRow | None = None  # the log's row when it was seen last, by this process's batches
+        self._is_proven = False  # whether what this connection leads to holds all that was there then
 
     def run(self, steps: Sequence[Step[object]]) -> list[StepAnswer[object] | Exception]:
         """Run one batch, again where that is safe. See `Backend.run`."""
@@ -117,7 +123,7 @@ class PostgresBackend:
         if connection is not None:
             # If that fails, it is forgotten by whoever opens the database after a day.
             with suppress(psycopg.Error), self._patrol.watching(connection):
-                execute(connection, "DELETE FROM writers WHERE writer = %s", (self._writer,))
+                execute(connection, "DELETE FROM writers WHERE writer = %s", (self.writer,))
             connection.close()
         self._patrol.close()
 
@@ -126,6 +132,8 @@ class PostgresBackend:
         with self._patrol.watching(connection):
             batch, writing = self._decide(connection, steps)
         self._commit(connection, writing)
+        if writing is not None:
+            self._last = writing.control
         return batch.answers
 
     def _decide(self, connection: Connection, steps: Sequence[Step[object]]) -> tuple[Batch, Writing | None]:
@@ -150,7 +158,7 @@ class PostgresBackend:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._place)
             self._connection.add_notice_handler(lambda notice: self._warnings.append(str(notice.message_primary)))
-            self._is_proven = self._last is None
+            self._is_proven = False
         return self._connection
 
     def _load(self, connection: Connection, steps: Sequence[Step[object]]) -> Loaded:
@@ -169,9 +177,11 @@ class PostgresBackend:
         refs, indexes = needs
         queries = [*(_BY_KEY[row_type] for row_type in refs), *(_BY_INDEX[index] for index in indexes)]
         named = [storable_keys(keys) for keys in (*refs.values(), *indexes.values())]
-        sql = f"SELECT {NOW}, {', '.join(f'({query})' for query in queries)}"
+        sql = f"SELECT {NOW}, {_IS_DURABLE}, {', '.join(f'({query})' for query in queries)}"
         found = execute(connection, sql, named, is_prepared=True).fetchone()
-        now, *texts = cast("tuple[int, *tuple[str, ...]]", found)
+        now, is_durable, *texts = cast("tuple[int, bool, *tuple[str, ...]]", found)
+        if not is_durable:
+            raise not_durable(self._place)
         remaining = iter(texts)
         try:
             rows = {row_type: keyed(decoded(SHAPES[row_type], next(remaining))) for row_type in refs}
@@ -204,8 +214,8 @@ class PostgresBackend:
             *(json_rows(writing.rows[row_type]) for row_type in tables),
             *(storable_keys(keys) for keys in writing.gone.values()),
             values_json(writing.lines),
-            *(self._writer, self._batch),
-            self._writer,
+            *(self.writer, self._batch),
+            self.writer,
             json_rows((writing.control,)),
         ]
         told = f"part_{len(statements) - 1}"  # a part that only reads is carried out where something reads it
@@ -236,8 +246,6 @@ class PostgresBackend:
                 raise UnansweredError(
                     f"{self._place}: the server committed, but warns that it may not last: {self._warnings[0]}"
                 )
-        if writing is not None:
-            self._last = _head_after(writing, self._last)
 
     def _find_out(self, error: psycopg.Error) -> None:
         """Return if the batch whose COMMIT got no answer is in; if it is not, raise that it may be tried again.
@@ -266,7 +274,7 @@ class PostgresBackend:
             try:
                 with self._patrol.watching(connection), translated(self._place):
                     execute(connection, _BEGIN)
-                    row = execute(connection, "SELECT batch FROM writers WHERE writer = %s", (self._writer,)).fetchone()
+                    row = execute(connection, "SELECT batch FROM writers WHERE writer = %s", (self.writer,)).fetchone()
             finally:
                 self._roll_back(connection)
         except StoreError:
@@ -274,27 +282,33 @@ class PostgresBackend:
         return row is not None and int(row[0]) >= self._batch
 
     def _prove(self, connection: Connection, control: ControlRow) -> None:
-        """Refuse a database that does not hold what this process committed: a standby that had not received it all.
+        """Refuse a database that lacks what this process saw or what stands outside: a standby that had not received
+        it all took over. Another process may have gone on with that one since, so being no smaller is not enough.
 
         Raises:
-            StoreError: what was answered is not there.
+            UnavailableError: what stands outside cannot be read.
+            StoreError: something is not there.
         """
-        last = self._last
-        if self._is_proven or last is None:
+        if not self._is_proven:
+            for head in (self._seen(), self._outside()):
+                if head is not None:
+                    check_anchored(LedgerNodes(connection), self._place, control, head)
             self._is_proven = True
-            return
-        if control.epoch == last.epoch:
-            row = execute(connection, "SELECT body FROM ledger WHERE idx = %s", (last.entry,)).fetchone()
-            is_there = last.entry < 0 or (row is not None and leaf_hash(row[0]) == last.leaf)
-        else:
-            is_there = control.epoch > last.epoch
-        if not is_there or (control.epoch == last.epoch and control.size < last.size):
-            raise StoreError(
-                f"{self._place}: the database no longer holds what was committed and answered (ledger entry "
-                f"{last.entry} of epoch {last.epoch}): another server took over without it. Declare a restore with: "
-                "leasehold db restore"
-            )
-        self._is_proven = True
+        self._last = control
+
+    def _seen(self) -> TreeHead | None:
+        last = self._last
+        if last is None:
+            return None
+        return TreeHead(epoch=last.epoch, size=last.size, root=Frontier.from_bytes(last.frontier).root())
+
+    def _outside(self) -> TreeHead | None:
+        try:
+            return self._anchor.read() if self._anchor is not None else None
+        except LeaseholdError as error:
+            raise UnavailableError(
+                f"{self._place}: nothing was executed, since the anchor is no use: {error}"
+            ) from error
 
     def _roll_back(self, connection: Connection) -> None:
         """Undo what the failed batch wrote; a connection that cannot even do that is given up."""
@@ -304,22 +318,3 @@ class PostgresBackend:
             execute(connection, "ROLLBACK")
         except psycopg.Error:
             connection.close()
-
-
-class _Head(NamedTuple):
-    """Where this process's last batch left the ledger: epoch, size, and the last entry that it wrote itself."""
-
-    epoch: int
-    size: int
-    entry: int
-    leaf: bytes
-
-
-def _head_after(writing: Writing, before: _Head | None) -> _Head:
-    control = writing.control
-    if writing.lines:
-        index, body, _ = writing.lines[-1]
-        return _Head(control.epoch, control.size, index, leaf_hash(body))
-    if before is not None and before.epoch == control.epoch:
-        return before._replace(size=control.size)
-    return _Head(control.epoch, control.size, -1, b"")

@@ -28,7 +28,9 @@ __all__ = [
     "execute",
     "in_our_words",
     "is_lost",
+    "not_durable",
     "patient",
+    "primary",
     "transaction",
     "translated",
 ]
@@ -99,12 +101,21 @@ def patient(place: PostgresPlace) -> PostgresPlace:
     return msgspec.structs.replace(place, patience_seconds=60.0, statement_seconds=86_400.0)
 
 
+def primary(place: PostgresPlace) -> PostgresPlace:
+    """The same database on the server that takes writes, for reading what is so now: a standby may be behind.
+
+    A client key that was removed, a person or a session that is gone would still count on one that lags.
+    """
+    return msgspec.structs.replace(place, parameters={**place.parameters, "target_session_attrs": "primary"})
+
+
 def connect(place: PostgresPlace, *, read_only: bool = False) -> Connection:
     """Return a connection with every setting in force; each statement is its own transaction unless one is begun.
 
     Raises:
-        UnavailableError: the server cannot be reached, lets nobody in, or is a standby that takes no writes.
-        StoreError: the server is too old, or a setting that durability rests on does not hold.
+        UnavailableError: the server cannot be reached, lets nobody in, is a standby that takes no writes, or may lose
+            what it confirms.
+        StoreError: the server is too old, or does not keep text as UTF-8.
     """
     given = {
         "connect_timeout": str(max(2, int(place.patience_seconds))),
@@ -173,15 +184,21 @@ def _set_up(connection: Connection, place: PostgresPlace, *, read_only: bool) ->
 
 
 def _insist_on_durability(connection: Connection, place: PostgresPlace) -> None:
-    if _shown(connection, ("synchronous_commit",))[0] not in _DURABLE:
-        execute(connection, "SET synchronous_commit = on")
-    names = ("synchronous_commit", "fsync", "full_page_writes")
-    found = _shown(connection, names)
-    if found[0] not in _DURABLE or found[1:] != ["on", "on"]:
-        raise StoreError(
-            f"{place}: this server may lose what it has confirmed ({', '.join(names)} are {', '.join(found)}); "
-            "set all of them to on"
-        )
+    """Have commits wait for the disk, whatever is set for the server now or later; what only it can set has to hold."""
+    (kept,) = _shown(connection, ("synchronous_commit",))
+    wanted = kept if kept in _DURABLE else "on"
+    execute(connection, "SELECT set_config('synchronous_commit', %s, false)", (wanted,))
+    found = _shown(connection, ("synchronous_commit", "fsync", "full_page_writes"))
+    if found != [wanted, "on", "on"]:
+        raise not_durable(place)
+
+
+def not_durable(place: PostgresPlace) -> UnavailableError:
+    """The error of a server that may lose what it has confirmed, by what is set for it now."""
+    return UnavailableError(
+        f"{place}: this server may lose what it has confirmed, so nothing is executed; set fsync and full_page_writes "
+        "to on, and let synchronous_commit be set to on"
+    )
 
 
 def _shown(connection: Connection, names: Sequence[str]) -> list[str]:

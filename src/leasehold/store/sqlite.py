@@ -100,6 +100,7 @@ def _database(connection: apsw.Connection, place: Place, clock: Clock, settings:
 
     tables = SqliteTables(readers)
     return Database(
+        place=place,
         backend=watched(SqliteBackend(connection, place, clock), settings.watcher),
         queries=DatabaseQueries(tables, tables, index),
         index=index,
