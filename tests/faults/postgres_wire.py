@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 
 _COMMIT = b"COMMIT\x00"
+_PANIC = b"SPANIC\x00VPANIC\x00C58030\x00Mcould not fsync file\x00\x00"
+"""A server's last words when its disk fails behind a commit that is in the log: the next start finds it there."""
 
 
 class Cut(Enum):
@@ -19,6 +21,7 @@ class Cut(Enum):
     NOT_AT_ALL = 0
     BEFORE_IT_ARRIVES = 1
     BEFORE_ITS_ANSWER = 2
+    BY_A_SERVER_THAT_FAILS = 3
 
 
 class Wire:
@@ -64,18 +67,20 @@ class Wire:
                     data = key.fileobj.recv(65536)  # type: ignore[union-attr]  # both are sockets
                     if not data:
                         return
-                    if key.fileobj is client and data.endswith(_COMMIT) and self._cuts(server, data):
+                    if key.fileobj is client and data.endswith(_COMMIT) and self._cuts(client, server, data):
                         return
                     (server if key.fileobj is client else client).sendall(data)
 
-    def _cuts(self, server: socket.socket, data: bytes) -> bool:
+    def _cuts(self, client: socket.socket, server: socket.socket, data: bytes) -> bool:
         cut, self.next_cut = self.next_cut, Cut.NOT_AT_ALL
         if cut is Cut.NOT_AT_ALL:
             return False
         self.is_down = self.is_down_after
-        if cut is Cut.BEFORE_ITS_ANSWER:
+        if cut is not Cut.BEFORE_IT_ARRIVES:
             server.sendall(data)
             server.recv(65536)
+        if cut is Cut.BY_A_SERVER_THAT_FAILS:
+            client.sendall(b"E" + (len(_PANIC) + 4).to_bytes(4, "big") + _PANIC)
         return True
 
 

@@ -31,6 +31,7 @@ from postgres_server import PostgresServer
 
 QUICK = PostgresSettings(anchor_seconds=3600, retry_seconds=0.01)
 WAIT_SECONDS = 30
+CUTS = [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER, Cut.BY_A_SERVER_THAT_FAILS]
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def distant(wire: Wire, place: PostgresPlace) -> Iterator[OpenStore]:
 
 @pytest.mark.case(68, 90)
 @pytest.mark.invariant("I8")
-@pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER])
+@pytest.mark.parametrize("cut", CUTS)
 def test_commit_whose_answer_was_lost_is_found_out_about_and_executed_once(
     distant: OpenStore, wire: Wire, cut: Cut
 ) -> None:
@@ -138,7 +139,7 @@ def test_commit_whose_answer_was_lost_is_found_out_about_and_executed_once(
 
 
 @pytest.mark.case(68, 90, 92)
-@pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER])
+@pytest.mark.parametrize("cut", CUTS)
 def test_commit_that_cannot_be_asked_about_may_be_persisted_and_the_store_goes_on(
     distant: OpenStore, wire: Wire, cut: Cut
 ) -> None:
@@ -151,12 +152,12 @@ def test_commit_that_cannot_be_asked_about_may_be_persisted_and_the_store_goes_o
         distant.submit(spend()).result()
     assert not refused.value.maybe_persisted
     wire.is_down = False
-    before = 2 if cut is Cut.BEFORE_ITS_ANSWER else 1
+    before = 1 if cut is Cut.BEFORE_IT_ARRIVES else 2
     assert distant.submit(spend()).result().value == before + 1
     assert totals(distant) == list(range(1, before + 2))
 
 
-@pytest.mark.parametrize("cut", [Cut.BEFORE_IT_ARRIVES, Cut.BEFORE_ITS_ANSWER])
+@pytest.mark.parametrize("cut", CUTS)
 def test_batch_that_wrote_nothing_is_answered_however_its_end_was_lost(
     distant: OpenStore, wire: Wire, cut: Cut
 ) -> None:

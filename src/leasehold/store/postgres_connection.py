@@ -43,6 +43,7 @@ SCHEMA = "leasehold"
 _OLDEST_SERVER = 130_000
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
 _DURABLE = ("on", "remote_apply")
+_LAST_WORDS = ("FATAL", "PANIC")
 
 
 class AgainError(UnavailableError):
@@ -250,9 +251,13 @@ def translated(place: PostgresPlace) -> Iterator[None]:
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether the connection is gone, or the server is going: what was under way may or may not have happened."""
+    """Whether the connection is gone, or the server is going: what was under way may or may not have happened.
+
+    Whatever a server says last is no answer: one whose disk fails behind a commit ends with that error, and the next
+    start may find the commit in its log.
+    """
     state = error.sqlstate or ""
-    return not state or state.startswith(("08", "57P")) or state == "25P03"
+    return not state or state.startswith(("08", "57P")) or error.diag.severity_nonlocalized in _LAST_WORDS
 
 
 def in_our_words(error: psycopg.Error, place: PostgresPlace) -> StoreError:
