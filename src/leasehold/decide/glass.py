@@ -79,7 +79,7 @@ class OpenGlass(msgspec.Struct, frozen=True, kw_only=True):
         opening = self.opening
         return (
             _refuse_repeat(facts.get(GlassRow, opening.tenant, opening.glass_id), opening)
-            or making.refuse_stale(now)
+            or making.refuse_stale(facts, now)
             or refuse_people(facts, self.policy_document, opening, self.opener_key, self.second_key)
             or making.refuse(facts, now)
         )

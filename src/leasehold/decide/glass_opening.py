@@ -37,6 +37,8 @@ __all__ = ["CONFIRM_SECONDS", "GLASS_ALARM", "Made", "Making", "describe_opening
 CONFIRM_SECONDS = 300
 """How long an opening that was signed may wait for its second signature."""
 
+_AHEAD_SECONDS = 2
+
 GLASS_ALARM = {"alarm": BREAK_GLASS_ALARM}
 
 
@@ -79,10 +81,19 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
             or refuse_new_run(facts, self.run(now, facts.control.epoch), since=since)
         )
 
-    def refuse_stale(self, now: Instant) -> Decision | None:
-        """An opening is used when it is signed: one that was kept, or dated ahead, opens nothing."""
+    def refuse_stale(self, facts: Facts, now: Instant) -> Decision | None:
+        """An opening is used when it is signed: one that was kept, or dated ahead, or may have been used before the
+        database was put back, opens nothing."""
         opened_at = self.opening.opened_at
-        if opened_at <= now.seconds + 2 and not now.reached(min(opened_at + CONFIRM_SECONDS, self.opening.ends_at)):
+        if facts.control.may_be_forgotten(opened_at, ahead=_AHEAD_SECONDS):
+            return deny(
+                Reason.STALE_EPOCH,
+                f"{self.opening.glass_id} was signed before a restore",
+                enough="a new opening, signed by both",
+            )
+        if opened_at <= now.seconds + _AHEAD_SECONDS and not now.reached(
+            min(opened_at + CONFIRM_SECONDS, self.opening.ends_at)
+        ):
             return None
         return deny(
             Reason.EXPIRED,

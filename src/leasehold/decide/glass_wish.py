@@ -124,7 +124,7 @@ class ProposeGlass(msgspec.Struct, frozen=True, kw_only=True):
         return (
             _refuse_other(self.word.person, opening.opener)
             or _refuse_repeat(facts.get(GlassRow, opening.tenant, opening.glass_id), opening)
-            or making.refuse_stale(now)
+            or making.refuse_stale(facts, now)
             or self.word.refuse(facts, self.policy_document, now)
             or refuse_weak(policy, self.word.proof, now)
             or _refuse_keyless(facts.get(PersonRow, AUTHORITY_WIDE, opening.opener), opening.opener)
@@ -188,7 +188,7 @@ class ConfirmGlass(msgspec.Struct, frozen=True, kw_only=True):
         return (
             _refuse_other(self.word.person, opening.second)
             or _refuse_over(facts, row, opening)
-            or making.refuse_stale(now)
+            or making.refuse_stale(facts, now)
             or self.word.refuse(facts, self.policy_document, now)
             or refuse_weak(self.policy_document, self.word.proof, now)
             or refuse_vouchers(facts, self.policy_document, opening, proofs)

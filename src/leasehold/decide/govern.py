@@ -185,13 +185,15 @@ class ConfirmClock(msgspec.Struct, frozen=True, kw_only=True):
             last_time_ms=self.clock_ms,
             epoch=facts.control.epoch + 1,
             epoch_since=facts.next_index,
+            epoch_at=self.clock_ms // 1000,
         )
         return StepAnswer(allow(), control.epoch), Changes(rows=(control,), entries=(entry,))
 
 
 class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
     """Begin a new epoch after a restore: leases, requests, runs, sessions and all that waits for people from before are
-    void (invariant I8). People, their keys and passwords, and the keys of clients are those of the copy.
+    void (invariant I8), and so is what was signed before and counts once, whose use the copy may have missed. People,
+    their keys and passwords, and the keys of clients are those of the copy.
 
     What a restored database believes of credentials at their sources is old, and a source may have given the same name
     to somebody else since. So revocations there are paused until an operator confirms (threat case 62).
@@ -217,7 +219,7 @@ class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
             policy=facts.control.policy,
             is_parked=1,
         )
-        control = replace(facts.control, epoch=epoch, epoch_since=facts.next_index)
+        control = replace(facts.control, epoch=epoch, epoch_since=facts.next_index, epoch_at=now.seconds)
         return StepAnswer(allow(), epoch), Changes(rows=(control, pause), entries=(entry,))
 
 

@@ -30,6 +30,13 @@ _MOST_IN_SLOT = 512
 """Of one second and shard: 32,768 a second, where ids are random."""
 
 
+_FORGOTTEN = deny(
+    Reason.REPLAYED,
+    "this may have been used before the database was put back, which does not remember",
+    enough=f"a new one, {WINDOW_SECONDS} seconds after that",
+)
+
+
 class UseOnce(msgspec.Struct, frozen=True, kw_only=True):
     """Use a document that counts once.
 
@@ -57,6 +64,8 @@ class UseOnce(msgspec.Struct, frozen=True, kw_only=True):
     def decide(self, facts: Facts, now: Instant) -> tuple[StepAnswer[None], Changes]:
         if abs(now.seconds - self.at) > WINDOW_SECONDS:
             return StepAnswer(deny(Reason.REPLAYED, "this was made too long ago, or is not made yet")), Changes()
+        if facts.control.may_be_forgotten(self.at, ahead=WINDOW_SECONDS):
+            return StepAnswer(_FORGOTTEN), Changes()
         row = facts.get(SeenRow, AUTHORITY_WIDE, self._slot)
         seen = row.seen if row is not None and row.second == self.at else ""
         own = base64url.encode(self._digest)

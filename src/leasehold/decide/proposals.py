@@ -58,6 +58,8 @@ class PolicyWord(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.word.person != self.statement.person:
             return deny(Reason.BAD_SIGNATURE, f"what vouches for this is not of {self.statement.person}")
+        if facts.control.may_be_forgotten(self.statement.said_at, ahead=0):
+            return deny(Reason.STALE_EPOCH, "this was said before a restore", enough="say it again")
         refusal = self.word.refuse(facts, active, now) or _refuse_powerless(active, self.word.person)
         if refusal is not None or self.statement.verdict is PolicyVerdict.REFUSE:
             return refusal

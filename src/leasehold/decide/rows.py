@@ -46,8 +46,9 @@ class ControlRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The one row of a log: epoch, active policy, last recorded time, tree size and its right edge.
 
     `epoch_since` and `policy_since` are the ledger indexes from which epoch and policy count: what waited for people
-    or vouched for them before is of another time, also where an earlier policy is active again. `last_time_ms`, `size`
-    and `frontier` are advanced by the lane with every commit; the rest by steps.
+    or vouched for them before is of another time, also where an earlier policy is active again. `epoch_at` is when the
+    epoch began (Unix seconds; 0 is the first). `last_time_ms`, `size` and `frontier` are advanced by the lane with
+    every commit; the rest by steps.
     """
 
     TABLE: ClassVar[str] = "control"
@@ -63,10 +64,16 @@ class ControlRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     last_time_ms: int
     size: int
     frontier: bytes
+    epoch_at: int = 0
 
     def is_of_this_epoch(self, recorded: int) -> bool:
         """Whether what was recorded at this index is of the current epoch: a restore revives nothing older."""
         return recorded >= self.epoch_since
+
+    def may_be_forgotten(self, at: int, *, ahead: int) -> bool:
+        """Whether what is dated `at`, and may be used so many seconds before its time, can have been used before this
+        epoch: a database that was put back does not remember, and what counts once would count again."""
+        return self.epoch_at > 0 and at <= self.epoch_at + ahead
 
     def is_of_this_policy(self, recorded: int) -> bool:
         """Whether what was recorded at this index was so since the active policy became active."""

@@ -25,7 +25,8 @@ CREATE TABLE control (
   policy_since BIGINT NOT NULL CHECK (policy_since >= 0),
   last_time_ms BIGINT NOT NULL CHECK (last_time_ms >= 0),
   size BIGINT NOT NULL CHECK (size >= 0),
-  frontier BYTEA NOT NULL
+  frontier BYTEA NOT NULL,
+  epoch_at BIGINT NOT NULL CHECK (epoch_at >= 0)
 ) WITH (fillfactor = 80);
 
 -- `hashes` is the leaf hash, followed by the hash of each larger complete subtree of the Merkle tree that ends with this

@@ -11,7 +11,8 @@ CREATE TABLE control (
   policy_since INTEGER NOT NULL CHECK (policy_since >= 0),
   last_time_ms INTEGER NOT NULL CHECK (last_time_ms >= 0),
   size INTEGER NOT NULL CHECK (size >= 0),
-  frontier BLOB NOT NULL
+  frontier BLOB NOT NULL,
+  epoch_at INTEGER NOT NULL CHECK (epoch_at >= 0)
 ) STRICT, WITHOUT ROWID;
 
 -- `hashes` is the leaf hash, followed by the hash of each larger complete subtree of the Merkle tree that ends with this
