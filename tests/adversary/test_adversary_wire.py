@@ -5,6 +5,7 @@ No test looks at a clock. Limits are short, and a test waits until the server ha
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -178,6 +179,7 @@ def test_request_that_two_readers_could_take_differently_is_refused_and_what_fol
     answer = patient.say(TAKEN_DIFFERENTLY[name])
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
+    assert _problem(answer) == (400, "invalid")
     assert "GET /smuggled" not in patient.asked
     assert patient.others_are_answered()
 
@@ -243,6 +245,26 @@ def test_trailers_never_become_headers(patient: Stand) -> None:
     answer = patient.say(POST + b"Connection: close\r\n" + CHUNKED + b"\r\n2\r\nab\r\n0\r\n" + trailers + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert patient.asked == ["POST /echo"]
+
+
+def _problem(answer: bytes) -> tuple[int, str]:
+    """Status and code of an answer in the one shape, which nobody keeps."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json\r\n" in head + b"\r\n", answer
+    assert b"cache-control: no-store" in head, answer
+    problem = json.loads(body)
+    assert set(problem) == {"type", "title", "status", "detail"}
+    return problem["status"], problem["type"].removeprefix("urn:leasehold:problem:")
+
+
+@pytest.mark.case(118)
+@pytest.mark.parametrize("head", [b"GET /%b HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: %b\r\n"], ids=["target", "header"])
+def test_head_over_the_limit_is_refused_also_where_it_comes_in_one_piece(patient: Stand, head: bytes) -> None:
+    patient.asked.clear()
+    assert _problem(patient.say(head % (b"a" * 65_600) + b"Host: HOST\r\n\r\n")) == (431, "head_too_large")
+    assert patient.asked == []
+    small = patient.say(b"GET / HTTP/1.1\r\nX: %b\r\nHost: HOST\r\nConnection: close\r\n\r\n" % (b"a" * 60_000))
+    assert small.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.case(118)

@@ -130,7 +130,7 @@ def details(grants: object = None, **run: object) -> str:
 def said(reply: Reply, status: int = 200) -> dict[str, object]:
     """The JSON of an answer with this status."""
     assert reply.status == status, reply.text
-    assert reply.headers["cache-control"] == "no-store"
+    assert (reply.headers["cache-control"], reply.headers["pragma"]) == ("no-store", "no-cache")
     return json.loads(reply.text)
 
 

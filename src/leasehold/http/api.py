@@ -41,7 +41,7 @@ from leasehold.model.decision import Reason, deny
 from leasehold.model.endpoints import ENDPOINTS, ApiScope, Endpoint, EndpointName
 from leasehold.model.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
 
-__all__ = ["API_PREFIX", "Api", "create_api", "send_problem"]
+__all__ = ["API_PREFIX", "Api", "create_api", "problem_headers", "send_problem"]
 
 API_PREFIX = "/v1"
 OPENAPI_PATH = "/v1/openapi.json"
@@ -210,15 +210,22 @@ class _Bytes:
         await send({"type": "http.response.body", "body": self._body})
 
 
+def problem_headers(problem: Problem) -> dict[str, str]:
+    """What stands beside a problem: how to say who one is, or when to come again."""
+    match problem.status:
+        case 401:
+            return {"WWW-Authenticate": _CHALLENGE}
+        case 503:
+            return {"Retry-After": "1"}
+        case _:
+            return {}
+
+
 async def send_problem(scope: Scope, send: Send, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
     """Answer a problem, in the one shape (RFC 9457)."""
     request_id = str(scope.get("state", {}).get("request_id", ""))
     body = _ENCODER.encode(msgspec.structs.replace(problem, request_id=request_id))
-    own = dict(headers or {})
-    if problem.status == 401:
-        own["WWW-Authenticate"] = _CHALLENGE
-    elif problem.status == 503:
-        own["Retry-After"] = "1"
+    own = problem_headers(problem) | dict(headers or {})
     lines = [
         (b"content-type", PROBLEM_MEDIA_TYPE.encode("ascii")),
         (b"content-length", str(len(body)).encode("ascii")),

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp
 from leasehold.authority import Authority
 from leasehold.http.account import AccountPage, account_routes, plain_account_page
 from leasehold.http.api import Api, make_callers
-from leasehold.http.authzen.routes import ACCESS_PREFIX, authzen_routes
+from leasehold.http.authzen.routes import authzen_routes
 from leasehold.http.callers import Callers
 from leasehold.http.chat import chat_routes
+from leasehold.http.doors import Doors
 from leasehold.http.events import Streams
 from leasehold.http.exchanges import templates_of
 from leasehold.http.gates import Gates
@@ -25,7 +26,7 @@ from leasehold.http.headers import StrictHeaders
 from leasehold.http.machines import Machines
 from leasehold.http.oauth.clients import Clients
 from leasehold.http.oauth.consent import ConsentPage, plain_consent_page
-from leasehold.http.oauth.routes import MACHINE_PATHS, consent_routes, oauth_routes
+from leasehold.http.oauth.routes import consent_routes, oauth_routes
 from leasehold.http.passwords import Passwords
 from leasehold.http.problems import ProblemPage, exception_handlers, plain_problem_page
 from leasehold.http.providers import ProviderSecrets, provider_routes
@@ -77,8 +78,6 @@ def create_app(
         *sign_in_routes(authority, pages.sign_in, passwords, site),
         *provider_routes(authority, pages.sign_in, site, providers),
         *chat_routes(authority),
-        *(oauth_routes(authority, clients, site) if clients is not None else ()),
-        *(authzen_routes(authority, clients, site) if clients is not None else ()),
         *pages.public,
     ]
     app = Starlette(
@@ -89,5 +88,6 @@ def create_app(
     app.state.templates = templates_of([*outside, *own, *consent, *pages.routes])
     app.state.streams = streams or Streams(authority)
     api = Api(authority, callers or make_callers(authority), app.state.streams)
-    gates = Gates(app, site, pages.problem, {*MACHINE_PATHS, ACCESS_PREFIX})
-    return StrictHeaders(Machines(api, gates, site), authority.engine.system, is_https=site.scheme == "https")
+    doors = [*oauth_routes(authority, clients, site), *authzen_routes(authority, clients, site)] if clients else []
+    machines = Machines(api, Doors(doors), Gates(app, site, pages.problem), site)
+    return StrictHeaders(machines, authority.engine.system, is_https=site.scheme == "https")

@@ -17,14 +17,34 @@ from enum import StrEnum
 from typing import Any
 
 import httptools
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from leasehold.model.problem import PROBLEM_MEDIA_TYPE, Problem
+
 __all__ = ["Connection", "Ending", "Limits", "Others", "Peer", "sweep"]
 
 _PEER_FORMAT = "3i"
+
+
+def _refusal(status: int, code: str, words: str) -> bytes:
+    """A whole answer to what never became a request, and so has no number in the log."""
+    problem = msgspec.json.encode(Problem.of_code(code, words))
+    head = (
+        f"content-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {len(problem)}\r\ncache-control: no-store\r\n"
+        "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+    )
+    return bytes(STATUS_LINE[status]) + head.encode("ascii") + problem
+
+
+_REFUSALS: Mapping[int, bytes] = {
+    400: _refusal(400, "invalid", "this is no HTTP that every reader takes in the same way"),
+    413: _refusal(413, "too_large", "this message is longer than any is here"),
+    431: _refusal(431, "head_too_large", "a request line and its headers have at most 65536 bytes here"),
+}
 _HTTP_1 = ("1.0", "1.1")
 
 
@@ -98,6 +118,7 @@ class Connection(HttpToolsProtocol):
         self._ended = ended
         self._bytes = 0
         self._is_head_read = False
+        self._is_head_too_large = False
         self._hears_nothing = False
         self._unread_since: float | None = None
         self.address = ""
@@ -134,7 +155,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._hear_nothing_more()  # it was asked as HTTP/1.1 and is answered so; what follows is something else
         except httptools.HttpParserError:
-            self._refuse(400, Ending.MALFORMED)
+            self._refuse(*((431, Ending.TOO_LARGE) if self._is_head_too_large else (400, Ending.MALFORMED)))
         else:
             self._check_size()
 
@@ -161,6 +182,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: judge what two readers could take differently, then begin to answer."""
         self._is_head_read = True
+        if self._bytes > self._limits.head_bytes and self._head_bytes() > self._limits.head_bytes:
+            self._is_head_too_large = True  # it came whole in one piece, before its size could be looked at
+            raise _RefusedError
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         is_plain = self.url.startswith(b"/") or (self.url == b"*" and self.parser.get_method() == b"OPTIONS")
         if not is_plain or self.parser.get_http_version() not in _HTTP_1:
@@ -221,6 +245,10 @@ class Connection(HttpToolsProtocol):
         self.awaited = what
         self.waits_since = self.loop.time()
 
+    def _head_bytes(self) -> int:
+        """How long the head was, but for what stands between its parts."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -232,7 +260,7 @@ class Connection(HttpToolsProtocol):
         self._ended(why)
         self._hears_nothing = True
         if not self._is_answering() or not self.cycle.response_started:
-            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.write(_REFUSALS[status])
         self._disconnect_cycle()
         self.transport.close()
 

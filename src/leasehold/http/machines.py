@@ -1,7 +1,7 @@
-"""Where programs come in to the API: beside the pages, on the same address, past none of the checks for browsers.
+"""Where programs come in, to the API and the standards' doors: beside the pages, past none of the checks for browsers.
 
-The API reads no cookie, so a page of another site has nothing to ride on; what it asks for stands in `Authorization`,
-which no browser adds by itself. The name of the server is checked as for pages.
+None of it reads a cookie, so a page of another site has nothing to ride on; what proves who asks stands in the request
+itself, and no browser adds it. The name of the server is checked as for pages.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leasehold.http.api import API_PREFIX, send_problem
+from leasehold.http.doors import is_door
 from leasehold.http.site import Site
 from leasehold.model.problem import Problem
 
@@ -17,21 +18,26 @@ __all__ = ["Machines"]
 
 
 class Machines:
-    """Sends each request to the API or to the pages."""
+    """Sends each request to the API, the standards' doors or the pages."""
 
-    def __init__(self, api: ASGIApp, pages: ASGIApp, site: Site) -> None:
+    def __init__(self, api: ASGIApp, doors: ASGIApp, pages: ASGIApp, site: Site) -> None:
         self._api = api
+        self._doors = doors
         self._pages = pages
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{API_PREFIX}/"):
-            await self._pages(scope, receive, send)
-        elif (problem := self._refuse(scope)) is not None:
+        app = self._app_for(scope["path"]) if scope["type"] == "http" else self._pages
+        if app is not self._pages and (problem := self._refuse(scope)) is not None:
             await send_problem(scope, send, problem)
         else:
-            await self._api(scope, receive, send)
+            await app(scope, receive, send)
+
+    def _app_for(self, path: str) -> ASGIApp:
+        if f"{path}/".startswith(f"{API_PREFIX}/"):
+            return self._api
+        return self._doors if is_door(path) else self._pages
 
     def _refuse(self, scope: Scope) -> Problem | None:
         hosts = Headers(scope=scope).getlist("host")

@@ -39,6 +39,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "Not that media type"),
     "misdirected": (421, "Not this server"),
     "too_many": (429, "Too many at once"),
+    "head_too_large": (431, "Too large a head"),
     "fault": (500, "A fault of ours"),
     "unavailable": (503, "Not now"),
 }
@@ -155,7 +156,7 @@ def error_of(problem: Problem) -> LeaseholdError:
     match problem.code:
         case "not_found":
             return NotFoundError(problem.detail)
-        case "invalid" | "too_large" | "unsupported_media_type" | "method_not_allowed":
+        case "invalid" | "too_large" | "head_too_large" | "unsupported_media_type" | "method_not_allowed":
             return InvalidError(problem.detail)
         case "unavailable" if problem.maybe_persisted:
             return StoreError(problem.detail, maybe_persisted=True)

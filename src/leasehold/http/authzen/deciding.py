@@ -240,7 +240,9 @@ class AccessQuestions:
         context: dict[str, object] = _why(refusal)
         if refusal.reason in WAITING and lease:
             expires_at = self._engine.system.now().seconds + _BINDING_SECONDS
-            context["enough"] = "to ask for it with access_request, and a yes"  # what was rehearsed asked nobody
+            # What was rehearsed asked nobody, so the request that it speaks of may not be there.
+            context["message"] = refusal.message.removesuffix(f": {refusal.request_id}")
+            context["enough"] = "to ask for it with access_request, and a yes"
             context["access_request"] = {
                 "endpoint": f"{self._origin}/access/v1/requests",
                 "expires_at": _shown(expires_at),

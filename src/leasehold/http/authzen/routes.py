@@ -20,16 +20,17 @@ from leasehold.authority import Authority
 from leasehold.errors import InvalidError, LeaseholdError
 from leasehold.http.authzen.deciding import AccessQuestions
 from leasehold.http.authzen.documents import AccessRequest, Batch, Evaluation, convert, read_body
+from leasehold.http.doors import problem_response
 from leasehold.http.oauth.clients import Clients, read_bearer
 from leasehold.http.site import Site
 from leasehold.model.canonical import Json
-from leasehold.model.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
+from leasehold.model.problem import Problem, problem_of
 
-__all__ = ["ACCESS_PREFIX", "AUTHZEN_METADATA", "authzen_routes"]
+__all__ = ["AUTHZEN_METADATA", "authzen_routes"]
 
 AUTHZEN_METADATA = "/.well-known/authzen-configuration"
-ACCESS_PREFIX = "/access/v1/"
-_REQUESTS = f"{ACCESS_PREFIX}requests"
+_ACCESS = "/access/v1"
+_REQUESTS = f"{_ACCESS}/requests"
 _READ_SECONDS = 10
 _ECHOED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -78,8 +79,8 @@ class _Doors:
             request,
             {
                 "policy_decision_point": self._origin,
-                "access_evaluation_endpoint": f"{self._origin}{ACCESS_PREFIX}evaluation",
-                "access_evaluations_endpoint": f"{self._origin}{ACCESS_PREFIX}evaluations",
+                "access_evaluation_endpoint": f"{self._origin}{_ACCESS}/evaluation",
+                "access_evaluations_endpoint": f"{self._origin}{_ACCESS}/evaluations",
                 "access_request_endpoint": f"{self._origin}{_REQUESTS}",
                 "capabilities": ["urn:openid:authzen:capability:access-request"],
             },
@@ -113,7 +114,7 @@ class _Doors:
 async def _body(request: Request) -> dict[str, Json]:
     types = request.headers.getlist("content-type")
     if len(types) != 1 or types[0].partition(";")[0].strip().lower() != "application/json":
-        raise InvalidError("a question is application/json")
+        raise InvalidError("a question is application/json")  # the specification knows no 415
     try:
         async with asyncio.timeout(_READ_SECONDS):
             return read_body(await request.body())
@@ -127,10 +128,7 @@ def _answer(request: Request, body: Mapping[str, object], *, status: int = 200) 
 
 
 def _refused(request: Request, problem: Problem) -> Response:
-    headers = dict(_echo(request))
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="leasehold"'
-    return Response(msgspec.json.encode(problem), problem.status, headers, PROBLEM_MEDIA_TYPE)
+    return problem_response(request, problem, _echo(request))
 
 
 def _echo(request: Request) -> dict[str, str]:
@@ -144,8 +142,8 @@ def authzen_routes(authority: Authority, clients: Clients, site: Site) -> Sequen
     doors = _Doors(authority, clients, site)
     return [
         Route(AUTHZEN_METADATA, doors.show),
-        Route(f"{ACCESS_PREFIX}evaluation", doors.asked(doors.evaluation), methods=["POST"]),
-        Route(f"{ACCESS_PREFIX}evaluations", doors.asked(doors.evaluations), methods=["POST"]),
+        Route(f"{_ACCESS}/evaluation", doors.asked(doors.evaluation), methods=["POST"]),
+        Route(f"{_ACCESS}/evaluations", doors.asked(doors.evaluations), methods=["POST"]),
         Route(_REQUESTS, doors.asked(doors.ask), methods=["POST"]),
         Route(f"{_REQUESTS}/{{request_id}}", doors.asked(doors.task)),
     ]

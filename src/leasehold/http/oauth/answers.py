@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -125,6 +126,8 @@ def answering(handler: Handler) -> Handler:
             return await handler(request)
         except (OAuthError, ProblemError, LeaseholdError) as error:
             return error_of(error).response()
+        except HTTPException:  # a body that was too large once it came
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the client is told nothing of what is inside
             _LOG.error("request %s failed", request_id_of(request), exc_info=error)
             return error_of(error).response()
@@ -133,5 +136,6 @@ def answering(handler: Handler) -> Handler:
 
 
 def json_answer(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON body that nobody keeps (RFC 6749, section 5.1)."""
-    return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})})
+    """A JSON body that nobody keeps, by the two headers that RFC 6749, section 5.1 demands."""
+    kept = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+    return JSONResponse(body, status_code=status, headers={**kept, **(headers or {})})

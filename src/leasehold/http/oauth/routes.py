@@ -18,10 +18,7 @@ from leasehold.http.oauth.metadata import AUTHORIZE, INTROSPECT, JWKS, METADATA,
 from leasehold.http.oauth.tokens import TokenEndpoint
 from leasehold.http.site import Site
 
-__all__ = ["MACHINE_PATHS", "consent_routes", "oauth_routes"]
-
-MACHINE_PATHS = frozenset({TOKEN, INTROSPECT, REVOKE})
-"""Where programs post. They prove who they are in each request and send no cookie, so no page can borrow one."""
+__all__ = ["consent_routes", "oauth_routes"]
 
 
 def consent_routes(authority: Authority, clients: Clients, site: Site, page: ConsentPage) -> Sequence[BaseRoute]:
