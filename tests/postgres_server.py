@@ -113,6 +113,24 @@ class PostgresServer:
             raise RuntimeError(f"{program} failed:\n{done.stderr}{log.read_text() if log.exists() else ''}")
 
 
+@contextmanager
+def configured(server: PostgresServer, setting: str, value: str) -> Iterator[None]:
+    """A setting of the whole server, while the block lasts."""
+    server.execute(f"ALTER SYSTEM SET {setting} = {value}")
+    _reload(server, setting, value)
+    try:
+        yield
+    finally:
+        server.execute(f"ALTER SYSTEM RESET {setting}")
+        _reload(server, setting, "on")
+
+
+def _reload(server: PostgresServer, setting: str, value: str) -> None:
+    server.execute("SELECT pg_reload_conf()")
+    while server.execute(f"SHOW {setting}") != [(value,)]:
+        pass
+
+
 def _run_as(account: pwd.struct_passwd, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,

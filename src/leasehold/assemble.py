@@ -46,6 +46,7 @@ from leasehold.system import RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
 if TYPE_CHECKING:
+    from leasehold.store.postgres_check import Surroundings
     from leasehold.store.postgres_connection import PostgresPlace
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "back_up_state",
     "check_state",
     "find_postgres",
+    "find_surroundings",
     "has_database",
     "issuer_of",
     "move_to_postgres",
@@ -284,6 +286,20 @@ def check_state(files: StateFiles) -> tuple[str, ...]:
     return check_postgres(place)
 
 
+def find_surroundings(files: StateFiles) -> Surroundings | None:
+    """What weakens a state's database from outside it; None for a file, which has this machine alone around it.
+
+    Raises:
+        StoreError: the server cannot be asked.
+    """
+    place = find_postgres(files)
+    if place is None:
+        return None
+    from leasehold.store import postgres
+
+    return postgres.find_surroundings(place)
+
+
 def has_database(files: StateFiles) -> bool:
     """Whether a state has a database already.
 
@@ -403,6 +419,7 @@ def restore_state(
     identity = _identity(files, clock)
     anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
     kept = anchor.read()
+    known = max(kept.epoch if kept else 0, _standing_epoch(files, identity.issuer))
 
     def declare(store: Store) -> tuple[int, TreeHead]:
         """Begin the new epoch in an open database, and close it."""
@@ -410,7 +427,7 @@ def restore_state(
             if (found := store.queries.control().issuer) != identity.issuer:
                 raise StoreError(f"this database is of the authority {found}, the keys here are of {identity.issuer}")
             authority = Authority(Engine(store, clock, identity))
-            epoch = authority.desk.raise_epoch(by=by, reason=reason, at_least=kept.epoch + 1 if kept else 0)
+            epoch = authority.desk.raise_epoch(by=by, reason=reason, at_least=known + 1)
             return epoch, authority.receipts.tree_head()
         finally:
             store.close()
@@ -426,6 +443,22 @@ def restore_state(
             remove_database(prepared)
     anchor.replace_if_larger(head)
     return epoch
+
+
+def _standing_epoch(files: StateFiles, issuer: str) -> int:
+    """The epoch of the database that a backup is about to replace, which another machine may have raised; 0 where there
+    is none that can be read."""
+    try:
+        reader = open_reader(files)
+    except StoreError:
+        return 0
+    try:
+        control = reader.queries.control()
+    except StoreError:
+        return 0
+    finally:
+        reader.close()
+    return control.epoch if control.issuer == issuer else 0
 
 
 def _take_over(files: StateFiles, prepared: Path, seconds: int) -> None:

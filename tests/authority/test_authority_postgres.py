@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from leasehold.assemble import (
+    back_up_state,
     check_state,
     find_postgres,
     has_database,
@@ -145,6 +147,33 @@ def test_server_that_was_restored_is_refused_until_that_is_declared(
         assert stage.refusal(lease, "ticket.update", key="a") is Reason.STALE_EPOCH
         stage.use(stage.lease(), "ticket.update", key="a")
     open_existing(files.directory, system=FrozenSystem(seed=4)).close()
+
+
+@pytest.mark.invariant("I8")
+@pytest.mark.case(62)
+@pytest.mark.parametrize("standing", ["in use", "damaged"])
+def test_restore_begins_an_epoch_that_no_machine_has_seen(
+    folder: Path, url: str, postgres_server: PostgresServer, tmp_path: Path, standing: str
+) -> None:
+    """The anchor of the machine where it is declared may be older than a restore that another one declared."""
+    name = find_postgres(StateFiles(folder, url))
+    assert name is not None
+    files = open_state(folder / "state")
+    create_private(files.database_url, url.encode())
+    with opened(folder, files.directory) as stage:
+        stage.lease()
+    other = StateFiles(Path(shutil.copytree(files.directory, folder / "other machine")))
+    back_up_state(files, tmp_path / "backup.db")
+    assert restore_state(files, by="op", reason="first", source=tmp_path / "backup.db", system=FrozenSystem()) == 2
+    with opened(folder, files.directory, seed=3) as stage:
+        stage.lease()
+    if standing == "damaged":
+        postgres_server.execute("DELETE FROM leasehold.control", name.parameters["dbname"])
+    again = restore_state(other, by="op", reason="again", source=tmp_path / "backup.db", system=FrozenSystem())
+    assert again == (3 if standing == "in use" else 2)
+    if standing == "in use":
+        with opened(folder, files.directory, seed=4) as stage:
+            stage.lease()
 
 
 # moving there

@@ -11,7 +11,7 @@ from terminal import Terminal
 
 from leasehold.config import StateFiles, create_private, open_state
 from leasehold.testing.clock import FrozenSystem
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, configured
 
 
 @pytest.fixture
@@ -151,3 +151,26 @@ def test_doctor_compares_the_clocks(served: Terminal) -> None:
     found = {finding["code"]: finding for finding in served.json("doctor")["findings"]}
     assert "apart" in found["clocks-differ"]["what"]
     assert FrozenSystem().now() == served.system.now()
+
+
+@pytest.mark.case(92, 93)
+def test_doctor_tells_of_a_server_that_may_lose_what_it_confirms_and_of_strangers(
+    served: Terminal, postgres_server: PostgresServer
+) -> None:
+    served.start()
+    name = served.json("db", "check")["database"].rpartition("/")[2]
+
+    def found() -> dict[str, str]:
+        return {finding["code"]: finding["what"] for finding in served.json("doctor")["findings"]}
+
+    assert not {"server-may-lose", "strangers-connect"} & found().keys()
+    postgres_server.execute("CREATE ROLE mallory LOGIN")
+    try:
+        with configured(postgres_server, "full_page_writes", "off"):
+            told = found()
+        assert told["server-may-lose"] == "the database's server has full_page_writes off"
+        assert told["strangers-connect"].startswith(f"mallory may connect to the database {name}")
+        postgres_server.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
+        assert not {"server-may-lose", "strangers-connect"} & found().keys()
+    finally:
+        postgres_server.execute("DROP ROLE mallory")

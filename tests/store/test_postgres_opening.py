@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from leasehold.store.protocol import TreeHead
 from leasehold.store.queries import LedgerQuery
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import TENANT, MemoryAnchor, ScriptedStep, run, spend, write
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, configured
 
 
 @pytest.fixture
@@ -239,24 +238,6 @@ def test_text_that_is_not_unicode_is_refused(postgres_server: PostgresServer) ->
             PostgresDatabase(postgres_server.url("latin")).open(clock=None)
     finally:
         postgres_server.execute("DROP DATABASE latin WITH (FORCE)")
-
-
-@contextmanager
-def configured(server: PostgresServer, setting: str, value: str) -> Iterator[None]:
-    """A setting of the whole server, while the block lasts."""
-    server.execute(f"ALTER SYSTEM SET {setting} = {value}")
-    reload(server, setting, value)
-    try:
-        yield
-    finally:
-        server.execute(f"ALTER SYSTEM RESET {setting}")
-        reload(server, setting, "on")
-
-
-def reload(server: PostgresServer, setting: str, value: str) -> None:
-    server.execute("SELECT pg_reload_conf()")
-    while server.execute(f"SHOW {setting}") != [(value,)]:
-        pass
 
 
 @pytest.mark.case(93)

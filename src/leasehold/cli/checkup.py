@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,6 +35,9 @@ from leasehold.policy.shortage import people_without_a_kind, routes_short_of_app
 from leasehold.token.foreign import read_foreign_keys
 from leasehold.token.keys import DocumentType
 
+if TYPE_CHECKING:
+    from leasehold.store.postgres_check import Surroundings
+
 __all__ = [
     "Finding",
     "Severity",
@@ -57,9 +61,11 @@ __all__ = [
     "check_proposals",
     "check_providers",
     "check_revocations",
+    "check_server",
 ]
 
 _TOLERATED_MS = 2000
+_SHOWN = 5
 FREE_CLAIMS = ("given_name", "family_name", "name", "nickname", "preferred_username", "profile", "website")
 """Of these OpenID Connect Core §5.7 says that nobody may rely on them to tell people apart."""
 
@@ -244,6 +250,28 @@ def check_clocks(database: Instant | None, now: Instant) -> Iterator[Finding]:
             what=f"the clocks of this machine and of the database are {apart / 1000:.1f} s apart",
             why="the database's counts; countdowns, and tokens that say when they begin, seem wrong here",
             remedy="have both machines set by the same time server",
+        )
+
+
+def check_server(around: Surroundings | None) -> Iterator[Finding]:
+    """A PostgreSQL server that may lose what it has confirmed, or lets in accounts without a part in the database."""
+    if around is not None and around.lossy:
+        yield Finding(
+            code="server-may-lose",
+            severity=Severity.SERIOUS,
+            what=f"the database's server has {' and '.join(around.lossy)} off",
+            why="after a power cut what was answered may be gone; until that is mended nothing is executed",
+            remedy="set it to on, and reload the server's settings",
+        )
+    if around is not None and around.strangers:
+        more = len(around.strangers) - _SHOWN
+        yield Finding(
+            code="strangers-connect",
+            severity=Severity.WARNING,
+            what=f"{', '.join(around.strangers[:_SHOWN])}{f' and {more} more' if more > 0 else ''} may connect to the "
+            f"database {around.database} and have no part in it",
+            why="whoever may connect can hold the log's lock, so that nothing is decided, or use up the connections",
+            remedy=f'REVOKE CONNECT ON DATABASE "{around.database}" FROM PUBLIC, and grant it to who needs it',
         )
 
 

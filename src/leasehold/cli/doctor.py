@@ -9,7 +9,7 @@ from typing import cast
 
 import click
 
-from leasehold.assemble import has_database, open_reader, read_policy
+from leasehold.assemble import find_surroundings, has_database, open_reader, read_policy
 from leasehold.authority.load import read_load
 from leasehold.cli.checkup import (
     Finding,
@@ -34,6 +34,7 @@ from leasehold.cli.checkup import (
     check_proposals,
     check_providers,
     check_revocations,
+    check_server,
 )
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
@@ -94,6 +95,7 @@ def _examine(session: Session) -> Iterator[Finding]:
             yield from check_account(directory)
             if has_database(files):
                 yield from check_keys(files)
+                yield from check_server(find_surroundings(files))
                 now = session.around.system.now()
                 found = _look(files, now)
                 yield from _examine_database(files, found, now)

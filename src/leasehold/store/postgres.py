@@ -20,7 +20,7 @@ from leasehold.store.observed import LaneWatcher, watched
 from leasehold.store.opened import Database, OpenReader, OpenStore
 from leasehold.store.postgres_batch import NOW, PostgresBackend
 from leasehold.store.postgres_changes import NotificationWatch
-from leasehold.store.postgres_check import check_state, problems
+from leasehold.store.postgres_check import Surroundings, check_state, look_around, problems
 from leasehold.store.postgres_connection import (
     Connection,
     PostgresPlace,
@@ -40,6 +40,7 @@ from leasehold.store.protocol import Anchor, Clock, TreeHead
 __all__ = [
     "PostgresSettings",
     "check_postgres",
+    "find_surroundings",
     "has_tables",
     "open_postgres",
     "read_postgres",
@@ -188,6 +189,20 @@ def has_tables(place: PostgresPlace) -> bool:
     try:
         with translated(place):
             return is_made(connection, place)
+    finally:
+        connection.close()
+
+
+def find_surroundings(place: PostgresPlace) -> Surroundings:
+    """What weakens a database of ours from outside it.
+
+    Raises:
+        StoreError: it cannot be asked.
+    """
+    connection = connect(primary(place), read_only=True)
+    try:
+        with translated(place):
+            return look_around(connection)
     finally:
         connection.close()
 

@@ -1,4 +1,5 @@
-"""Whether a PostgreSQL database may be used: a short look when it is opened, a long one when an operator asks.
+"""Whether a PostgreSQL database may be used: a short look when it is opened, a long one when an operator asks, and a
+look around it for what its server allows to others.
 
 Called by `leasehold.store.postgres`. The short look reads the log's row and a logarithmic part of the ledger.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import psycopg
 
@@ -15,13 +17,34 @@ from leasehold.errors import StoreError
 from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
 from leasehold.store.columns import SHAPES, Shape, decoded
 from leasehold.store.heads import check_end
-from leasehold.store.postgres_connection import Connection, PostgresPlace, at_one_moment, execute
+from leasehold.store.postgres_connection import SCHEMA, Connection, PostgresPlace, at_one_moment, execute
 from leasehold.store.postgres_reading import LedgerNodes, read_control
 from leasehold.store.postgres_rows import select_each
 
-__all__ = ["check_state", "problems"]
+__all__ = ["Surroundings", "check_state", "look_around", "problems"]
 
 _SLICE = 1000
+_LOSSY = "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name"
+_STRANGERS = (
+    "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND NOT has_schema_privilege(oid, %s, 'USAGE')"
+    " AND has_database_privilege(oid, current_database(), 'CONNECT') ORDER BY rolname"
+)
+
+
+class Surroundings(NamedTuple):
+    """What weakens a database from outside it: its name, settings by which its server may lose what it has confirmed,
+    and accounts that may connect to it though they have no part in it."""
+
+    database: str
+    lossy: tuple[str, ...]
+    strangers: tuple[str, ...]
+
+
+def look_around(connection: Connection) -> Surroundings:
+    """Find out what weakens a database from outside it."""
+    lossy = tuple(name for (name,) in execute(connection, _LOSSY).fetchall())
+    strangers = tuple(name for (name,) in execute(connection, _STRANGERS, (SCHEMA,)).fetchall())
+    return Surroundings(connection.info.dbname, lossy, strangers)
 
 
 def check_state(connection: Connection, place: PostgresPlace) -> ControlRow:
