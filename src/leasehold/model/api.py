@@ -259,9 +259,11 @@ class AdmitBody(Body, frozen=True, kw_only=True):
         Raises:
             InvalidError: a member cannot be what it claims to be.
         """
-        proof = self.proof
-        holder = HolderProof(jwt=proof.jwt, method=proof.method, url=proof.url) if proof is not None else None
-        return msgspec.structs.replace(self.call.to_call(), holder_proof=holder)
+        call, proof = self.call.to_call(), self.proof
+        if proof is None:
+            return call
+        holder = HolderProof(jwt=proof.jwt, method=proof.method, url=proof.url)
+        return msgspec.structs.replace(call, holder_proof=holder)
 
 
 class AdmissionAnswer(msgspec.Struct, frozen=True, kw_only=True):
