@@ -161,6 +161,8 @@ def _check_value(value: object, levels_left: int) -> bool:
         return True
     if kind is bool or value is None:
         return True
+    if kind is dict or kind is list:  # as read; to ask whether it is any mapping takes as long as all the rest
+        return _check_members(value, levels_left)  # type: ignore[arg-type]  # as above
     if isinstance(value, str):
         _check_string(value)
         return False
@@ -172,22 +174,23 @@ def _check_value(value: object, levels_left: int) -> bool:
         _check_float(value)
         return False
     if isinstance(value, Mapping | list | tuple):
-        if levels_left == 0:
-            raise InvalidError(f"this value is nested deeper than {MAX_DEPTH} levels")
-        return _check_members(value, levels_left - 1)
+        return _check_members(value, levels_left)
     return False
 
 
 def _check_members(value: Mapping[object, object] | list[object] | tuple[object, ...], levels_left: int) -> bool:
-    is_plain = type(value) in (dict, list, tuple)
-    if isinstance(value, Mapping):
-        for name, member in value.items():
+    if levels_left == 0:
+        raise InvalidError(f"this value is nested deeper than {MAX_DEPTH} levels")
+    kind = type(value)
+    is_plain = kind is dict or kind is list or kind is tuple
+    if kind is dict or isinstance(value, Mapping):
+        for name, member in value.items():  # type: ignore[union-attr]  # its type was just compared
             if isinstance(name, str):
                 _check_string(name)
-            is_plain &= _check_value(member, levels_left) and type(name) is str and name.isascii()
+            is_plain &= _check_value(member, levels_left - 1) and type(name) is str and name.isascii()
         return is_plain
     for member in value:
-        is_plain &= _check_value(member, levels_left)
+        is_plain &= _check_value(member, levels_left - 1)
     return is_plain
 
 
