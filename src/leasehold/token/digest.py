@@ -58,7 +58,7 @@ class Digester:
         if not _KIND.fullmatch(kind):
             raise InvalidError(f"{kind!r} is no kind of digest; use one lower-case word")
         message = b"\0".join((_CONTEXT, kind.encode("ascii"), canonical_bytes))
-        return "hmac-sha256:" + hmac.new(self.key, message, "sha256").hexdigest()
+        return "hmac-sha256:" + hmac.digest(self.key, message, "sha256").hex()
 
 
 def derive_tenant_key(master: bytes, tenant: str) -> bytes:
