@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -149,7 +148,8 @@ class Api:
 
     async def _call(self, scope: Scope, receive: Receive, endpoint: Endpoint, ids: list[str]) -> ApiCall:
         """Who asks, before anything that they sent is looked at; then what."""
-        connection, headers = HTTPConnection(scope), Headers(scope=scope)
+        connection = HTTPConnection(scope)
+        headers = connection.headers
         caller, signed = None, None
         if endpoint.scopes == (ApiScope.DESK,):
             signed = await self._people.authenticate(bearer(connection), scope)

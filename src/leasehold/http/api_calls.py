@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -29,8 +28,7 @@ Answer: TypeAlias = msgspec.Struct | bytes | ASGIApp
 """A value to be written as JSON, JSON as it is, or what answers by itself."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ApiCall:
+class ApiCall(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `ids` are those of its path in order; it has a `caller` or a `person`. `left` returns once whoever
     asked has gone away."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
@@ -65,8 +65,7 @@ class CallerProof(StrEnum):
     WORKLOAD = "workload"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A client that has said who it is. `voice` is for steps, `rule` what the policy let it do a moment ago.
 
     `expires_at` is when its token is over, in Unix seconds; None of a key, whose row says it.
