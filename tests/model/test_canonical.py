@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.errors import InvalidError
+from leasehold.model import canonical
 from leasehold.model.canonical import MAX_BYTES, MAX_DEPTH, Json, decode, decode_canonical, encode
 from leasehold.model.effect import Effect
 from leasehold.model.instant import Instant
@@ -149,6 +150,17 @@ def test_reader_and_writer_draw_the_same_line_for_depth() -> None:
 def test_brackets_inside_strings_are_no_nesting() -> None:
     value: Json = ["[" * 100, '"' + "{" * 100, "\\" * 3 + "]" * 100]
     assert decode(encode(value)) == value
+
+
+def test_only_text_with_many_brackets_is_searched_for_nesting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To walk through a token of a thousand characters takes longer than all else that is done with a request."""
+    monkeypatch.setattr(canonical, "_TOKEN", None)
+    assert decode(b'{ "b": "a token", "a": [%s] }' % b",".join([b"{}"] * (MAX_DEPTH - 2))) == {
+        "b": "a token",
+        "a": [{}] * (MAX_DEPTH - 2),
+    }
+    with pytest.raises(AttributeError):
+        decode(b"[%s ]" % b",".join([b"{}"] * MAX_DEPTH))
 
 
 @pytest.mark.case(17)

@@ -82,9 +82,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Json:
         return plain
     _check_nesting(data)
     try:
-        value: Json = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_small_int
-        )
+        value: Json = _STRICT_READER.decode(data.decode("utf-8"))
     except UnicodeDecodeError:
         raise InvalidError("this JSON is not UTF-8") from None
     except InvalidError:
@@ -123,6 +121,8 @@ def _read_plain(data: bytes) -> Json:
 
 def _check_nesting(data: bytes) -> None:
     """Refuse deep nesting before the parser, which recurses, sees it; brackets inside strings do not count."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:  # not even if all stood inside each other, as nearly always
+        return
     depth = 0
     for token in _TOKEN.finditer(data):
         if token[0] in b"[{":
@@ -148,6 +148,9 @@ def _small_int(text: str) -> int:
     if len(text) > 17 or abs(int(text)) > _MAX_INTEGER:
         raise InvalidError("this JSON holds an integer outside +-(2**53-1)")
     return int(text)
+
+
+_STRICT_READER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_small_int)
 
 
 def _check_value(value: object, levels_left: int) -> bool:
