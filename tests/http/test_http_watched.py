@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import json
 import logging
+import pkgutil
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from house import House, sign_in
 from hypothesis import given
@@ -22,20 +25,23 @@ from starlette.types import ASGIApp, Scope
 
 from api_house import Program
 from clients import GUARD, api_key, client_stage
+from leasehold import decide
 from leasehold.assemble import MEMORY, open_authority
 from leasehold.authority import Authority
+from leasehold.decide.clients import ClientVoice, ForDoor
 from leasehold.decide.probe import Probe
-from leasehold.errors import ConfigError
+from leasehold.errors import ConfigError, Denied
 from leasehold.http.api import create_api
 from leasehold.http.exchanges import Exchange, Observed, trace_id_of
 from leasehold.http.health import Health, Readiness
 from leasehold.http.logs import LogFormat, RequestLog, start_logging
-from leasehold.http.metrics import Metrics, metrics_app
+from leasehold.http.metrics import Metrics, inner_of, metrics_app
 from leasehold.http.server import Wiring
 from leasehold.http.site import Site
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import OutcomeStatus
 from leasehold.model.decision import Reason
+from leasehold.policy.client_rule import DoorRight
 from leasehold.store.protocol import TreeHead
 from leasehold.testing.clock import FrozenSystem
 from meddling import MeddledStore
@@ -471,6 +477,40 @@ def test_admissions_and_settlements_are_counted_by_their_reasons(metrics: Metric
     assert found["leasehold_batch_steps_count"] == found["leasehold_batch_seconds_count"] > 5
     assert found["leasehold_ledger_entries"] == len(counted.entries())
     assert found["leasehold_database_readable"] == 1
+
+
+def steps_around_others() -> list[type[msgspec.Struct]]:
+    """Every step of the decision core that another one stands behind."""
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.iter_modules(decide.__path__, "leasehold.decide.")
+    ]
+    found = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and "step" in value.__struct_fields__
+    }
+    return sorted(found, key=lambda each: each.__name__)
+
+
+@pytest.mark.parametrize("around", steps_around_others(), ids=lambda each: each.__name__)
+def test_step_is_counted_by_its_own_name_whatever_it_stands_behind(around: type[msgspec.Struct]) -> None:
+    probe, nothing = Probe(), dict.fromkeys(around.__struct_fields__)
+    assert inner_of(around(**nothing | {"step": around(**nothing | {"step": probe})})) is probe
+
+
+def test_what_is_asked_over_http_is_counted_as_what_it_is(counted: Stage, metrics: Metrics) -> None:
+    engine, voice = counted.authority.engine, ClientVoice(client="nobody")
+    with pytest.raises(Denied):
+        engine.ask(
+            lambda _: ForDoor(
+                step=Probe(),
+                policy_document=engine.active_policy(),
+                voice=voice,
+                door=DoorRight(tool="ticket", environment="prod"),
+            )
+        )
+    assert figures(metrics)["leasehold_steps_total unknown_client Probe"] == 1
 
 
 def test_stops_and_what_waits_for_people_are_shown(metrics: Metrics, counted: Stage) -> None:

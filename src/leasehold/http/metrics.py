@@ -23,6 +23,8 @@ from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
 from leasehold.decide.breaker import BY_RULE
+from leasehold.decide.chat import Heard
+from leasehold.decide.clients import ForDoor, ForRun, RememberSent
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.notices import EndDelivery
 from leasehold.decide.powers import Empowered
@@ -38,6 +40,8 @@ __all__ = ["Metrics", "ServerFigures", "StoreFigures", "inner_of", "metrics_app"
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 _STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_AROUND = (Empowered, ForDoor, ForRun, Heard, RememberSent)
+"""Steps that other steps stand behind. What is counted and traced is what was asked for, whoever asked."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +220,11 @@ def _fault(error: Exception) -> str:
 
 
 def inner_of(step: Step[object]) -> object:
-    """The step itself, where it stands behind a person's power."""
-    return step.step if isinstance(step, Empowered) else step
+    """The step itself, where it stands behind a person's power, a client's right, or what must not be done twice."""
+    inner: object = step
+    while isinstance(inner, _AROUND):
+        inner = inner.step
+    return inner
 
 
 def reason_of(answer: StepAnswer[object]) -> str:
