@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import compose_spec
@@ -151,6 +152,26 @@ def test_only_the_proxy_can_be_reached_from_outside_and_every_name_leads_somewhe
         assert set(service.get("depends_on", {})) <= file["services"].keys()
 
 
+def test_a_policy_that_an_editor_replaced_is_the_one_that_containers_read() -> None:
+    mounted = [volume.split(":") for volume in compose()["services"]["authority"]["volumes"] if volume.startswith("./")]
+    ((here, there, mode),) = mounted
+    assert (DEPLOY / "compose" / here).is_dir()  # a file mounted alone stays the old one when its name gets another
+    assert mode == "ro"
+    policy = Path(compose()["services"]["authority"]["environment"]["LEASEHOLD_POLICY"])
+    assert (DEPLOY / "compose" / here / policy.relative_to(there)).is_file()
+
+
+def test_the_database_counts_as_healthy_only_where_the_authority_reaches_it() -> None:
+    check = compose()["services"]["database"]["healthcheck"]["test"]
+    assert "--host=127.0.0.1" in check  # the server that answers while the database is made has no such address
+
+
+def test_what_is_secret_beside_the_compose_file_is_not_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/deploy/compose/secrets/", "/deploy/compose/.env"} <= set(ignored)
+    assert all(each["file"].startswith("./secrets/") for each in compose()["secrets"].values())
+
+
 @pytest.mark.parametrize("kind", manifests())
 def test_manifests_are_what_kubernetes_takes(kind: str) -> None:
     kubernetes_validate.validate(manifests()[kind], "1.31", strict=True)
@@ -217,7 +238,7 @@ def test_the_kustomization_lists_every_file_and_makes_what_pods_refer_to() -> No
     assert {container["image"] for container in containers(pod)} == {each["name"] for each in listed["images"]}
 
 
-@pytest.mark.parametrize("where", ["compose", "kubernetes"])
+@pytest.mark.parametrize("where", ["compose/policy", "kubernetes"])
 def test_policies_beside_the_files_load_and_pass_their_own_tests(where: str) -> None:
     text = (DEPLOY / where / "leasehold.toml").read_text()
     policy = load_policy([Source("leasehold.toml", text)])

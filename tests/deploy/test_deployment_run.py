@@ -62,7 +62,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(tmp_path: Path, program: Path, postgres_server: PostgresServer) -> Machine:
-    shutil.copy(DEPLOY / "compose/leasehold.toml", tmp_path / "leasehold.toml")
+    shutil.copy(DEPLOY / "compose/policy/leasehold.toml", tmp_path / "leasehold.toml")
     for name in ("state", "tmp"):
         (tmp_path / name).mkdir(mode=0o700)
     (tmp_path / "pgpass").touch(mode=0o600)
