@@ -32,7 +32,7 @@ from leasehold.config import (
     unfinished_restore,
 )
 from leasehold.config import Anchor as AnchorFile
-from leasehold.errors import ConfigError, Denied, StoreError
+from leasehold.errors import ConfigError, Denied, StoreError, VerificationError
 from leasehold.ledger.checkpoint import open_checkpoint
 from leasehold.model.decision import Reason
 from leasehold.notices.channels import Channels
@@ -88,7 +88,14 @@ class CheckpointAnchor:
         kept = read_anchor(self._path)
         if kept is None:
             return None
-        opened = open_checkpoint(kept.checkpoint.encode(), checkpoint_keys(self._origin, self._ring))
+        try:
+            opened = open_checkpoint(kept.checkpoint.encode(), checkpoint_keys(self._origin, self._ring))
+        except VerificationError as error:
+            raise ConfigError(
+                f"was not signed with the checkpoint keys here: {error}. Put the newest keys back; if they are lost, "
+                "keep this file elsewhere and declare a restore with: leasehold db restore",
+                path=str(self._path),
+            ) from error
         return TreeHead(epoch=kept.epoch, size=opened.checkpoint.size, root=opened.checkpoint.root)
 
     def replace_if_larger(self, head: TreeHead) -> None:

@@ -15,13 +15,13 @@ import pytest
 
 from leasehold.assemble import issuer_of, open_authority, open_existing, restore_state
 from leasehold.authority.sweep import Sweep
-from leasehold.config import StateFiles, create_private, open_state
+from leasehold.config import StateFiles, create_private, open_state, rotate_key_ring
 from leasehold.errors import ConfigError, Denied, LeaseholdError, StoreError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.request import RequestState
 from leasehold.testing.clock import FrozenSystem
-from leasehold.token.keys import DocumentType
+from leasehold.token.keys import DocumentType, SigningKey
 from meddling import raw
 from postgres_server import PostgresServer
 from stage import AUDIT, BEN, POLICY, UPDATE, Stage, changed, policy, reason_of
@@ -219,6 +219,31 @@ def test_a_missing_or_forged_anchor_or_database_is_refused(folder: Path) -> None
     assert not (state / "leasehold.db").exists()
 
 
+@pytest.mark.requirement("L12")
+@pytest.mark.case(12, 96)
+@on_sqlite
+def test_keys_that_are_older_than_the_anchor_are_refused_with_the_way_out(folder: Path) -> None:
+    """As when keys are put back from a backup that was made before they were rotated."""
+    state, system = folder / "state", FrozenSystem()
+    with opened(folder, system) as stage:
+        stage.lease()
+    ring = StateFiles(state).key_ring(DocumentType.CHECKPOINT)
+    older = ring.read_bytes()
+    newest = SigningKey.generate(bytes(range(32)), created_at=system.now().seconds)
+    rotate_key_ring(ring, DocumentType.CHECKPOINT, newest, now=system.now())
+    with opened(folder, system) as stage:
+        stage.lease()
+    ring.write_bytes(older)
+    with pytest.raises(ConfigError, match="not signed with the checkpoint keys here"), opened(folder, system):
+        pass
+    with pytest.raises(ConfigError, match="Put the newest keys back; if they are lost"):
+        restore_state(state, by="op", reason="keys lost", system=system)
+    StateFiles(state).anchor.rename(folder / "kept anchor")
+    assert restore_state(state, by="op", reason="keys lost", system=system) == 2
+    with opened(folder, system) as stage:
+        stage.lease()
+
+
 # Several at once
 
 
@@ -257,7 +282,7 @@ from leasehold.errors import Denied
 from leasehold.model.call import Call
 from leasehold.model.canonical import encode
 from leasehold.testing.clock import FrozenSystem
-from leasehold.token.keys import DocumentType
+from leasehold.token.keys import DocumentType, SigningKey
 
 policy, state, token, seed = sys.argv[1:]
 with open_authority(policy, state=state, system=FrozenSystem(seed=int(seed)), sweep=False) as authority:

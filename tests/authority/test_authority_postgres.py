@@ -27,13 +27,15 @@ from leasehold.decide.rows import TABLES, ControlRow
 from leasehold.errors import ConfigError, StoreError
 from leasehold.ledger.history import check_history
 from leasehold.model.decision import Reason
+from leasehold.model.instant import Instant
 from leasehold.store.protocol import Store
 from leasehold.store.queries import LedgerQuery
 from leasehold.store.sqlite import open_sqlite
+from leasehold.system import RealSystem
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import spend
 from postgres_server import PostgresServer
-from stage import AUDIT, BEN, POLICY, UPDATE, Stage
+from stage import AUDIT, BEN, POLICY, UPDATE, Stage, reason_of
 
 
 @pytest.fixture
@@ -147,6 +149,26 @@ def test_server_that_was_restored_is_refused_until_that_is_declared(
         assert stage.refusal(lease, "ticket.update", key="a") is Reason.STALE_EPOCH
         stage.use(stage.lease(), "ticket.update", key="a")
     open_existing(files.directory, system=FrozenSystem(seed=4)).close()
+
+
+@pytest.mark.requirement("L7")
+@pytest.mark.case(47, 52)
+def test_clock_that_an_operator_confirms_is_the_database_s_and_not_that_of_their_machine(
+    folder: Path, url: str, postgres_server: PostgresServer
+) -> None:
+    class Fast(RealSystem):
+        def now(self) -> Instant:
+            return Instant(int(super().now()) + 7_200_000)
+
+    name = find_postgres(StateFiles(folder, url))
+    assert name is not None
+    with open_authority(folder / "leasehold.toml", state=url, system=Fast(), sweep=False) as authority:
+        ahead = "UPDATE leasehold.control SET last_time_ms = last_time_ms + 3600000"
+        postgres_server.execute(ahead, name.parameters["dbname"])
+        desk = Stage(authority=authority)
+        assert reason_of(desk.start) is Reason.CLOCK
+        assert authority.desk.confirm_clock(by="op") == 2
+        assert desk.start().attempt == 1
 
 
 @pytest.mark.invariant("I8")

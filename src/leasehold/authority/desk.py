@@ -441,9 +441,13 @@ class Desk:
         return reply.value
 
     def confirm_clock(self, *, by: str) -> int:
-        """Say that the clock, though it reads earlier than the last recorded time, is right. Begins a new epoch."""
-        clock = int(self._engine.system.now())
-        return self._engine.ask(lambda _: ConfirmClock(clock_ms=clock, by=by))
+        """Say that the clock, though it reads earlier than the last recorded time, is right. Begins a new epoch.
+
+        It is the database's own, where it has one: whoever says so may sit at a machine whose clock is wrong as well.
+        """
+        clock = self._engine.store.clock()
+        counting = int(self._engine.system.now() if clock is None else clock)
+        return self._engine.ask(lambda _: ConfirmClock(clock_ms=counting, by=by))
 
     def raise_epoch(self, *, by: str, reason: str, at_least: int = 0) -> int:
         """Begin a new epoch: every lease, request and run from before is void."""

@@ -144,9 +144,10 @@ class Lane:
                     self._stop_taking(error)
 
     def stop(self, error: StoreError) -> None:
-        """Execute nothing from here on but what is at work now; `error` says why."""
+        """Execute nothing from here on but what is at work now; `error` says why, unless it has stopped before."""
         with self._turn:
-            self._stop_taking(error)
+            if self._broken is None:
+                self._stop_taking(error)
 
     def close(self) -> None:
         """Take nothing more and answer what was submitted. Closing twice is harmless."""
