@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from oauth_house import OAuthHouse
 
+from leasehold.http.site import Site
 from served import Browser, Reply, served
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -77,6 +80,46 @@ def test_what_no_handler_answers_is_a_problem_and_no_page(
     assert code_of(reply) == code
     assert (reply.status == 401) == ("www-authenticate" in reply.headers)
     assert (reply.status == 405) == ("allow" in reply.headers)
+    assert caplog.records == []
+
+
+@pytest.mark.case(118)
+@pytest.mark.parametrize("path", ["/oauth/token", "/access/v1/evaluation", "/sign-in", "/v1/admissions"])
+def test_sender_who_leaves_in_the_middle_of_a_body_is_no_fault_of_ours(
+    oauth: OAuthHouse, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    kind = "application/json" if path.endswith(("evaluation", "admissions")) else FORM["Content-Type"]
+    headers = {
+        "host": f"127.0.0.1:{oauth.port}",
+        "authorization": f"Bearer {oauth.secret('ticket-door')}",
+        "content-type": kind,
+        "content-length": "1000",
+        "sec-fetch-site": "same-origin",
+    }
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", oauth.port),
+    }
+    coming = [{"type": "http.request", "body": b"{", "more_body": True}]
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, object]:
+        return coming.pop() if coming else {"type": "http.disconnect"}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        statuses.extend([message["status"]] if message["type"] == "http.response.start" else [])
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(oauth.build(Site.loopback(oauth.port))(scope, receive, send))
+    assert statuses in ([], [400])
     assert caplog.records == []
 
 

@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from leasehold.http.problems import ProblemError
 from leasehold.token import base64url
@@ -105,13 +105,15 @@ async def read_body(request: Request) -> bytes:
     """The raw body, once it is there whole; the size was limited before.
 
     Raises:
-        ProblemError: 408; it did not arrive in time.
+        ProblemError: 408, it did not arrive in time; 400, its sender left in the middle of it.
     """
     try:
         async with asyncio.timeout(READ_SECONDS):
             return await request.body()
     except TimeoutError:
         raise ProblemError(408, "Too slow", "The form did not arrive in time. Nothing was done.") from None
+    except ClientDisconnect:  # nobody hears it; but it is no fault of ours, and stands in no log as one
+        raise ProblemError(400, "Not whole", "The form broke off. Nothing was done.") from None
 
 
 def _malformed(words: str) -> ProblemError:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -120,6 +120,8 @@ async def _body(request: Request) -> dict[str, Json]:
             return read_body(await request.body())
     except TimeoutError:
         raise InvalidError("the question did not arrive in time") from None
+    except ClientDisconnect:
+        raise InvalidError("the question broke off") from None
 
 
 def _answer(request: Request, body: Mapping[str, object], *, status: int = 200) -> Response:
