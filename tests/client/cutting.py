@@ -1,4 +1,4 @@
-"""A proxy between a client and its server that cuts connections where a test says, for real, at the sockets."""
+"""A proxy between a client and its server that loses what passes where a test says, for real, at the sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from random import Random
 
-from scripted import read_request
+from scripted import answer, read_request
 
 
 class Cut(StrEnum):
@@ -20,6 +20,11 @@ class Cut(StrEnum):
     AFTER = "after the server answered, before the client hears of it"
     AMID = "in the middle of the answer"
     REPEATED = "the server hears it twice"
+    BLAMED = "the proxy says in its own words that no server is there, and asked none"
+    BLAMED_AFTER = "the proxy says so of an answer that the server gave and it lost"
+
+
+_BLAME = ("502 Bad Gateway", "503 Service Unavailable", "504 Gateway Time-out")
 
 
 class CuttingProxy:
@@ -61,15 +66,21 @@ class CuttingProxy:
                 cut = self._choose()
                 if cut is Cut.BEFORE:
                     return
-                answer = self._asked(request)
+                told = b"" if cut is Cut.BLAMED else self._asked(request)
                 if cut is Cut.REPEATED:
-                    answer = self._asked(request)
+                    told = self._asked(request)
                 if cut is Cut.AFTER:
                     return
                 if cut is Cut.AMID:
-                    connection.sendall(answer[: len(answer) // 2])
+                    connection.sendall(told[: len(told) // 2])
                     return
-                connection.sendall(answer)
+                connection.sendall(self._blame() if cut in (Cut.BLAMED, Cut.BLAMED_AFTER) else told)
+
+    def _blame(self) -> bytes:
+        """What a balancer says for a server; it keeps the connection, on which the client asks again."""
+        with self._lock:
+            status = self._random.choice(_BLAME)
+        return answer(f"<html><body><h1>{status}</h1></body></html>".encode(), status, kind="text/html")
 
     def _choose(self) -> Cut:
         with self._lock:
@@ -81,10 +92,10 @@ class CuttingProxy:
         """The server's whole answer; the connection to it is for this request alone."""
         with socket.create_connection(("127.0.0.1", self._target), timeout=20) as server:
             server.sendall(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
-            answer = b""
+            told = b""
             while piece := server.recv(65_536):
-                answer += piece
-            return answer
+                told += piece
+            return told
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def test_desk_takes_no_answer_to_another_question(stage: FarStage, port: int) ->
             act(desk)
 
 
-@pytest.mark.parametrize("cut", [Cut.AFTER, Cut.AMID])
+@pytest.mark.parametrize("cut", [Cut.AFTER, Cut.AMID, Cut.BLAMED_AFTER])
 def test_answer_of_a_person_is_not_sent_twice_and_they_are_told_to_look(stage: FarStage, port: int, cut: Cut) -> None:
     request = waiting(stage)
     with cutting(port, seed=0, cuts=(cut,)) as proxy, desk_of(stage, proxy.port, BEN) as desk:

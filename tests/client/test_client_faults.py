@@ -98,7 +98,7 @@ def test_whatever_is_cut_each_call_runs_once_and_is_charged_once(
 
 
 @pytest.mark.invariant("I7")
-@pytest.mark.parametrize("cut", [Cut.AFTER, Cut.AMID])
+@pytest.mark.parametrize("cut", [Cut.AFTER, Cut.AMID, Cut.BLAMED_AFTER])
 def test_call_whose_answer_never_comes_is_not_run_and_its_charge_is_not_forgotten(
     near: Stage, port: int, switch: Switch, cut: Cut
 ) -> None:
