@@ -103,6 +103,25 @@ def test_a_missing_or_old_checkpoint_copy_is_found(healthy: Terminal) -> None:
         assert codes(healthy)["anchor-missing"] == "serious"
 
 
+@pytest.mark.case(96)
+def test_database_that_was_rolled_back_is_found_as_every_opening_finds_it(healthy: Terminal) -> None:
+    old = (healthy.state / "leasehold.db").read_bytes()
+    healthy.start()
+    (healthy.state / "leasehold.db").write_bytes(old)
+    assert "rolled back" in healthy.run("run", "list", code=1).stderr
+    assert codes(healthy)["anchor-ahead"] == "serious"
+    assert "leasehold db restore" in healthy.run("doctor").stdout
+
+
+def test_state_that_cannot_be_had_now_is_not_said_to_need_a_check(healthy: Terminal) -> None:
+    where = healthy.state / "database.url"
+    where.write_text("postgresql:///gone?host=/nowhere\n")
+    where.chmod(0o600)
+    (finding,) = (one for one in healthy.json("doctor")["findings"] if one["code"] == "state-unusable")
+    assert "cannot be reached" in finding["what"]
+    assert finding["remedy"] == "bring back what is named above; what runs goes on by itself then"
+
+
 def test_keys_that_are_missing_or_damaged_are_serious(healthy: Terminal) -> None:
     (healthy.state / "receipt.keys.json").write_text("{}")
     assert codes(healthy)["key-unusable"] == "serious"

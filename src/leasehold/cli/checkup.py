@@ -141,14 +141,23 @@ def check_keys(files: StateFiles) -> Iterator[Finding]:
 
 
 def check_anchor(anchor: Anchor | None, control: ControlRow) -> Iterator[Finding]:
-    """A checkpoint copy outside the database that is missing or behind."""
+    """A checkpoint copy outside the database that is missing, behind, or of more than the database has."""
     if anchor is None:
         yield Finding(
             code="anchor-missing",
             severity=Severity.SERIOUS,
             what="there is no copy of the ledger's head outside the database",
-            why="a database that was rolled back would not be noticed",
-            remedy="find out who removed it; the next start writes a new one, which proves nothing about before",
+            why="a database that was rolled back would not be noticed, so none is opened without it",
+            remedy="find out who removed it; put anchor.json back from a backup of the keys, or: leasehold db restore",
+        )
+    elif (anchor.epoch, anchor.size) > (control.epoch, control.size):
+        yield Finding(
+            code="anchor-ahead",
+            severity=Severity.SERIOUS,
+            what=f"the database stands at epoch {control.epoch} with {control.size} ledger entries, anchor.json "
+            f"remembers epoch {anchor.epoch} with {anchor.size}",
+            why="it was rolled back or replaced, and is not opened: what ended since could live again",
+            remedy="put the newest database back, or declare a restore with: leasehold db restore",
         )
     elif (anchor.epoch, anchor.size) < (control.epoch, control.size):
         yield Finding(

@@ -38,7 +38,7 @@ from leasehold.cli.checkup import (
 )
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
-from leasehold.config import StateFiles, read_anchor
+from leasehold.config import Anchor, StateFiles, read_anchor
 from leasehold.decide.govern import revocations_need
 from leasehold.decide.lifecycles import DeliveryState, PersonState
 from leasehold.decide.rows import (
@@ -51,7 +51,7 @@ from leasehold.decide.rows import (
     ProposalRow,
     StopRow,
 )
-from leasehold.errors import ConfigError, LeaseholdError
+from leasehold.errors import ConfigError, LeaseholdError, UnavailableError
 from leasehold.ledger.load import Load
 from leasehold.model.canonical import decode
 from leasehold.model.instant import Instant
@@ -101,7 +101,7 @@ def _examine(session: Session) -> Iterator[Finding]:
                 yield from _examine_database(files, found, now)
         except (LeaseholdError, OSError) as error:
             unread = found is None
-            yield _broken("state-unusable", error, "nothing is executed until it is mended", "leasehold db check")
+            yield _broken("state-unusable", error, "nothing is executed until it is mended", _remedy(error))
     if policy is not None:
         yield from check_policy(policy, found.control.policy if found else "")
         yield from check_issuers(policy)
@@ -112,7 +112,7 @@ def _examine(session: Session) -> Iterator[Finding]:
 
 
 def _examine_database(files: StateFiles, found: _Found, now: Instant) -> Iterator[Finding]:
-    yield from check_anchor(read_anchor(files.anchor), found.control)
+    yield from check_anchor(found.anchor, found.control)
     yield from check_clock(found.control, found.clock or now)
     yield from check_clocks(found.clock, now)
     yield from check_revocations(found.revocations)
@@ -132,10 +132,11 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a database says: its log's row and clock, who has a key, what was stopped, skipped and proposed, what
-    people were asked, the policy in force, which notices did not arrive of late, whether revocations are paused, and
-    the keys of clients."""
+    """What a database says, and before it what stands outside: the anchor, its log's row and clock, who has a key,
+    what was stopped, skipped and proposed, what people were asked, the policy in force, which notices did not arrive
+    of late, whether revocations are paused, and the keys of clients."""
 
+    anchor: Anchor | None
     control: ControlRow
     clock: Instant | None
     with_keys: frozenset[str]
@@ -150,7 +151,8 @@ class _Found:
 
 
 def _look(files: StateFiles, now: Instant) -> _Found:
-    """Read a database that may be in use."""
+    """Read a database that may be in use. What stands outside is read first: a writer goes on, and keeps it last."""
+    anchor = read_anchor(files.anchor)
     reader = open_reader(files)
     try:
         queries = reader.queries
@@ -160,6 +162,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
         control = queries.control()
         body = queries.document(AUTHORITY_WIDE, control.policy)
         return _Found(
+            anchor=anchor,
             control=control,
             clock=reader.clock(),
             with_keys=with_keys,
@@ -178,6 +181,13 @@ def _look(files: StateFiles, now: Instant) -> _Found:
 
 def _broken(code: str, error: LeaseholdError | OSError, why: str, remedy: str) -> Finding:
     return Finding(code=code, severity=Severity.SERIOUS, what=str(error), why=why, remedy=remedy)
+
+
+def _remedy(error: LeaseholdError | OSError) -> str:
+    """What to do about a state that cannot be read; one that cannot be had at the moment is not looked through."""
+    if isinstance(error, UnavailableError):
+        return "bring back what is named above; what runs goes on by itself then"
+    return "leasehold db check"
 
 
 def _lines(finding: Finding) -> Iterator[str]:
