@@ -425,12 +425,13 @@ def restore_state(
     files = open_state(state) if isinstance(state, Path) else state
     identity = _identity(files, clock)
     anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
-    kept = anchor.read()
-    known = max(kept.epoch if kept else 0, _standing_epoch(files, identity.issuer))
+    anchor.read()  # whoever cannot is told before anything is done
 
     def declare(store: Store) -> tuple[int, TreeHead]:
         """Begin the new epoch in an open database, and close it."""
         try:
+            kept = anchor.read()
+            known = max(kept.epoch if kept else 0, _standing_epoch(files, identity.issuer))
             if (found := store.queries.control().issuer) != identity.issuer:
                 raise StoreError(f"this database is of the authority {found}, the keys here are of {identity.issuer}")
             authority = Authority(Engine(store, clock, identity))

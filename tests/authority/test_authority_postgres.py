@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from leasehold import assemble
 from leasehold.assemble import (
     back_up_state,
     check_state,
@@ -175,7 +176,7 @@ def test_clock_that_an_operator_confirms_is_the_database_s_and_not_that_of_their
 @pytest.mark.case(62)
 @pytest.mark.parametrize("standing", ["in use", "damaged"])
 def test_restore_begins_an_epoch_that_no_machine_has_seen(
-    folder: Path, url: str, postgres_server: PostgresServer, tmp_path: Path, standing: str
+    folder: Path, url: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, standing: str
 ) -> None:
     """The anchor of the machine where it is declared may be older than a restore that another one declared."""
     name = find_postgres(StateFiles(folder, url))
@@ -185,16 +186,23 @@ def test_restore_begins_an_epoch_that_no_machine_has_seen(
     with opened(folder, files.directory) as stage:
         stage.lease()
     other = StateFiles(Path(shutil.copytree(files.directory, folder / "other machine")))
-    back_up_state(files, tmp_path / "backup.db")
-    assert restore_state(files, by="op", reason="first", source=tmp_path / "backup.db", system=FrozenSystem()) == 2
+    shutil.copy(files.anchor, folder / "first anchor")
+    back_up_state(files, folder / "backup.db")
+    assert restore_state(files, by="op", reason="first", source=folder / "backup.db", system=FrozenSystem()) == 2
     with opened(folder, files.directory, seed=3) as stage:
         stage.lease()
     if standing == "damaged":
         postgres_server.execute("DELETE FROM leasehold.control", name.parameters["dbname"])
-    again = restore_state(other, by="op", reason="again", source=tmp_path / "backup.db", system=FrozenSystem())
+    again = restore_state(other, by="op", reason="again", source=folder / "backup.db", system=FrozenSystem())
     assert again == (3 if standing == "in use" else 2)
     if standing == "in use":
         with opened(folder, files.directory, seed=4) as stage:
+            stage.lease()
+        shutil.copy(folder / "first anchor", other.anchor)
+        monkeypatch.setattr(assemble, "_standing_epoch", lambda *_: 0)  # looked before the other machine was done
+        with pytest.raises(StoreError, match="another restore was declared meanwhile"):
+            restore_state(other, by="op", reason="at once", source=folder / "backup.db", system=FrozenSystem())
+        with opened(folder, files.directory, seed=5) as stage:
             stage.lease()
 
 

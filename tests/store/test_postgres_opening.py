@@ -263,6 +263,17 @@ def test_server_that_comes_to_lose_what_it_confirms_while_it_is_in_use_is_refuse
 
 
 @pytest.mark.case(92, 93)
+def test_session_that_is_not_the_one_that_was_set_up_executes_nothing(postgres_database: PostgresDatabase) -> None:
+    """As behind a pooler that gives another session to each transaction."""
+    with postgres_database.backend(clock=FrozenSystem()) as backend:
+        postgres_database.open(clock=None).close()
+        assert backend.run([spend()])[0].value == 1
+        execute(backend._connection, "SET synchronous_commit = off")
+        with pytest.raises(UnavailableError, match="may lose what it has confirmed"):
+            backend.run([spend()])
+
+
+@pytest.mark.case(92, 93)
 def test_commits_go_on_waiting_for_the_disk_whatever_is_set_while_they_do(
     postgres_database: PostgresDatabase, postgres_server: PostgresServer
 ) -> None:

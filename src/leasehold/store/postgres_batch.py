@@ -73,8 +73,12 @@ _PAUSE_SECONDS = 0.05
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {lock(LANE_LOCK)}"
 NOW = "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)"
 """The server's clock, in milliseconds."""
-_IS_DURABLE = "current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"
-"""What only the server can set, and may be set anew while it is in use."""
+_IS_DURABLE = (
+    "current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"
+    " AND current_setting('synchronous_commit') IN ('on', 'remote_apply')"
+)
+"""What only the server can set, and may be set anew while it is in use; and what was set for this session, since a
+pooler in between may have given us another one."""
 _BY_KEY = {row_type: select_by_key(shape) for row_type, shape in SHAPES.items()}
 _BY_INDEX = {index: select_by_index(index) for index in INDEXES}
 _UPSERTS = {row_type: upsert(shape) for row_type, shape in SHAPES.items()}

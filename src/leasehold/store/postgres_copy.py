@@ -85,6 +85,7 @@ def _copy(
         execute(target, lock(LANE_LOCK))
         is_there = is_made(target, place)
         if is_there and aside:
+            _insist_on_later(target, place, control)
             execute(target, f"ALTER SCHEMA {SCHEMA} RENAME TO {_free(target, aside)}")
         elif is_there:
             _insist_on_nothing(target, place, control)
@@ -106,6 +107,13 @@ def _copy(
             counts[table] = _compare(source, target, place, (table, columns, key))
         check_state(target, place)
     return counts
+
+
+def _insist_on_later(target: Connection, place: PostgresPlace, control: ControlRow) -> None:
+    """Refuse to replace a database by one of an epoch that stands there already: another machine was faster."""
+    row = execute(target, "SELECT max(epoch) FROM control WHERE issuer = %s", (control.issuer,)).fetchone()
+    if row is not None and row[0] is not None and int(row[0]) >= control.epoch:
+        raise StoreError(f"{place}: another restore was declared meanwhile; look at what it took, then say it again")
 
 
 def _free(target: Connection, name: str) -> str:
