@@ -60,7 +60,7 @@ class Yardsticks:
         asked = msgspec.json.decode(body, type=AdmitBody)
         asked.call.to_call()
         now = self._engine.system.now()
-        self._engine.verifier.authenticate(asked.token, audience="ticket", environment="prod", now=now)
+        self._engine.lease_keys.authenticate(asked.token, audience="ticket", environment="prod", now=now)
 
 
 async def _answer(send: Send, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -25,6 +25,7 @@ from leasehold.config import (
     open_state,
     read_anchor,
     read_database_url,
+    read_key_ring,
     read_secrets,
     read_sources,
     replace_private,
@@ -374,6 +375,7 @@ def _identity(files: StateFiles, system: System) -> Identity:
         receipts=ring(DocumentType.RECEIPT),
         checkpoints=checkpoints,
         digest_key=ensure_secret(files.digest_key, system.random_bytes(32)),
+        read_leases=lambda: read_key_ring(files.key_ring(DocumentType.LEASE), DocumentType.LEASE),
     )
 
 

@@ -397,7 +397,7 @@ def test_what_nobody_foresaw_is_answered_and_logged(oauth: OAuthHouse, caplog: p
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("xyzzy")
 
-    oauth.stage.authority.engine.verifier = type("Broken", (), {"inspect": broken})()
+    oauth.stage.authority.engine.lease_keys = type("Broken", (), {"inspect": broken})()
     found = said(oauth.post("/oauth/introspect", "launcher", {"token": "x"}), 500)
     assert (found["error"], "xyzzy" in str(found), "xyzzy" in caplog.text) == ("server_error", False, True)
 

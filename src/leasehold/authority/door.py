@@ -387,7 +387,7 @@ class EmbeddedDoor:
             return self._authenticate(token, holder, recorded)
 
     def _authenticate(self, token: str, holder: str | None, now: Instant) -> VerifiedToken:
-        return self._engine.verifier.authenticate(
+        return self._engine.lease_keys.authenticate(
             token, audience=self._tool, environment=self._environment, now=now, holder=holder
         )
 

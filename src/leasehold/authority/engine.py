@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from leasehold.authority.lease_keys import LeaseKeys
 from leasehold.decide.chain import Chain, ChainLink
 from leasehold.decide.documents import decode_lease, decode_request, decode_run
 from leasehold.decide.facts import Ref, Step, StepAnswer
@@ -34,7 +35,7 @@ from leasehold.token.cache import VerifiedCache
 from leasehold.token.codec import sign_lease
 from leasehold.token.digest import Digester, derive_tenant_key
 from leasehold.token.keys import KeyRing
-from leasehold.token.verify import VerifiedToken, Verifier
+from leasehold.token.verify import VerifiedToken
 
 __all__ = ["Engine", "Identity", "refusal_error", "then"]
 
@@ -49,13 +50,17 @@ MAX_TOKENS = 50_000
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who an authority is: its issuer id and its keys, one ring per type of document. Never leaves the process."""
+    """Who an authority is: its issuer id and its keys, one ring per type of document. Never leaves the process.
+
+    `read_leases` reads the ring of leases again, where it stands in a file that others may have rotated.
+    """
 
     issuer: str
     leases: KeyRing
     receipts: KeyRing
     checkpoints: KeyRing
     digest_key: bytes
+    read_leases: Callable[[], KeyRing] | None = None
 
 
 class Kept(Generic[V]):
@@ -97,7 +102,13 @@ class Engine:
         self.store = store
         self.system = system
         self.identity = identity
-        self.verifier = Verifier(identity.issuer, identity.leases.public(), VerifiedCache[VerifiedToken](MAX_TOKENS))
+        self.lease_keys = LeaseKeys(
+            identity.issuer,
+            identity.leases,
+            system,
+            VerifiedCache[VerifiedToken](MAX_TOKENS),
+            identity.read_leases or (lambda: identity.leases),
+        )
         self.admissions: Kept[Admission] = Kept(MAX_DOCUMENTS)
         self.tokens_seen: Kept[bool] = Kept(MAX_TOKENS)
         self._policies: Kept[Policy] = Kept(64)
@@ -303,7 +314,7 @@ class Engine:
         key = (lease.lease_id, audience, holder)
         kept = self._tokens.get(key)
         return kept or self._tokens.put(
-            key, sign_lease(lease, audience, self.identity.issuer, self.identity.leases, holder or None)
+            key, sign_lease(lease, audience, self.identity.issuer, self.lease_keys.ring, holder or None)
         )
 
     def held(self, lease: Lease) -> HeldLease:

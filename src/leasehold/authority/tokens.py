@@ -53,7 +53,7 @@ class Tokens:
     def read(self, text: str) -> LiveToken | None:
         """What a token is worth now; None if it is not authentic or of no lease that this ledger knows."""
         try:
-            verified = self._engine.verifier.inspect(text, now=self._engine.system.now())
+            verified = self._engine.lease_keys.inspect(text, now=self._engine.system.now())
             chain = self._engine.chain(verified.tenant, verified.lease_id)
         except (TokenError, NotFoundError):
             return None

@@ -43,7 +43,8 @@ def export(session: Session, output: Path | None, *, jwks: bool) -> None:
 def rotate(session: Session, document: str) -> None:
     """Put a new signing key in front. Older ones go on verifying for as long as what they signed can matter.
 
-    Processes that have this state open sign with the old key until they are started again.
+    Processes that have this state open sign with the old keys until they are started again, or meet a lease that the
+    new one signed. Leases that an old key signs later than 15 minutes from now are refused.
     """
     files, system = session.files(), session.around.system
     rotated: dict[str, str] = {}
@@ -53,4 +54,7 @@ def rotate(session: Session, document: str) -> None:
             ring = rotate_key_ring(files.key_ring(document_type), document_type, fresh, now=system.now())
             rotated[document_type] = ring.newest.kid
     session.give_fields(rotated, rotated.items())
-    session.say("hand the new public keys to those who verify: leasehold keys export")
+    session.say(
+        "copy this state directory to the other machines, then start every process again within 15 minutes; hand the "
+        "new public keys to those who verify: leasehold keys export"
+    )

@@ -63,7 +63,7 @@ class Metadata:
 
     async def keys(self, request: Request) -> Response:  # noqa: ARG002 - every handler takes one
         """The keys that may have signed a lease that lives."""
-        served = served_jwks(self._engine.identity.leases.public(), self._engine.system.now())
+        served = served_jwks(self._engine.lease_keys.ring.public(), self._engine.system.now())
         return Response(served, media_type="application/jwk-set+json", headers={"Cache-Control": "no-cache"})
 
     def document(self) -> Mapping[str, object]:
