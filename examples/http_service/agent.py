@@ -24,7 +24,8 @@ def call(path: str, body: dict[str, str], token: str, key: str) -> tuple[int, di
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+        with error:
+            return error.code, json.load(error)
 
 
 with leasehold.open("leasehold.toml", sweep=False) as authority:

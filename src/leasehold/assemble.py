@@ -22,6 +22,7 @@ from leasehold.config import (
     ensure_secret,
     environment_url,
     is_database_url,
+    is_there,
     open_state,
     read_anchor,
     read_database_url,
@@ -180,7 +181,7 @@ def open_existing(directory: Path, *, system: System | None = None) -> Authority
         StoreError: the database cannot be used.
     """
     files = StateFiles(directory)
-    if not files.database.exists() and not read_database_url(files):
+    if not is_there(files.database) and not read_database_url(files):
         raise ConfigError("there is no state here", path=str(directory))
     return _assemble_files(open_state(directory), system or RealSystem())
 
@@ -312,11 +313,12 @@ def has_database(files: StateFiles) -> bool:
     """Whether a state has a database already.
 
     Raises:
+        ConfigError: the state's files cannot be looked at.
         StoreError: the server that should hold it cannot be asked.
     """
     place = find_postgres(files)
     if place is None:
-        return files.database.exists()
+        return is_there(files.database)
     from leasehold.store.postgres import has_tables
 
     return has_tables(place)
@@ -346,7 +348,7 @@ def move_to_postgres(files: StateFiles, url: str, *, system: System | None = Non
         aside = files.database.with_name(f"{files.database.name}.moved-{clock.now().seconds}")
         for suffix in ("-wal", "-shm", ""):
             standing = files.database.with_name(files.database.name + suffix)
-            if standing.exists():
+            if is_there(standing):
                 standing.rename(aside.with_name(aside.name + suffix))
 
     return copy_to_postgres(files.database, place, take_over)
@@ -358,9 +360,9 @@ def _identity(files: StateFiles, system: System) -> Identity:
     Raises:
         ConfigError: a key file is missing beside a database that exists, is not private, or is damaged.
     """
-    if files.anchor.exists() or has_database(files):
+    if is_there(files.anchor) or has_database(files):
         for path in (*map(files.key_ring, _RINGS), files.digest_key):
-            if not path.exists():
+            if not is_there(path):
                 raise ConfigError(
                     "this key file is missing, though the state exists; put it back from a backup", path=str(path)
                 )

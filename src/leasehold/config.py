@@ -39,6 +39,7 @@ __all__ = [
     "ensure_secret",
     "environment_url",
     "is_database_url",
+    "is_there",
     "open_state",
     "read_anchor",
     "read_database_url",
@@ -193,7 +194,7 @@ def read_database_url(files: StateFiles) -> str:
     Raises:
         ConfigError: the file is not private, or does not name one.
     """
-    if files.url or not os.path.lexists(files.database_url):
+    if files.url or not is_there(files.database_url):
         return files.url
     text = read_private(files.database_url).decode("utf-8", "replace").strip()
     if not is_database_url(text):
@@ -224,6 +225,23 @@ def weak_modes(files: StateFiles) -> tuple[Path, ...]:
         return tuple(path for path in paths if path.lstat().st_mode & 0o077 and not path.is_symlink())
     except OSError as error:
         raise ConfigError(f"cannot be listed: {error.strerror}", path=str(files.directory)) from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, a link included. What cannot be looked at is never taken for absent.
+
+    `Path.exists` does take it for that from Python 3.14 on, and a locked state would look like a new one.
+
+    Raises:
+        ConfigError: nobody can tell, because a folder above it is closed to this account or its name will not do.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigError(f"cannot be looked at: {error.strerror}", path=str(path)) from None
+    return True
 
 
 def read_private(path: Path) -> bytes:
@@ -269,7 +287,7 @@ def read_secrets(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: the file is not private, or holds anything but texts by name.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         return {}
     try:
         return msgspec.convert(canonical.decode(read_private(path)), dict[str, str])
@@ -374,7 +392,7 @@ def ensure_key_ring(path: Path, document_type: DocumentType, fresh: SigningKey) 
     Raises:
         ConfigError: as `read_key_ring`, or it cannot be written.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         create_private(path, private_jwks(KeyRing(document_type, (fresh,))).encode("ascii"))
     return read_key_ring(path, document_type)
 
@@ -400,7 +418,7 @@ def ensure_secret(path: Path, fresh: bytes) -> bytes:
     Raises:
         ConfigError: the file is not private, does not hold 64 hex digits, or cannot be written.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         create_private(path, fresh.hex().encode("ascii") + b"\n")
     try:
         secret = bytes.fromhex(read_private(path).decode("ascii"))
@@ -432,7 +450,7 @@ def read_anchor(path: Path) -> Anchor | None:
     Raises:
         ConfigError: the file is not private or is damaged. It is never taken for absent.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         return None
     try:
         return msgspec.convert(canonical.decode(read_private(path)), Anchor)

@@ -102,7 +102,10 @@ def test_numbers_are_written_as_json(terminal: Terminal) -> None:
     terminal.run(*words, "b", "ticket.tag", "--ticket-id", "T-1", "--level", "3", "--", "true", code=3)
 
 
-def test_a_command_that_does_not_exist_exits_127_and_is_recorded_as_failed(terminal: Terminal) -> None:
+def test_a_command_that_does_not_exist_exits_127_and_is_recorded_as_failed(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", os.defpath)  # of a folder that is closed to us the kernel says something else
     result = terminal.run("exec", "--lease", terminal.lease(), *GET, "no-such-command-here", code=127)
     assert "no-such-command-here: No such file or directory" in result.stderr
     assert terminal.json("ledger", "query", "--limit", "1")[0]["outcome"] == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_init_writes_a_policy_whose_tests_pass_and_replaces_nothing(terminal: Te
     assert "stands there already" in terminal.run("init", str(folder), code=2).stderr
     assert (folder / "leasehold.toml").read_text() == before
     terminal.run("init", str(tmp_path / "nowhere" / "x.toml"), code=2)
+
+
+def test_init_writes_a_policy_that_no_other_account_can_change_whatever_the_umask(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    before = os.umask(0o002)
+    try:
+        terminal.run("init", str(tmp_path / "new.toml"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new.toml").stat().st_mode & 0o022 == 0
 
 
 @pytest.mark.requirement("P7")

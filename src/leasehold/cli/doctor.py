@@ -38,7 +38,7 @@ from leasehold.cli.checkup import (
 )
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session, with_session
-from leasehold.config import Anchor, StateFiles, read_anchor
+from leasehold.config import Anchor, StateFiles, is_there, read_anchor
 from leasehold.decide.govern import revocations_need
 from leasehold.decide.lifecycles import DeliveryState, PersonState
 from leasehold.decide.rows import (
@@ -88,17 +88,18 @@ def _examine(session: Session) -> Iterator[Finding]:
     directory = _directory(session, policy)
     found: _Found | None = None
     unread = False
-    if directory is not None and directory.exists():
+    if directory is not None:
         files = StateFiles(directory, session.url)
         try:
-            yield from check_modes(files)
-            yield from check_account(directory)
-            if has_database(files):
-                yield from check_keys(files)
-                yield from check_server(find_surroundings(files))
-                now = session.around.system.now()
-                found = _look(files, now)
-                yield from _examine_database(files, found, now)
+            if is_there(directory):
+                yield from check_modes(files)
+                yield from check_account(directory)
+                if has_database(files):
+                    yield from check_keys(files)
+                    yield from check_server(find_surroundings(files))
+                    now = session.around.system.now()
+                    found = _look(files, now)
+                    yield from _examine_database(files, found, now)
         except (LeaseholdError, OSError) as error:
             unread = found is None
             yield _broken("state-unusable", error, "nothing is executed until it is mended", _remedy(error))

@@ -22,6 +22,7 @@ def init(path: Path) -> None:
     """Write a commented policy with passing tests, to PATH or leasehold.toml. What stands there is never replaced."""
     target = path / POLICY_NAME if path.is_dir() else path
     write_output(target, [starter_policy(target.resolve().parent.name).encode()])
+    target.chmod(target.stat().st_mode & ~0o022)  # many systems let an account's group write what it makes
     click.echo(str(target))
     click.echo(
         "next: change it to your tools, then: leasehold policy test, leasehold person add, leasehold doctor", err=True

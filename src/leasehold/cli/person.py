@@ -12,7 +12,7 @@ from leasehold.authority import Authority
 from leasehold.cli.extra import server_extra
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.stop import in_flight_lines, stopped_value
-from leasehold.config import ensure_key_ring, open_state
+from leasehold.config import ensure_key_ring, is_there, open_state
 from leasehold.decide.lifecycles import PersonState
 from leasehold.decide.rows import PersonRow
 from leasehold.decide.voices import sign_ins_of
@@ -191,6 +191,6 @@ def _advice(name: str, left: _StillNamed) -> Iterator[str]:
 def _drop_file(session: Session, name: str) -> None:
     """A private key that counts for nothing is not kept."""
     path = open_state(session.directory()).person_key(name)
-    if path.exists():
+    if is_there(path):
         path.unlink()
         session.say(f"the key file {path} was deleted")

@@ -15,7 +15,15 @@ from leasehold.authority import Authority
 from leasehold.authority.desk import Signatory
 from leasehold.cli.output import show_json, show_table
 from leasehold.cli.surroundings import Surroundings
-from leasehold.config import POLICY_NAME, StateFiles, is_database_url, open_state, read_key_ring, state_directory
+from leasehold.config import (
+    POLICY_NAME,
+    StateFiles,
+    is_database_url,
+    is_there,
+    open_state,
+    read_key_ring,
+    state_directory,
+)
 from leasehold.errors import ConfigError
 from leasehold.model.plain import escape
 from leasehold.model.text import check_identifier
@@ -58,7 +66,7 @@ class Session:
             ConfigError: there is none yet, or others may enter it.
         """
         directory = self.directory()
-        if not directory.exists():
+        if not is_there(directory):
             raise ConfigError("there is no state here yet; a first run makes one", path=str(directory))
         return open_state(directory, self.url)
 
@@ -106,9 +114,9 @@ class Session:
         check_identifier(person, "person")
         files = open_state(self.directory())
         path = key or files.person_key(person)
-        if not path.exists():
+        if not is_there(path):
             meant = f"user:{person}"
-            if ":" not in person and files.person_key(meant).exists():
+            if ":" not in person and is_there(files.person_key(meant)):
                 raise ConfigError(f"there is no key of {person} here; did you mean {meant}?", path=str(path))
             raise ConfigError(
                 f"there is no key of {person} here; make one with: leasehold person add {person}", path=str(path)

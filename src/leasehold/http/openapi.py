@@ -5,6 +5,7 @@ Served at `/v1/openapi.json` and kept in docs/openapi.json; a test holds the two
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ def openapi_document() -> bytes:
     )
     types = [*shapes, Problem]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFS)
+    for described in (each for each in components.values() if "description" in each):
+        # They are docstrings, whose lines Python leaves indented as in the source before 3.13.
+        described["description"] = inspect.cleandoc(described["description"])
     named = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for each in ENDPOINTS.values():
