@@ -13,16 +13,21 @@ from leasehold.decide.approvals import approvers_of, edited, is_approved, words_
 from leasehold.decide.bond import EditedFrom, bond_of
 from leasehold.decide.call_request import ProposedCall, approval_needed
 from leasehold.decide.edited import edited_into
-from leasehold.decide.facts import Facts, RequestsOfCall
+from leasehold.decide.entries import run_entry
+from leasehold.decide.facts import Changes, Facts, RequestsOfCall
+from leasehold.decide.lifecycles import REQUEST_TABLE, RequestEvent, advance
 from leasehold.decide.previews import PreviewWanted, how_it_moved, preview_needed, refuse_preview
 from leasehold.decide.request import lease_need
 from leasehold.decide.rows import RequestRow
+from leasehold.ledger.entry import Entry, EntryKind
+from leasehold.model.call import Admission
 from leasehold.model.card import Card, Change
 from leasehold.model.decision import Decision, Reason, deny
 from leasehold.model.effect import ApprovalMode
 from leasehold.model.ids import RequestId
 from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState
+from leasehold.policy.document import Route
 from leasehold.policy.evaluate import ApprovalNeed
 
 __all__ = ["Approval", "Asking", "find_approval"]
@@ -34,6 +39,18 @@ class Approval(msgspec.Struct, frozen=True):
     need: ApprovalNeed
     approved_by: tuple[str, ...]
     request: RequestRow | None = None
+
+    @property
+    def request_id(self) -> RequestId | None:
+        """The call request that it uses, if it is one."""
+        return RequestId(self.request.request_id) if self.request is not None else None
+
+    def use(self, admission: Admission) -> list[RequestRow]:
+        """The call request as used by an admission, once and no more (invariant I4)."""
+        if self.request is None:
+            return []
+        state = advance(REQUEST_TABLE, RequestState(self.request.state), RequestEvent.USE)
+        return [replace(self.request, state=state, used_by=admission.admission_id)]
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +76,36 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
         )
         return replace(refusal, request_id=request_id)
 
+    def ask(self, call: ProposedCall, route: Route, recorded: int, now: Instant) -> Changes:
+        """The new request, with what stood in its place out of the way; `recorded` is the index of the first entry."""
+        rows, entries = self._put_away(call)
+        made = replace(call, edited=self.edited_from).ask(route, recorded + len(entries), now, self.moved)
+        return Changes(rows=(*rows, *made.rows), entries=(*entries, *made.entries))
+
+    def _put_away(self, call: ProposedCall) -> tuple[tuple[RequestRow, ...], tuple[Entry, ...]]:
+        """An approval that counts no more lapses; a request that nobody saw yet is superseded."""
+        row = self.over
+        if row is None:
+            return (), ()
+        event, kind = _PUT_AWAY[RequestState(row.state)]
+        state = advance(REQUEST_TABLE, RequestState(row.state), event)
+        entry = run_entry(
+            kind,
+            call.chain[-1].run,
+            attempt=row.attempt,
+            request=row.request_id,
+            action=call.action,
+            policy=call.policy_document.hash,
+            outcome=state,
+            detail={"why": self.reason, "successor": call.request_id},
+        )
+        return (replace(row, state=state, used_by=call.request_id),), (entry,)
+
+
+_PUT_AWAY = {
+    RequestState.APPROVED: (RequestEvent.LAPSE, EntryKind.REQUEST_LAPSED),
+    RequestState.PENDING: (RequestEvent.SUPERSEDE, EntryKind.REQUEST_SUPERSEDED),
+}
 
 _CHANGED = {
     Reason.STATE_MOVED: "what the call works on has moved since it was approved",

@@ -43,11 +43,6 @@ class ChainLink(msgspec.Struct, frozen=True):
     run: Run
     capability: str = ""
 
-    @property
-    def policy_link(self) -> tuple[Grants, tuple[str, ...]]:
-        """What policy judges of it: its grants and its deny list."""
-        return self.lease.allow, self.lease.deny
-
 
 class Chain(tuple[ChainLink, ...]):
     """Root first; the last link is the lease in hand. Empty where there is none.
@@ -91,6 +86,11 @@ class Chain(tuple[ChainLink, ...]):
     def agents(self) -> tuple[str, ...]:
         """The agent of each run."""
         return tuple(link.run.agent for link in self)
+
+    @cached_property
+    def policy_links(self) -> tuple[tuple[Grants, tuple[str, ...]], ...]:
+        """What policy judges of each lease: its grants and its deny list."""
+        return tuple((link.lease.allow, link.lease.deny) for link in self)
 
     @cached_property
     def expires_at(self) -> int:

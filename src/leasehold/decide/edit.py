@@ -143,8 +143,7 @@ class EditCall(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse_scope(self) -> Decision | None:
         """Why the edited call could not be admitted: it is judged by every link and the live policy, as admit does."""
         call, run = self.call, self.editor.run
-        links = [link.policy_link for link in call.chain]
-        verdict = check_call(call.policy_document, run.route, call.action, call.attributes, links)
+        verdict = check_call(call.policy_document, run.route, call.action, call.attributes, call.chain.policy_links)
         route = call.policy_document.route(run.route)
         if not verdict.is_allowed or route is None:
             return verdict

@@ -7,6 +7,7 @@ still hold the roles, and nothing is skipped that the policy does not list any m
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from leasehold.decide.facts import Facts, Need, Ref
 from leasehold.decide.lifecycles import GlassState, PersonState
@@ -17,7 +18,7 @@ from leasehold.model.glass import BREAK_GLASS, BREAK_GLASS_ALARM, Opening, Skipp
 from leasehold.model.instant import Instant
 from leasehold.model.proof import Proof, vouched_by
 from leasehold.model.run import Run
-from leasehold.policy.document import Policy
+from leasehold.policy.document import Policy, Route
 from leasehold.policy.evaluate import implied
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "refuse_people",
     "refuse_vouchers",
     "skipped",
+    "without_skipped",
 ]
 
 
@@ -108,6 +110,14 @@ def skipped(policy: Policy, use: GlassUse | None, action: str) -> frozenset[Skip
     if use is None or rule is None or not {action, *implied(policy, action)} <= set(rule.actions):
         return frozenset()
     return frozenset(use.opening.skips) & frozenset(rule.skips)
+
+
+def without_skipped(route: Route, skips: frozenset[Skippable]) -> Route:
+    """A route without the rules of time that do not bind a call."""
+    if not skips:  # as nearly always
+        return route
+    hours = () if Skippable.HOURS in skips else route.hours
+    return replace(route, hours=hours, freeze=() if Skippable.FREEZE in skips else route.freeze)
 
 
 def describe_use(use: GlassUse | None, skips: frozenset[Skippable]) -> dict[str, str | tuple[str, ...]]:

@@ -70,6 +70,8 @@ def refuse_order(facts: Facts, policy: Policy, run: Run, action: str, now: Insta
 
 def begin_milestone(facts: Facts, admission: Admission) -> list[MilestoneRow]:
     """The row that says that a prerequisite of something is in flight; none where it was done before."""
+    if not admission.is_milestone:
+        return []
     row = facts.get(MilestoneRow, admission.tenant, admission.run_id, admission.action)
     if row is None:
         row = MilestoneRow(

@@ -193,8 +193,8 @@ def finish_seconds(policy: Policy, action: str) -> int:
 
 def fresh_seconds(policy: Policy, action: str) -> int | None:
     """How old the lease may be at most for this action and all that it implies; None if any live lease will do."""
-    ages = [policy.action(name).fresh_seconds for name in (action, *implied(policy, action))]
-    return min((age for age in ages if age is not None), default=None)
+    rules = [policy.action(name) for name in (action, *implied(policy, action))]
+    return min([rule.fresh_seconds for rule in rules if rule.fresh_seconds is not None], default=None)
 
 
 def implied(policy: Policy, action: str) -> tuple[str, ...]:

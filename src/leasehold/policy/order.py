@@ -23,4 +23,6 @@ def prerequisites(policy: Policy, route: str, action: str) -> dict[str, str]:
 def is_milestone(policy: Policy, route: str, action: str) -> bool:
     """Whether another action of the route comes after this one."""
     found = policy.route(route)
-    return found is not None and any(action in names for names in found.after.values())
+    if found is None or not found.after:  # as nearly always
+        return False
+    return any(action in names for names in found.after.values())
