@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine
+from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.sign_ins import FailedSignIns
 from leasehold.authority.sweep import Sweep
 from leasehold.errors import NotFoundError

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, MAIL, OTHER, api_key, client_stage, door_of, runs_of, voice_of
-from leasehold.authority import EmbeddedDoor
+from leasehold.authority.client_door import ClientDoor
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import PresentedKey
 from leasehold.authority.desk import KeyHolder
@@ -515,8 +515,8 @@ MUTANTS: dict[str, tuple[object, str, Callable[[Stage], None]]] = {
     ),
     "which door it is": (ForDoor, "_refuse_door", test_only_the_guard_that_was_admitted_settles),
     "of what is read": (
-        EmbeddedDoor,
-        "_check_voice",
+        ClientDoor,
+        "_check_asker",
         test_who_stands_at_another_door_by_now_or_has_no_credential_reads_nothing,
     ),
     "what was sent": (RememberSent, "decide", test_same_key_for_another_request_is_a_conflict),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasehold.authority.door import ForgeryCounter
+from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.errors import ApprovalNeeded, InvalidError, NotFoundError, StoreError
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.call import Call, CallState, Outcome, OutcomeStatus, ParentCall

@@ -7,11 +7,13 @@ from types import TracebackType
 
 from leasehold.authority.archive import Archive
 from leasehold.authority.chat import ChatReview
+from leasehold.authority.client_door import ClientDoor
 from leasehold.authority.client_runs import ClientRuns
 from leasehold.authority.clients import Clients
 from leasehold.authority.desk import Desk, KeyHolder
-from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
+from leasehold.authority.door import EmbeddedDoor
 from leasehold.authority.engine import Engine
+from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.glass import BreakGlass
 from leasehold.authority.outbox import Outbox
 from leasehold.authority.person_desk import PersonDesk
@@ -64,9 +66,9 @@ class Authority:
         """The door of one tool in one environment; a guard stands at it."""
         return EmbeddedDoor(self.engine, tool, environment, self._forgeries, self._waiters)
 
-    def client_door(self, voice: ClientVoice, right: DoorRight) -> EmbeddedDoor:
+    def client_door(self, voice: ClientVoice, right: DoorRight) -> ClientDoor:
         """The door of a client that asks over the network; its proof and right are judged in every step."""
-        return EmbeddedDoor(self.engine, right.tool, right.environment, self._forgeries, self._waiters, voice=voice)
+        return ClientDoor(self.engine, self._forgeries, self._waiters, voice, right)
 
     def client_runs(self, voice: ClientVoice, sending: Sending | None = None) -> ClientRuns:
         """The runs of a client that asks over the network, and no other's."""

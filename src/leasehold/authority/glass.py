@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from leasehold.authority.desk import Signatory
-from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.engine import Engine
+from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.human_door import HumanDoor, person_key
 from leasehold.authority.runs import Runs
 from leasehold.authority.waiting import Waiters

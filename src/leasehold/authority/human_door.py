@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leasehold.authority.desk import Signatory
-from leasehold.authority.door import EmbeddedDoor, ForgeryCounter
+from leasehold.authority.door import EmbeddedDoor
 from leasehold.authority.engine import Engine, refusal_error
-from leasehold.authority.opening import read_opening
+from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.waiting import Waiters
-from leasehold.decide.admit import Admit
 from leasehold.decide.chain import Chain
+from leasehold.decide.facts import Step
 from leasehold.decide.glass_use import GlassUse
 from leasehold.decide.rows import AUTHORITY_WIDE, PersonRow
-from leasehold.errors import TokenError
 from leasehold.model.call import Admission, Call
 from leasehold.model.decision import Reason, deny
 from leasehold.policy.document import Policy
@@ -44,19 +43,15 @@ class HumanDoor(EmbeddedDoor):
         super().__init__(engine, tool, environment, forgeries, waiters)
         self._person = person
 
-    def _prepare(self, token: str, call: Call) -> tuple[Callable[[Policy], Admit], Chain]:
-        try:
-            glass = read_opening(self._engine, token)
-        except TokenError as error:
-            raise refusal_error(self._turned_away(error)) from None
+    def _admit(self, token: str, call: Call) -> tuple[Callable[[Policy], Step[Admission]], Chain]:
+        glass = self._authenticator.read_opening(token)
         opening = glass.opening
         if opening.environment != self.environment:
             refusal = deny(Reason.WRONG_ENVIRONMENT, f"{opening.glass_id} is for {opening.environment}")
             raise refusal_error(refusal)
         chain = self._engine.chain(opening.tenant, opening.lease_id)
-        build = self._building(chain, call)
-        use = self._use(glass, call)
-        return lambda policy: build(policy, use), chain
+        asked = self._asked(chain, call)
+        return asked._replace(glass=self._use(glass, call)).step, chain
 
     def _use(self, glass: GlassToken | VouchedGlass, call: Call) -> GlassUse:
         """The opener's word for this call. Whether the keys are still theirs the step judges."""
@@ -86,9 +81,9 @@ class HumanDoor(EmbeddedDoor):
             signature=signature,
         )
 
-    def _with_tokens(self, admission: Admission, chain: Chain) -> Admission:  # noqa: ARG002 - as the door it is one of
+    def _admitted(self, admission: Admission, chain: Chain) -> Admission:  # noqa: ARG002 - as the door it is one of
         """The admission alone: a person's capability is not handed on to other tools."""
-        self._engine.admissions.put(("", admission.admission_id), admission)
+        self._calls.keep(admission)
         return admission
 
 

@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
-from leasehold.authority.door import ForgeryCounter
 from leasehold.authority.engine import Engine
+from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.opening import read_wish
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import FailedSignIns
