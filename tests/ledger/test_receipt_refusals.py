@@ -257,8 +257,24 @@ def test_receipt_is_compared_with_an_export_of_the_same_history_that_reaches_its
     for number in range(len(STORY.entries)):
         other.start(f"run_of_others_{number}")
     elsewhere = verify_export(write_export(other.bodies, other.note()), [LOG_KEY])
-    with pytest.raises(VerificationError, match="differ at entry 1"):
+    with pytest.raises(VerificationError, match="of two histories"):
         check_complete(receipt_of(STORY), elsewhere)
+
+
+@pytest.mark.invariant("I9")
+@pytest.mark.case(96, 98, 99)
+@pytest.mark.parametrize("shared", [len(STORY.entries), len(STORY.entries) - 1, 2])
+def test_receipt_of_one_history_is_not_taken_for_complete_beside_an_export_of_another(shared: int) -> None:
+    """A split view: who got the receipt was shown another ledger than who got the export, both of them signed. The
+    entries of the run may be the same in both, or those that somebody would rather not show left out of one."""
+    shown, hidden = journey(), journey()
+    shown.start("run_of_others")
+    del hidden.entries[shared:]
+    for number in range(len(shown.entries) - shared + 3):
+        hidden.start(f"run_that_never_was_{number}")
+    export = verify_export(write_export(hidden.bodies, hidden.note()), [LOG_KEY])
+    with pytest.raises(VerificationError, match="Keep both: they prove it"):
+        check_complete(receipt_of(shown), export)
 
 
 def test_later_entries_of_the_run_do_not_make_its_receipt_incomplete() -> None:

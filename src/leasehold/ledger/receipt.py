@@ -23,6 +23,7 @@ from leasehold.ledger.extract import entries_of_run
 from leasehold.ledger.note import NoteKey
 from leasehold.ledger.signing import Signer
 from leasehold.ledger.summary import summarise
+from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
 from leasehold.model import canonical
 from leasehold.model.canonical import Json
 
@@ -129,17 +130,33 @@ def check_complete(receipt: VerifiedReceipt, ledger: VerifiedLedger) -> None:
     """Check, with a whole export at hand, that a receipt leaves out no entry that told of its run when it was made.
 
     Raises:
-        VerificationError: it does, or they are of two histories; `index` names the first entry that is missing.
+        VerificationError: it does, or they are of two histories; `index` names the first entry that is missing or, as
+            far as the receipt knows, another.
     """
     head = receipt.checkpoint.checkpoint
     whole = ledger.checkpoint.checkpoint
     if head.origin != whole.origin or head.size > whole.size:
         raise VerificationError("this export does not reach to the head of the ledger that the receipt names")
+    told = ledger.entries[: head.size]
+    if _root_of(told) != head.root:
+        other = (entry.index for entry in receipt.entries if encode_entry(entry) != encode_entry(told[entry.index]))
+        raise VerificationError(
+            f"the receipt and the export are of two histories: {head.origin} has signed both, with other entries among "
+            f"the first {head.size}. Keep both: they prove it, and only a restore that the export tells of explains it",
+            index=min(other, default=None),
+        )
     first = receipt.entries[0]
-    found = entries_of_run(ledger.entries[: head.size], first.tenant, first.run)
-    if (missing := set(map(encode_entry, found)) - set(map(encode_entry, receipt.entries))) or len(found) == 0:
-        index = min((entry.index for entry in found if encode_entry(entry) in missing), default=first.index)
+    found = entries_of_run(told, first.tenant, first.run)
+    if missing := {entry.index for entry in found} - {entry.index for entry in receipt.entries}:
+        index = min(missing)
         raise VerificationError(f"the receipt and the export differ at entry {index}", index=index)
+
+
+def _root_of(entries: Iterable[Entry]) -> bytes:
+    tree = TreeBuilder(Frontier())
+    for entry in entries:
+        tree.append(leaf_hash(encode_entry(entry)))
+    return tree.frontier().root()
 
 
 def subject(name: str, digest: str) -> dict[str, object]:
