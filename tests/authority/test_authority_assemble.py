@@ -15,6 +15,7 @@ import pytest
 
 from leasehold.assemble import issuer_of, open_authority, open_existing, restore_state
 from leasehold.authority.sweep import Sweep
+from leasehold.authority.trouble import Trouble
 from leasehold.config import StateFiles, create_private, open_state, rotate_key_ring
 from leasehold.errors import ConfigError, Denied, LeaseholdError, StoreError
 from leasehold.ledger.entry import EntryKind
@@ -376,6 +377,26 @@ def test_a_sweep_that_meets_a_fault_says_so_and_tries_again(caplog: pytest.LogCa
         logging.getLogger("leasehold.sweep").removeHandler(handler)
     assert "could not finish a pass" in caplog.text
     stage.close()
+
+
+def test_fault_that_goes_on_is_said_once_a_minute_and_that_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    system = FrozenSystem()
+    trouble = Trouble(logging.getLogger("leasehold.sweep"), "the sweep could not finish a pass", system)
+    down, slow = StoreError("it cannot be reached"), StoreError("it is slow")
+    with caplog.at_level(logging.WARNING, "leasehold.sweep"):
+        trouble.over()
+        for error, passes in ((down, 90), (slow, 2)):
+            for _ in range(passes):
+                trouble.met(error)
+                system.advance(seconds=1)
+        trouble.over()
+        trouble.over()
+    assert [record.getMessage().removeprefix("the sweep could not finish a pass: ") for record in caplog.records] == [
+        "it cannot be reached",
+        "it cannot be reached",
+        "it is slow",
+        "over, it goes on",
+    ]
 
 
 def test_the_sweep_is_started_on_request_and_ends_with_the_authority(folder: Path) -> None:

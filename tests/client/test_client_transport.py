@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -341,6 +342,22 @@ def test_answer_that_was_lost_is_asked_for_again_with_the_same_key() -> None:
     keys = {line for request in requests for line in request.split(b"\r\n") if line.startswith(b"Idempotency-Key")}
     assert (len(requests), len(keys)) == (4, 1)
     assert len(set(requests)) == 1
+
+
+def test_who_could_not_answer_is_told_apart_from_a_proxy_that_had_nobody_to_ask() -> None:
+    problem = Problem.of_code("unavailable", "the database cannot be reached; nothing was executed\x1b[2J")
+    own = answer(msgspec.json.encode(problem), "503 X", kind=PROBLEM_MEDIA_TYPE)
+    broken = answer(b"{", "503 X", kind=PROBLEM_MEDIA_TYPE)
+    proxy = answer(b"<h1>503</h1>", "503 Service Unavailable", kind="text/html")
+    for reply, words in (
+        (own, r"it answers 503, 'the database cannot be reached; nothing was executed<U\+001B>\[2J'; nothing may"),
+        (broken, "it answers 503, and what says so is no authority; nothing may"),
+        (proxy, "it answers 503, and what says so is no authority; nothing may"),
+    ):
+        with scripted(says(reply)) as server, client(server, 0.2) as authority:
+            with pytest.raises(UnavailableError, match="it answers 503") as raised:
+                authority.run(RUN_ID)
+            assert re.search(words, str(raised.value)), str(raised.value)
 
 
 def test_problem_of_the_authority_is_the_exception_that_it_stands_for() -> None:

@@ -18,6 +18,7 @@ from leasehold.ledger.entry import decode_entry
 from leasehold.store.lane import RefusedError
 from leasehold.store.opened import OpenStore
 from leasehold.store.sqlite import SqliteSettings, open_sqlite
+from leasehold.store.sqlite_connection import Place, in_our_words
 from leasehold.store.sqlite_copies import check_database
 from leasehold.testing.clock import FrozenSystem
 from leasehold.testing.store_steps import TENANT, ScriptedStep, lane_held, lease, spend, write
@@ -90,6 +91,21 @@ def full_error() -> Exception:
 
 def cannot_open() -> Exception:
     return apsw.CantOpenError("too many open files")
+
+
+def no_room_to_open() -> Exception:
+    """What SQLite says at opening where the disk is full: nothing is written yet but the file of shared memory."""
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = apsw.SQLITE_IOERR_SHMSIZE
+    return error
+
+
+@pytest.mark.case(92)
+def test_disk_that_is_full_when_a_database_is_opened_is_said_to_be_full() -> None:
+    told = in_our_words(no_room_to_open(), Place(path="/state/leasehold.db"))
+    assert isinstance(told, UnavailableError)
+    assert "the disk or quota is full" in str(told)
+    assert "the disk reports an error" in str(in_our_words(io_error(), Place(path="/state/leasehold.db")))
 
 
 @pytest.mark.case(92, 93)

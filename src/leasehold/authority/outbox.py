@@ -18,6 +18,7 @@ import msgspec
 from leasehold.authority.chat import chat_card
 from leasehold.authority.engine import Engine
 from leasehold.authority.noticing import LedgerReader
+from leasehold.authority.trouble import Trouble
 from leasehold.decide.facts import Step
 from leasehold.decide.lifecycles import DeliveryEvent, DeliveryState
 from leasehold.decide.notices import BeginDelivery, EndDelivery, RetryDelivery
@@ -133,17 +134,20 @@ class _Worker:
         self._loop.run_until_complete(self._main())
 
     async def _main(self) -> None:
+        trouble = Trouble(_LOG, "notices could not be delivered", self._engine.system)
         while not self._is_closing:
             self._wake.clear()
             self._is_poked = False
             try:
                 seconds = await self._work()
             except LeaseholdError as error:
-                _LOG.warning("notices could not be delivered: %s", error)
+                trouble.met(error)
                 seconds = _FAULT_SECONDS
             except Exception:  # noqa: BLE001 - the outermost edge of the thread: a fault here must not silence every later notice
                 _LOG.exception("notices could not be delivered")
                 seconds = _FAULT_SECONDS
+            else:
+                trouble.over()
             await self._sleep(seconds)
         for task in self._busy.values():
             task.cancel()

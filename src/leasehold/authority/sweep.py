@@ -18,6 +18,7 @@ from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.opening import read_wish
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import FailedSignIns
+from leasehold.authority.trouble import Trouble
 from leasehold.decide.clients import ForgetSent
 from leasehold.decide.documents import decode_admission
 from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
@@ -180,11 +181,14 @@ class Sweep:
         return retired
 
     def _main(self, interval_seconds: float) -> None:
+        trouble = Trouble(_LOG, "the sweep could not finish a pass", self._engine.system)
         while not self._stop.wait(interval_seconds):
             try:
                 self.run_once()
             except LeaseholdError as error:
-                _LOG.warning("the sweep could not finish a pass: %s", error)
+                trouble.met(error)
+            else:
+                trouble.over()
 
 
 def _attempt(act: Callable[[], T], faults: list[LeaseholdError]) -> T | None:

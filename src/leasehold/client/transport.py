@@ -13,10 +13,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from leasehold.client.connection import BrokenError, Connection, Reply, open_connection
 from leasehold.client.place import Place
 from leasehold.errors import UnavailableError
 from leasehold.model.problem import PROBLEM_MEDIA_TYPE
+from leasehold.model.text import visible
 
 __all__ = ["MAX_WAITING", "Credential", "Question", "Transport"]
 
@@ -27,6 +30,7 @@ MAX_WAITING = 32
 _IDLE_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
+_MOST_SAID = 200
 _ASK_AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
@@ -83,7 +87,7 @@ class Transport:
                         reply = await self._once(question, limit)
                         if reply.status not in _ASK_AGAIN or _is_final(reply):
                             return reply
-                        was_sent, last = True, f"it answers {reply.status}"
+                        was_sent, last = True, _what(reply)
                     except BrokenError as error:
                         was_sent, last = was_sent or error.was_sent, str(error)
                         if error.is_final:
@@ -160,10 +164,28 @@ class Transport:
         return "\r\n".join([*lines, "", ""]).encode("ascii") + question.body
 
 
+class _Said(msgspec.Struct):
+    """Of a problem document what tells an operator where to look."""
+
+    detail: str = ""
+
+
+def _what(reply: Reply) -> str:
+    """An answer that asks to come again, in words: the authority's own, or that they are not an authority's."""
+    if _is_problem(reply):
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            said = msgspec.json.decode(reply.body, type=_Said).detail
+            return f"it answers {reply.status}, {visible(said[:_MOST_SAID])!r}"
+    return f"it answers {reply.status}, and what says so is no authority"
+
+
+def _is_problem(reply: Reply) -> bool:
+    return reply.headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE)
+
+
 def _is_final(reply: Reply) -> bool:
     """Whether asking again would not change it: the authority's own decision (its clock is wrong), or a fault of it.
 
     A 500 without a problem document is a server that was stopped in the middle, or a proxy that lost it.
     """
-    is_problem = reply.headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE)
-    return is_problem and (b'"decision"' in reply.body or reply.status == 500)
+    return _is_problem(reply) and (b'"decision"' in reply.body or reply.status == 500)

@@ -16,6 +16,8 @@ from leasehold.model.problem import Problem
 
 __all__ = ["Machines"]
 
+_OTHER_NAME = "this server does not answer under that name; use the address that leasehold serve printed"
+
 
 class Machines:
     """Sends each request to the API, the standards' doors or the pages."""
@@ -44,5 +46,5 @@ class Machines:
         if len(hosts) != 1:
             return Problem.of_code("invalid", "the request names no host, or more than one")
         if not self._site.is_host(hosts[0]):
-            return Problem.of_code("misdirected", "this server does not answer under that name")
+            return Problem.of_code("misdirected", _OTHER_NAME)
         return None

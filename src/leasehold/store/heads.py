@@ -60,8 +60,8 @@ def check_outside(
         check_anchored(nodes, place, control, anchored)
     elif is_anchored and control.size:
         raise StoreError(
-            f"{place}: the database has {control.size} ledger entries, but what was recorded outside is missing. "
-            "Put it back, or declare a restore with: leasehold db restore"
+            f"{place}: the database has {control.size} ledger entries, but what was recorded outside is missing: "
+            "anchor.json. Put it back, or declare a restore with: leasehold db restore"
         )
 
 
@@ -96,8 +96,8 @@ def check_anchored(nodes: Nodes, place: object, control: ControlRow, anchored: T
 def gone(place: object, how: str, anchored: TreeHead) -> StoreError:
     """The error of a database that is not there although one is remembered outside."""
     return StoreError(
-        f"{place}: the database is {how}, but {anchored.size} ledger entries were recorded outside. "
-        "Put it back, or declare a restore with: leasehold db restore"
+        f"{place}: the database is {how}, but {anchored.size} ledger entries were recorded outside, in anchor.json. "
+        "Put it back, or declare a restore with: leasehold db restore. A new authority needs a state of its own"
     )
 
 

@@ -179,6 +179,10 @@ def in_our_words(error: apsw.Error, place: Place, *, committing: bool = False) -
             return UnavailableError(
                 f"{place}: another process holds the database's lock; nothing was executed: {error}"
             )
+        case apsw.IOError() if (
+            getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+        ):  # at opening, unwritten
+            return UnavailableError(f"{place}: the disk or quota is full; nothing was executed; make room: {error}")
         case apsw.FullError():
             return UnavailableError(f"{place}: the disk or quota is full; nothing was executed; make room: {error}")
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
