@@ -7,7 +7,7 @@ The first policy that a fresh state sees becomes active, and the authority says 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from leasehold.config import (
 )
 from leasehold.config import Anchor as AnchorFile
 from leasehold.errors import ConfigError, Denied, StoreError, VerificationError
-from leasehold.ledger.checkpoint import open_checkpoint
+from leasehold.ledger.checkpoint import SignedCheckpoint, open_checkpoint
 from leasehold.model.decision import Reason
 from leasehold.notices.channels import Channels
 from leasehold.policy.document import Policy
@@ -74,12 +74,16 @@ _LOG = logging.getLogger("leasehold")
 
 
 class CheckpointAnchor:
-    """The epoch and last signed checkpoint in a file beside the database; what the store may not be behind."""
+    """The epoch and last signed checkpoint in a file beside the database; what the store may not be behind.
 
-    def __init__(self, path: Path, origin: str, ring: KeyRing) -> None:
+    `read_ring` answers the checkpoint keys that stand in their file now: another process may have rotated them since.
+    """
+
+    def __init__(self, path: Path, origin: str, ring: KeyRing, read_ring: Callable[[], KeyRing]) -> None:
         self._path = path
         self._origin = origin
         self._ring = ring
+        self._read_ring = read_ring
 
     def read(self) -> TreeHead | None:
         """The head that was kept last, its signature verified.
@@ -91,7 +95,7 @@ class CheckpointAnchor:
         if kept is None:
             return None
         try:
-            opened = open_checkpoint(kept.checkpoint.encode(), checkpoint_keys(self._origin, self._ring))
+            opened = self._open(kept.checkpoint.encode())
         except VerificationError as error:
             raise ConfigError(
                 f"was not signed with the checkpoint keys here: {error}. Put the newest keys back; if they are lost, "
@@ -99,6 +103,16 @@ class CheckpointAnchor:
                 path=str(self._path),
             ) from error
         return TreeHead(epoch=kept.epoch, size=opened.checkpoint.size, root=opened.checkpoint.root)
+
+    def _open(self, note: bytes) -> SignedCheckpoint:
+        try:
+            return open_checkpoint(note, checkpoint_keys(self._origin, self._ring))
+        except VerificationError:
+            ring = self._read_ring()
+            if self._ring.newest.kid not in {key.kid for key in ring.keys}:  # it did not come after the one in use
+                raise
+            self._ring = ring
+        return open_checkpoint(note, checkpoint_keys(self._origin, self._ring))
 
     def replace_if_larger(self, head: TreeHead) -> None:
         """Sign and keep a head durably, unless a larger one is kept already."""
@@ -212,7 +226,7 @@ def _assemble_memory(system: System, watcher: Watcher | None) -> Authority:
 
 def _assemble_files(files: StateFiles, system: System, watcher: Watcher | None = None) -> Authority:
     identity = _identity(files, system)
-    anchor: Anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
+    anchor: Anchor = _anchor_of(files, identity)
     if watcher is not None:
         anchor = ObservedAnchor(anchor, watcher)
     store = _open_store(files, system, identity, anchor, watcher)
@@ -341,7 +355,7 @@ def move_to_postgres(files: StateFiles, url: str, *, system: System | None = Non
 
     clock = system or RealSystem()
     identity = _identity(files, clock)
-    _open_store(files, clock, identity, CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)).close()
+    _open_store(files, clock, identity, _anchor_of(files, identity)).close()
 
     def take_over() -> None:
         replace_private(files.database_url, f"{url}\n".encode())
@@ -352,6 +366,13 @@ def move_to_postgres(files: StateFiles, url: str, *, system: System | None = Non
                 standing.rename(aside.with_name(aside.name + suffix))
 
     return copy_to_postgres(files.database, place, take_over)
+
+
+def _anchor_of(files: StateFiles, identity: Identity) -> CheckpointAnchor:
+    path = files.key_ring(DocumentType.CHECKPOINT)
+    return CheckpointAnchor(
+        files.anchor, identity.issuer, identity.checkpoints, lambda: read_key_ring(path, DocumentType.CHECKPOINT)
+    )
 
 
 def _identity(files: StateFiles, system: System) -> Identity:
@@ -428,7 +449,7 @@ def restore_state(
     clock = system or RealSystem()
     files = open_state(state) if isinstance(state, Path) else state
     identity = _identity(files, clock)
-    anchor = CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoints)
+    anchor = _anchor_of(files, identity)
     anchor.read()  # whoever cannot is told before anything is done
 
     def declare(store: Store) -> tuple[int, TreeHead]:

@@ -222,6 +222,27 @@ def test_a_missing_or_forged_anchor_or_database_is_refused(folder: Path) -> None
 
 @pytest.mark.requirement("L12")
 @pytest.mark.case(12, 96)
+@pytest.mark.case(12)
+def test_process_goes_on_when_another_one_kept_the_ledgers_head_under_newer_keys(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
+    """Where a connection is made again the anchor is read, and by then the checkpoint keys may have been rotated."""
+    system, files = FrozenSystem(), StateFiles(folder / "state")
+    with opened(folder, system) as old:
+        old.lease()
+        newest = SigningKey.generate(bytes(range(32)), created_at=system.now().seconds)
+        rotate_key_ring(files.key_ring(DocumentType.CHECKPOINT), DocumentType.CHECKPOINT, newest, now=system.now())
+        with opened(folder, FrozenSystem(seed=1)) as new:
+            new.lease()
+        if files.database_url.exists():
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            name = files.database_url.read_text().partition("/?")[0].rpartition("/")[2].partition("?")[0].strip()
+            server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        assert old.lease()
+    with opened(folder, system) as again:
+        assert again.lease()
+
+
 @on_sqlite
 def test_keys_that_are_older_than_the_anchor_are_refused_with_the_way_out(folder: Path) -> None:
     """As when keys are put back from a backup that was made before they were rotated."""
