@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from cutting import Cut, cutting
 from far import CLIENTS, HOST, FarStage, Switch, key_of
+from starlette.types import Receive, Scope, Send
 
 from leasehold.client.remote import RemoteAuthority, connect
 from leasehold.errors import Denied, UnavailableError
@@ -24,7 +27,7 @@ from leasehold.model.lease import KeyedLease
 from leasehold.system import RealSystem
 from leasehold.testing.fixtures import memory_authority
 from served import served
-from stage import ANA, BEN, UPDATE, Stage, changed
+from stage import ANA, BEN, GET, UPDATE, Stage, changed
 
 MANY = changed("calls = 20", "calls = 2000") + CLIENTS
 DOOR = "ticket@prod"
@@ -133,6 +136,35 @@ def test_call_that_ran_and_whose_settle_never_comes_stays_charged(near: Stage, p
     assert near.entries(EntryKind.CALL_SETTLED) == []
     assert near.spent(lease.lease.request_id) == (0, 1_000_000, 0)
     assert near.refusal(lease, "ticket.update", key="k") is Reason.IN_FLIGHT
+
+
+def test_next_call_of_a_lease_is_judged_after_the_report_of_the_one_before(
+    near: Stage, port: int, switch: Switch
+) -> None:
+    switch.serve(near.authority)
+    at_once, heard = switch.app, asyncio.Event()
+    assert at_once is not None
+    order: list[str] = []
+
+    async def overtaken(scope: Scope, receive: Receive, send: Send) -> None:
+        """A report is held back until the next question comes, if it comes while the report is on its way."""
+        is_report = scope["path"].endswith("/settle")
+        if is_report:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(heard.wait(), 0.2)
+        elif order:
+            heard.set()
+        await at_once(scope, receive, send)
+        order.append("report" if is_report else "question")
+
+    switch.app = overtaken
+    lease = near.lease(GET)
+    with far(near, port, DOOR) as door:
+        guard = Guard("ticket", door, environment="prod")
+        for key in ("1", "2"):
+            with guard.call(lease.once(key), "get", {"ticket_id": "T-1"}):
+                pass
+    assert order[:3] == ["question", "report", "question"]
 
 
 def test_same_words_sent_again_are_the_same_answer_and_other_words_are_a_conflict(stage: FarStage) -> None:

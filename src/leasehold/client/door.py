@@ -6,9 +6,10 @@ Which tool and environment it is, its credential says; what is named here has to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from leasehold.errors import Denied, LeaseholdError, NotFoundError, UnavailableError
 from leasehold.model.api import AdmissionAnswer, AdmitBody
@@ -29,6 +30,12 @@ _LOOK_MS = 20_000
 
 _PAUSE_SECONDS = 0.5
 
+_REPORT_SECONDS = 1.0
+"""How long a question waits for reports of the same lease that are on their way; its own answer must not be late."""
+
+_MOST_ADMISSIONS = 4096
+"""Of how many admissions that nobody has reported yet the lease is known."""
+
 
 class RemoteDoor:
     """One tool in one environment, over HTTP. Threads, tasks and event loops may share it."""
@@ -37,6 +44,7 @@ class RemoteDoor:
         self._api = api
         self._tool = check_identifier(tool, "tool")
         self._environment = check_identifier(environment, "environment")
+        self._reports = _Reports()  # the client's own loop's
 
     @property
     def tool(self) -> str:
@@ -84,7 +92,7 @@ class RemoteDoor:
 
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         """Report how an admitted call went. Sending the same outcome again answers the same."""
-        return self._api.submit(lambda: self._api.ask(EndpointName.SETTLE, admission_id, body=outcome))
+        return self._api.submit(lambda: self._settle(admission_id, outcome))
 
     def submit_settled(self, admission_id: AdmissionId, within_ms: int) -> Future[bool]:
         """Wait for the end of another call: true once it is not open any more, false when so many ms have passed."""
@@ -105,10 +113,17 @@ class RemoteDoor:
         return lambda: _cancel(watching)
 
     async def _admit(self, body: AdmitBody, call: Call) -> Admission:
+        await self._reports.arrived(body.token)
         admission: Admission = await self._api.ask(EndpointName.ADMIT, body=body)
         asked = (call.admission_id, call.action, self._environment)
         self._compare((admission.admission_id, admission.action, admission.environment) == asked)
+        self._reports.expect(admission.admission_id, body.token)
         return admission
+
+    async def _settle(self, admission_id: AdmissionId, outcome: Outcome) -> Settlement:
+        with self._reports.under_way(admission_id):
+            settlement: Settlement = await self._api.ask(EndpointName.SETTLE, admission_id, body=outcome)
+        return settlement
 
     async def _settled(self, admission_id: AdmissionId, until_ms: int) -> bool:
         while True:
@@ -157,3 +172,45 @@ class RemoteDoor:
 
 def _cancel(watching: Future[None]) -> None:
     watching.cancel()
+
+
+class _Reports:
+    """Which reports are on their way, by the lease of their call.
+
+    Two requests on two connections may overtake each other. The next call of a lease would then be judged while what
+    the one before did not use still counts as spent, and be refused for a budget that has room. Embedded, the lane
+    keeps the order; here the question waits.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[AdmissionId, str] = {}
+        self._tasks: dict[str, set[asyncio.Task[Any]]] = {}
+
+    def expect(self, admission_id: AdmissionId, token: str) -> None:
+        """This call of the lease will be reported."""
+        self._tokens[admission_id] = token
+        if len(self._tokens) > _MOST_ADMISSIONS:
+            del self._tokens[next(iter(self._tokens))]
+
+    @contextmanager
+    def under_way(self, admission_id: AdmissionId) -> Iterator[None]:
+        """The task that runs here is the report of the call, until the block ends."""
+        token, task = self._tokens.pop(admission_id, None), asyncio.current_task()
+        if token is None or task is None:
+            yield
+            return
+        tasks = self._tasks.setdefault(token, set())
+        tasks.add(task)
+        try:
+            yield
+        finally:
+            tasks.discard(task)
+            if not tasks and self._tasks.get(token) is tasks:
+                del self._tasks[token]
+
+    async def arrived(self, token: str) -> None:
+        """Wait for the reports of this lease that are on their way, however they end, but not for long."""
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in self._tasks.get(token, ()) if task.get_loop() is loop]  # a fork leaves others behind
+        if tasks:
+            await asyncio.wait(tasks, timeout=_REPORT_SECONDS)
