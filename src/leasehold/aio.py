@@ -16,13 +16,13 @@ from types import TracebackType
 from leasehold.assemble import open_authority
 from leasehold.authority.door import EmbeddedDoor
 from leasehold.authority.embedded import Authority
-from leasehold.authority.runs import ALL_DEPTH
 from leasehold.client.credentials import Given
 from leasehold.client.door import RemoteDoor
 from leasehold.client.remote import DEADLINE_SECONDS, RemoteAuthority
 from leasehold.client.remote import connect as connect_remote
 from leasehold.config import POLICY_NAME
 from leasehold.guard.waiting import LoopAnswers
+from leasehold.model.api import ALL_DEPTH
 from leasehold.model.call import Admission, Call, Outcome, Settlement
 from leasehold.model.ids import AdmissionId
 from leasehold.model.lease import HeldLease

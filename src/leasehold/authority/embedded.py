@@ -19,11 +19,12 @@ from leasehold.authority.outbox import Outbox
 from leasehold.authority.person_desk import PersonDesk
 from leasehold.authority.proposals import Proposals
 from leasehold.authority.receipts import Receipts
-from leasehold.authority.runs import ALL_DEPTH, Runs
+from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import FailedSignIns, SignedIn, SignIns
 from leasehold.authority.sweep import Sweep
 from leasehold.authority.waiting import Waiters
 from leasehold.decide.clients import ClientVoice, Sending
+from leasehold.model.api import ALL_DEPTH
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
 from leasehold.model.run import RunAttempt

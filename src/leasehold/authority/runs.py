@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leasehold.authority.drafts import draft_request, draft_run
 from leasehold.authority.engine import Engine, then
 from leasehold.authority.so_far import run_so_far
 from leasehold.authority.waiting import Waiters
@@ -30,7 +31,8 @@ from leasehold.decide.retry import Retry
 from leasehold.decide.rows import RunRow
 from leasehold.decide.start import Start
 from leasehold.errors import Denied, InvalidError, LeaseholdError
-from leasehold.model.budget import CALLS, amounts_from_json
+from leasehold.model.api import ALL_DEPTH
+from leasehold.model.budget import CALLS
 from leasehold.model.decision import Reason, deny
 from leasehold.model.glass import BREAK_GLASS
 from leasehold.model.grant import Grants, grants_from_json
@@ -40,12 +42,9 @@ from leasehold.model.request import Request, RequestKind, RequestState, not_deci
 from leasehold.model.run import Link, Run, RunAttempt
 from leasehold.policy.document import Policy
 
-__all__ = ["ALL_DEPTH", "About", "Runs"]
+__all__ = ["About", "Runs"]
 
 A = TypeVar("A")
-
-ALL_DEPTH = -1
-"""Ask for as much delegation as the route allows."""
 
 
 class About(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
@@ -120,19 +119,16 @@ class Runs:
             given = (route, tenant, environment, requested_by)
             route, tenant, environment, requested_by = _inherited(given, chain[-1].run)
             requester_proof = chain[-1].run.requester_proof
-        run = Run(
-            run_id=RunId(self._engine.system.new_id("run")),
+        run = draft_run(
+            self._engine.system,
+            agent=agent,
+            route=route,
             tenant=tenant,
             environment=environment,
-            agent=agent,
             requested_by=requested_by,
-            route=route,
             purpose=purpose,
-            started_at=0,
-            expires_at=1,
-            policy="",
-            ancestors=_ancestors(chain),
             requester_proof=requester_proof,
+            ancestors=_ancestors(chain),
         )
         started = self._ask(
             lambda policy: Start(policy_document=policy, run=run, parent=chain, client=self.client),
@@ -200,25 +196,17 @@ class Runs:
         """
         if not 0 <= ttl_seconds <= HARD_MAX_TTL_SECONDS:
             raise InvalidError(f"a lease lives at most {HARD_MAX_TTL_SECONDS} s; ask for less and renew")
-        return self._ask_lease(
-            Request(
-                request_id=RequestId(self._engine.system.new_id("req")),
-                kind=RequestKind.LEASE,
-                tenant=run.tenant,
-                run_id=run.run_id,
-                attempt=run.attempt,
-                reason=reason,
-                made_at=0,
-                answer_by=1,
-                policy="",
-                card_digest="",
-                allow=grants_from_json(allow),
-                budget=amounts_from_json(budget or {}),
-                ttl_seconds=ttl_seconds,
-                delegation_depth=delegation_depth,
-                tried=tuple(tried),
-            )
+        draft = draft_request(
+            self._engine.system,
+            run,
+            allow,
+            reason=reason,
+            ttl_seconds=ttl_seconds,
+            budget=budget,
+            delegation_depth=delegation_depth,
+            tried=tried,
         )
+        return self._ask_lease(draft)
 
     def _ask_lease(self, draft: Request) -> Request:
         stored = self._engine.run(draft.tenant, draft.run_id)

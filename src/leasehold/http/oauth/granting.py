@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from leasehold.authority import Authority
+from leasehold.authority.drafts import draft_request, draft_run
 from leasehold.authority.rehearsal import Rehearsal
-from leasehold.authority.runs import ALL_DEPTH
 from leasehold.authority.tokens import LiveToken, Tokens
 from leasehold.decide.request import AskLease
 from leasehold.decide.rows import CardRow
@@ -27,9 +27,8 @@ from leasehold.http.oauth.details import Asked, RunAsked
 from leasehold.model.card import Card, card_bytes, decode_card
 from leasehold.model.decision import Reason, deny
 from leasehold.model.grant import grants_from_json, grants_to_json, split_action
-from leasehold.model.ids import RequestId, RunId
 from leasehold.model.lease import HeldLease
-from leasehold.model.request import Request, RequestKind, RequestState
+from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run, RunAttempt
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import EVERYONE
@@ -149,7 +148,13 @@ class Granting:
         started, _ = rehearsal.ask(Start(policy_document=policy, run=run))
         if started.value is None:
             raise self._engine.refusal_error(started.decision)
-        draft = _draft_request(self._engine.system.new_id("req"), started.value, plan)
+        draft = draft_request(
+            self._engine.system,
+            RunAttempt(run=started.value, attempt=1),
+            plan.allow,
+            reason=plan.run.reason or plan.run.purpose,
+            ttl_seconds=plan.run.ttl_seconds,
+        )
         digester = self._engine.digester(run.tenant)
         answer, changes = rehearsal.ask(
             AskLease(policy_document=policy, digester=digester, run=started.value, request=draft)
@@ -262,17 +267,14 @@ class Granting:
 
     def _draft_run(self, said: RunAsked, person: Person) -> Run:
         """The run that would be started; the step that starts one sets its times."""
-        return Run(
-            run_id=RunId(self._engine.system.new_id("run")),
+        return draft_run(
+            self._engine.system,
+            agent=said.agent,
+            route=said.route,
             tenant=said.tenant,
             environment=said.environment,
-            agent=said.agent,
             requested_by=person.name,
-            route=said.route,
             purpose=said.purpose,
-            started_at=0,
-            expires_at=1,
-            policy="",
             requester_proof=person.proof,
         )
 
@@ -294,24 +296,6 @@ class Granting:
         route = self._engine.active_policy().route(parent.verified.route)
         actions = route.delegation.actions if route is not None else ()
         return grants_to_json({action: grant for action, grant in parent.grants.items() if action in actions})
-
-
-def _draft_request(request_id: str, run: Run, plan: _Plan) -> Request:
-    return Request(
-        request_id=RequestId(request_id),
-        kind=RequestKind.LEASE,
-        tenant=run.tenant,
-        run_id=run.run_id,
-        attempt=1,
-        reason=plan.run.reason or plan.run.purpose,
-        made_at=0,
-        answer_by=1,
-        policy="",
-        card_digest="",
-        allow=grants_from_json(plan.allow),
-        ttl_seconds=plan.run.ttl_seconds,
-        delegation_depth=ALL_DEPTH,
-    )
 
 
 def _completed(said: RunAsked, startable: Startable) -> RunAsked:
