@@ -113,3 +113,15 @@ def test_file_that_did_not_come_after_the_keys_in_use_changes_nothing(
         assert refused(keys, token) == "unknown_key"
     assert keys.ring.newest.kid == ring_of(1).newest.kid
     assert ("cannot be read" in caplog.text) == (stands is None)
+
+
+@pytest.mark.case(12)
+@pytest.mark.parametrize(
+    ("stands", "told"), [(ring_of(1, 2), ring_of(1, 2)), (None, ring_of(1)), (ring_of(5, 6), ring_of(1))]
+)
+def test_newer_key_is_handed_out_before_it_signs_here_so_that_strangers_know_it_everywhere(
+    stands: KeyRing | None, told: KeyRing
+) -> None:
+    keys = LeaseKeys(ISSUER, ring_of(1), FrozenSystem(), VerifiedCache(8), File(stands).read)
+    assert list(keys.public().keys) == [key.kid for key in told.keys]
+    assert keys.ring.newest.kid == ring_of(1).newest.kid

@@ -55,13 +55,16 @@ def faulty(_: Facts, __: Instant) -> tuple[StepAnswer[object], Changes]:
 
 
 class Shelf:
-    """An anchor that may be full."""
+    """An anchor that may be full, or unreadable."""
 
     def __init__(self) -> None:
         self.head: TreeHead | None = None
         self.is_full = False
+        self.is_unreadable = False
 
     def read(self) -> TreeHead | None:
+        if self.is_unreadable:
+            raise ConfigError("damaged")
         return self.head
 
     def replace_if_larger(self, head: TreeHead) -> None:
@@ -150,6 +153,10 @@ def test_heads_that_are_kept_outside_are_told_of_and_those_that_are_not(told: To
         anchor.replace_if_larger(HEAD)
     assert told.heads == [HEAD, None]
     assert anchor.read() == HEAD
+    shelf.is_unreadable = True
+    with pytest.raises(ConfigError):
+        anchor.read()
+    assert told.heads == [HEAD, None, None]
 
 
 def test_watched_store_keeps_its_head_outside_as_any_other(told: Told, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from leasehold.model.instant import Instant
 from leasehold.system import System
 from leasehold.token.cache import VerifiedCache
 from leasehold.token.codes import TokenCode
-from leasehold.token.keys import KeyRing
+from leasehold.token.keys import KeyRing, PublicKeys
 from leasehold.token.verify import VerifiedToken, Verifier
 
 __all__ = ["LeaseKeys"]
@@ -50,6 +50,17 @@ class LeaseKeys:
     def ring(self) -> KeyRing:
         """The ring whose newest key signs."""
         return self._ring
+
+    def public(self) -> PublicKeys:
+        """The public halves as they stand in the file, for who hands them out: a newer key signs elsewhere, maybe.
+
+        Nothing is signed with it here for that: not every machine may have it yet.
+        """
+        try:
+            kept = self._read()
+        except LeaseholdError:
+            kept = self._ring
+        return (kept if self._ring.newest.kid in {key.kid for key in kept.keys} else self._ring).public()
 
     def authenticate(
         self, token: str, *, audience: str, environment: str, now: Instant, holder: str | None = None

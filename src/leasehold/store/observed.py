@@ -88,8 +88,12 @@ class ObservedAnchor:
         self._watcher = watcher
 
     def read(self) -> TreeHead | None:
-        """See `Anchor.read`."""
-        return self._inner.read()
+        """See `Anchor.read`. What cannot be read is not replaced either, so no head is kept from then on."""
+        try:
+            return self._inner.read()
+        except LeaseholdError:
+            self._watcher.anchored(None)
+            raise
 
     def replace_if_larger(self, head: TreeHead) -> None:
         """See `Anchor.replace_if_larger`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -63,7 +64,8 @@ class Metadata:
 
     async def keys(self, request: Request) -> Response:  # noqa: ARG002 - every handler takes one
         """The keys that may have signed a lease that lives."""
-        served = served_jwks(self._engine.lease_keys.ring.public(), self._engine.system.now())
+        keys = await run_in_threadpool(self._engine.lease_keys.public)
+        served = served_jwks(keys, self._engine.system.now())
         return Response(served, media_type="application/jwk-set+json", headers={"Cache-Control": "no-cache"})
 
     def document(self) -> Mapping[str, object]:
