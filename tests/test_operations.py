@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from leasehold.assemble import open_authority
+from leasehold.assemble import back_up_state, open_authority, restore_state
 from leasehold.config import create_private, open_state
 from leasehold.ledger.entry import EntryKind
 from leasehold.system import RealSystem
@@ -33,10 +34,16 @@ def lines(*, on_postgres: bool) -> list[str]:
     return [line[2:] for text in wanted for line in text.splitlines() if line.startswith("$ ")]
 
 
-def finish_a_run(folder: Path) -> None:
-    """A run with cards that ended long ago, as the commands will see it: they go by the real clock."""
+def long_ago() -> FrozenSystem:
+    """A clock that shows a time that is past for the commands: they go by the real one."""
     system = FrozenSystem()
     system.jump(seconds=RealSystem().now().seconds - DAYS_PAST * 86_400 - system.now().seconds)
+    return system
+
+
+def finish_a_run(folder: Path) -> None:
+    """A run with cards that ended long ago."""
+    system = long_ago()
     with open_authority(folder / "leasehold.toml", state=folder / "state", system=system, sweep=False) as authority:
         stage = Stage(authority=authority, system=system)
         run = stage.start()
@@ -105,7 +112,22 @@ def test_the_shipper_moves_on_only_once_the_collector_has_taken_it(tmp_path: Pat
         first, second = receiver.got  # the third time there was nothing new
         assert first.body == second.body
         assert {name.lower(): text for name, text in second.headers.items()}["authorization"] == "Bearer t-1"
-    assert int((tmp_path / "position").read_text()) == len(second.body.splitlines())
+        files, sent = open_state(tmp_path / "state"), len(receiver.got)
+        assert int((tmp_path / "position").read_text().split()[0]) == len(second.body.splitlines()) - 1
+        back_up_state(files, tmp_path / "before.db")
+        finish_a_run(tmp_path)
+        run = partial(
+            subprocess.run, [*command, receiver.url], cwd=tmp_path, env=environ, capture_output=True, text=True
+        )
+        assert run().returncode == 0
+        assert len(receiver.got) == sent + 1
+        restore_state(files, by="op", reason="disk lost", source=tmp_path / "before.db", system=long_ago())
+        for _ in range(2):  # whether the ledger still ends before the last entry that was sent, or has outgrown it
+            refused = run()
+            assert (refused.returncode, len(receiver.got)) == (1, sent + 1)
+            assert "put back from a backup" in refused.stderr
+            finish_a_run(tmp_path)
+            finish_a_run(tmp_path)
 
 
 def test_every_message_of_the_table_of_failures_is_one_that_the_program_says() -> None:

@@ -6,10 +6,15 @@ Runs `leasehold ledger read` from where the position file says, sends what is ne
 position once the collector has answered 2xx. Run it every minute, or in a loop; `index` in each line lets the
 collector drop what it has seen. Needs nothing but Python and the `leasehold` command. `COLLECTOR_TOKEN` in the
 environment is sent as a bearer token.
+
+The position is the last index that was sent and the SHA-256 of its line. Where another entry stands there now, or none,
+the ledger was put back from a backup, and some of what comes next has indexes that were used before: then this sends
+nothing and says so each time it is run, until somebody removes the position file and tells the collector.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -23,18 +28,27 @@ MOST = 1000
 def main(position_file: Path, url: str) -> None:
     """Send everything that is new."""
     while True:
-        position = int(position_file.read_text()) if position_file.exists() else 0
-        lines = read(position)
+        last, digest = position_file.read_text().split() if position_file.exists() else ("0", "")
+        lines = read(int(last))
+        if digest:
+            if not lines or digest_of(lines[0]) != digest:
+                sys.exit(f"entry {last} is not the one that was sent: the ledger was put back from a backup")
+            del lines[0]
         if not lines:
             return
         send(url, lines)
-        keep(position_file, json.loads(lines[-1])["index"] + 1)
+        keep(position_file, f"{json.loads(lines[-1])['index']} {digest_of(lines[-1])}")
 
 
 def read(position: int) -> list[bytes]:
     """The entries from an index on, a line each."""
     command = ["leasehold", "ledger", "read", "--from", str(position), "--limit", str(MOST)]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()
+
+
+def digest_of(line: bytes) -> str:
+    """The SHA-256 of a line in hex."""
+    return hashlib.sha256(line).hexdigest()
 
 
 def send(url: str, lines: list[bytes]) -> None:
@@ -47,7 +61,7 @@ def send(url: str, lines: list[bytes]) -> None:
         response.read()
 
 
-def keep(position_file: Path, position: int) -> None:
+def keep(position_file: Path, position: str) -> None:
     """Write the position beside its place, and move it there."""
     fresh = position_file.with_name(position_file.name + ".new")
     with fresh.open("w") as file:

@@ -338,3 +338,5 @@ def test_entries_are_read_in_order_from_any_index_on(terminal: Terminal) -> None
     assert len(everything) > 5
     assert terminal.run("ledger", "read", "--from", "2", "--limit", "3").stdout.splitlines() == everything[2:5]
     assert terminal.run("ledger", "read", "--from", str(len(everything))).stdout == ""
+    behind = terminal.run("ledger", "read", "--from", str(len(everything) + 1), code=2).stderr
+    assert "was put back from a backup since you read it. Epoch 1 began with entry 0" in behind

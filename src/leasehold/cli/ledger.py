@@ -83,10 +83,17 @@ def read(session: Session, begin: int, limit: int) -> None:
     """Write entries in their order from an index on, a line of JSON each, exactly as the tree covers them.
 
     For whoever ships them to a log collector: the next index wanted is one more than that of the last line. Nothing is
-    written where there is nothing new. The database is only read.
+    written where there is nothing new. An index behind the end is refused: the ledger was put back since. The database
+    is only read.
     """
     reader = open_reader(session.files())
     try:
+        control = reader.queries.control()
+        if begin > control.size:
+            raise InvalidError(
+                f"the ledger ends before {begin}, with {control.size} entries: it was put back from a backup since you "
+                f"read it. Epoch {control.epoch} began with entry {control.epoch_since}; read on from there"
+            )
         for start in range(begin, begin + limit, MAX_LISTED):
             lines = reader.queries.ledger(start, min(start + MAX_LISTED, begin + limit))
             write_output(None, [line.body + b"\n" for line in lines])
