@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,14 +13,17 @@ from far import FarStage
 from msgspec.structs import replace
 from scripted import answer, says, scripted
 
-from leasehold.client.desk import PersonKey, RemoteDesk, connect_desk
-from leasehold.errors import Denied, InvalidError, NotFoundError, UnavailableError
+from leasehold.client.desk import PersonKey, RemoteDesk, connect_desk, read_person_key
+from leasehold.config import create_private
+from leasehold.errors import ConfigError, Denied, InvalidError, NotFoundError, UnavailableError
 from leasehold.model.api import StoppedAnswer
 from leasehold.model.decision import Reason
 from leasehold.model.request import Request, RequestState, Verdict
 from leasehold.model.scope import Scope
 from leasehold.testing.fixtures import key_of_person
 from leasehold.token import base64url
+from leasehold.token.jwk import private_jwks
+from leasehold.token.keys import DocumentType, KeyRing
 from stage import ANA, BEN, EVA
 
 CLOSE = {"ticket.close": {"ticket": ["T-1"]}}
@@ -39,6 +43,21 @@ def desk_of(stage: FarStage, port: int, person: str, *, authority: str = "", sec
 
 def waiting(stage: FarStage) -> Request:
     return stage.authority.request(stage.start(by=ANA), CLOSE, reason="customer asked")
+
+
+def test_key_of_a_person_is_read_from_the_file_that_was_made_for_them_and_from_no_other(tmp_path: Path) -> None:
+    mine, other = (
+        KeyRing(DocumentType.ANSWER, (key_of_person(BEN),)),
+        KeyRing(DocumentType.LEASE, (key_of_person(BEN),)),
+    )
+    for name, ring in (("mine", mine), ("other", other)):
+        create_private(tmp_path / name, private_jwks(ring).encode())
+    assert read_person_key(tmp_path / "mine").kid == key_of_person(BEN).kid
+    with pytest.raises(ConfigError):
+        read_person_key(tmp_path / "other")
+    (tmp_path / "mine").chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod"):
+        read_person_key(tmp_path / "mine")
 
 
 @pytest.mark.requirement("P12", "F3")

@@ -25,11 +25,10 @@ from leasehold.assemble import open_authority
 from leasehold.authority import Authority
 from leasehold.cli.program import program
 from leasehold.cli.surroundings import Surroundings
-from leasehold.client.desk import RemoteDesk, connect_desk
+from leasehold.client.desk import RemoteDesk, connect_desk, read_person_key
 from leasehold.client.remote import RemoteAuthority, connect
-from leasehold.config import create_private, open_state, read_key_ring
+from leasehold.config import create_private, open_state
 from leasehold.system import RealSystem
-from leasehold.token.keys import DocumentType
 
 __all__ = ["DOOR", "Fleet", "Machine"]
 
@@ -158,7 +157,7 @@ class Fleet:
 
     def desk_at(self, place: Machine, person: str, seconds: float = _SECONDS_DIRECT) -> RemoteDesk:
         """A person at one machine."""
-        key = read_key_ring(open_state(self._first).person_key(person), DocumentType.ANSWER).newest
+        key = read_person_key(open_state(self._first).person_key(person))
         return connect_desk(
             place.url,
             person,

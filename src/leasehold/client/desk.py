@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from leasehold.client.place import find_place
 from leasehold.client.remote import DEADLINE_SECONDS, open_line
+from leasehold.config import read_key_ring
 from leasehold.errors import UnavailableError
 from leasehold.model.api import (
     AnswerBody,
@@ -32,7 +34,7 @@ from leasehold.model.request import Verdict
 from leasehold.model.scope import Scope
 from leasehold.model.text import check_identifier
 from leasehold.system import RealSystem, System
-from leasehold.token.keys import SigningKey
+from leasehold.token.keys import DocumentType, SigningKey
 from leasehold.token.person import AnswerStatement
 from leasehold.token.person_call import MAX_CALL_SECONDS, PersonCall, body_digest
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from leasehold.client.api import Api
     from leasehold.client.transport import Question
 
-__all__ = ["PersonKey", "RemoteDesk", "connect_desk"]
+__all__ = ["PersonKey", "RemoteDesk", "connect_desk", "read_person_key"]
 
 
 class PersonKey:
@@ -88,6 +90,15 @@ class PersonKey:
             signature=statement.sign(self._key),
             reason=reason,
         )
+
+
+def read_person_key(path: Path) -> SigningKey:
+    """The key in the file that `leasehold person add` wrote.
+
+    Raises:
+        ConfigError: it is not private, or holds no key of a person.
+    """
+    return read_key_ring(path, DocumentType.ANSWER).newest
 
 
 def connect_desk(
