@@ -123,6 +123,20 @@ def test_sender_who_leaves_in_the_middle_of_a_body_is_no_fault_of_ours(
     assert caplog.records == []
 
 
+def test_what_nobody_foresaw_is_told_as_that_and_logged(
+    oauth: OAuthHouse, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> str:
+        raise RuntimeError("xyzzy")
+
+    monkeypatch.setattr(oauth.stage.authority.engine, "locate", broken)
+    lease = {"type": "lease", "id": "lease_01JZ8Q5X0M3V7K2N9B4C6D8E0F"}
+    question = {"subject": lease, "action": {"name": "get"}, "resource": {"type": "ticket", "id": "T-1"}}
+    headers = {"Authorization": f"Bearer {oauth.secret('ticket-door')}", "Content-Type": "application/json"}
+    reply = Browser(oauth.port).send("POST", "/access/v1/evaluation", json.dumps(question).encode(), headers)
+    assert (code_of(reply), "xyzzy" in reply.text, "xyzzy" in caplog.text) == ("fault", False, True)
+
+
 def test_page_that_is_sent_too_much_says_so_as_a_page(oauth: OAuthHouse) -> None:
     reply = Browser(oauth.port).post("/sign-in", LONG)
     assert (reply.status, reply.headers["content-type"]) == (413, "text/html; charset=utf-8")
