@@ -78,7 +78,7 @@ def test_what_no_handler_answers_is_a_problem_and_no_page(
     with caplog.at_level(logging.ERROR):
         reply = Browser(oauth.port).send(method, path, body, sent)
     assert code_of(reply) == code
-    assert (reply.status == 401) == ("www-authenticate" in reply.headers)
+    assert reply.headers.get("www-authenticate") == ('Bearer realm="leasehold"' if reply.status == 401 else None)
     assert (reply.status == 405) == ("allow" in reply.headers)
     assert caplog.records == []
 
@@ -121,6 +121,13 @@ def test_sender_who_leaves_in_the_middle_of_a_body_is_no_fault_of_ours(
         asyncio.run(oauth.build(Site.loopback(oauth.port))(scope, receive, send))
     assert statuses in ([], [400])
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/access/v1/evaluation"), ("POST", "/v1/runs")])
+def test_credential_that_is_no_good_is_told_apart_from_none(oauth: OAuthHouse, method: str, path: str) -> None:
+    for shown, error in (({}, ""), ({"Authorization": "Bearer lhk_x"}, ', error="invalid_token"')):
+        reply = Browser(oauth.port).send(method, path, b"{}", shown | {"Content-Type": "application/json"})
+        assert (reply.status, reply.headers["www-authenticate"]) == (401, f'Bearer realm="leasehold"{error}')
 
 
 def test_what_nobody_foresaw_is_told_as_that_and_logged(

@@ -210,11 +210,12 @@ class _Bytes:
         await send({"type": "http.response.body", "body": self._body})
 
 
-def problem_headers(problem: Problem) -> dict[str, str]:
-    """What stands beside a problem: how to say who one is, or when to come again."""
+def problem_headers(scope: Scope, problem: Problem) -> dict[str, str]:
+    """What stands beside a problem: how to say who one is (RFC 6750, section 3), or when to come again."""
     match problem.status:
         case 401:
-            return {"WWW-Authenticate": _CHALLENGE}
+            is_shown = any(name == b"authorization" for name, _ in scope["headers"])
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"' if is_shown else _CHALLENGE}
         case 503:
             return {"Retry-After": "1"}
         case _:
@@ -225,7 +226,7 @@ async def send_problem(scope: Scope, send: Send, problem: Problem, headers: Mapp
     """Answer a problem, in the one shape (RFC 9457)."""
     request_id = str(scope.get("state", {}).get("request_id", ""))
     body = _ENCODER.encode(msgspec.structs.replace(problem, request_id=request_id))
-    own = problem_headers(problem) | dict(headers or {})
+    own = problem_headers(scope, problem) | dict(headers or {})
     lines = [
         (b"content-type", PROBLEM_MEDIA_TYPE.encode("ascii")),
         (b"content-length", str(len(body)).encode("ascii")),

@@ -64,7 +64,9 @@ class Doors:
 def problem_response(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """A problem as an answer, with the number under which the log has its request."""
     body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=request_id_of(request)))
-    return Response(body, problem.status, problem_headers(problem) | dict(headers or {}), PROBLEM_MEDIA_TYPE)
+    return Response(
+        body, problem.status, problem_headers(request.scope, problem) | dict(headers or {}), PROBLEM_MEDIA_TYPE
+    )
 
 
 def _draw(request: Request, error: Exception) -> Response:
