@@ -197,7 +197,22 @@ def by_name(*, capability: Capability) -> None: ...
 def starred(*capability: Capability) -> None: ...
 
 
-@pytest.mark.parametrize("function", [no_parameters, only_self, too_late, by_name, starred])
+def forgotten(ticket_id: str) -> None: ...
+
+
+def forgotten_in_a_method(self: object, ticket_id: str, note: str) -> None: ...
+
+
+def forgotten_before_a_list(labels: list[str]) -> None: ...
+
+
+forgotten_before_a_list.__annotations__["labels"] = list[str]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [no_parameters, only_self, too_late, by_name, starred, forgotten, forgotten_in_a_method, forgotten_before_a_list],
+)
 def test_function_without_a_place_for_the_capability_is_refused(guard: Guard, function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="must take the capability as its first parameter"):
         guard.action("close")(function)

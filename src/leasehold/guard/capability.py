@@ -28,6 +28,7 @@ from leasehold.model.preview import Preview
 
 __all__ = ["Capability", "LiveCheck", "capability_position", "issue_capability", "sub_call"]
 
+_DATA = frozenset({"bool", "bytes", "dict", "float", "int", "list", "str", "tuple"})
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -274,9 +275,14 @@ def capability_position(function: Callable[..., object]) -> int:
     marked = [index for index, parameter in enumerate(parameters) if _is_capability(parameter.annotation)]
     position = marked[0] if marked else int(bool(parameters) and parameters[0].name in ("self", "cls"))
     found = parameters[position : position + 1]
-    if position > 1 or not found or found[0].kind not in _POSITIONAL:
+    if position > 1 or not found or found[0].kind not in _POSITIONAL or _is_data(found[0].annotation):
         raise TypeError(f"{function.__qualname__}() must take the capability as its first parameter, after self")
     return position
+
+
+def _is_data(annotation: object) -> bool:
+    """Whether a parameter is said to be something that arguments are, so that a capability cannot be meant."""
+    return (annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")) in _DATA
 
 
 def _is_capability(annotation: object) -> bool:
