@@ -70,12 +70,11 @@ class LeaseKeys:
         Raises:
             TokenError: as there.
         """
-        verifier = self._verifier
-        try:
-            return verifier.authenticate(token, audience=audience, environment=environment, now=now, holder=holder)
-        except TokenError as error:
-            newer = self._newer(error, verifier)
-        return newer.authenticate(token, audience=audience, environment=environment, now=now, holder=holder)
+        return self._ask(
+            lambda verifier: verifier.authenticate(
+                token, audience=audience, environment=environment, now=now, holder=holder
+            )
+        )
 
     def inspect(self, token: str, *, now: Instant) -> VerifiedToken:
         """As `Verifier.inspect`, with keys that were rotated since.
@@ -83,12 +82,15 @@ class LeaseKeys:
         Raises:
             TokenError: as there.
         """
+        return self._ask(lambda verifier: verifier.inspect(token, now=now))
+
+    def _ask(self, ask: Callable[[Verifier], VerifiedToken]) -> VerifiedToken:
         verifier = self._verifier
         try:
-            return verifier.inspect(token, now=now)
+            return ask(verifier)
         except TokenError as error:
             newer = self._newer(error, verifier)
-        return newer.inspect(token, now=now)
+        return ask(newer)
 
     def _newer(self, error: TokenError, asked: Verifier) -> Verifier:
         """A verifier with other keys than the one that was asked; raises its error where there is none."""
