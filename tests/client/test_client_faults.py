@@ -16,6 +16,7 @@ from cutting import Cut, cutting
 from far import CLIENTS, HOST, FarStage, Switch, key_of
 from starlette.types import Receive, Scope, Send
 
+from leasehold.client import worker
 from leasehold.client.remote import RemoteAuthority, connect
 from leasehold.errors import Denied, UnavailableError
 from leasehold.guard import Capability, Guard
@@ -165,6 +166,49 @@ def test_next_call_of_a_lease_is_judged_after_the_report_of_the_one_before(
             with guard.call(lease.once(key), "get", {"ticket_id": "T-1"}):
                 pass
     assert order[:3] == ["question", "report", "question"]
+
+
+def test_report_on_its_way_arrives_though_the_client_is_closed(near: Stage, port: int, switch: Switch) -> None:
+    switch.serve(near.authority)
+    at_once = switch.app
+    assert at_once is not None
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/settle"):
+            await asyncio.sleep(0.1)
+        await at_once(scope, receive, send)
+
+    switch.app = late
+    lease = near.lease(GET)
+    with (
+        far(near, port, DOOR) as door,
+        Guard("ticket", door, environment="prod").call(lease, "get", {"ticket_id": "T-1"}),
+    ):
+        pass
+    assert [entry.outcome for entry in near.entries(EntryKind.CALL_SETTLED)] == ["done"]
+
+
+def test_closing_does_not_wait_forever_for_a_report(
+    near: Stage, port: int, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LAST_REPORTS_SECONDS", 0.05)
+    switch.serve(near.authority)
+    at_once = switch.app
+    assert at_once is not None
+
+    async def never(scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["path"].endswith("/settle"):
+            await at_once(scope, receive, send)
+            return
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    switch.app = never
+    lease = near.lease(GET)
+    with far(near, port, DOOR) as door:
+        admission = door.door("ticket", "prod").admit(lease.token_for("ticket"), near.call("ticket.get"))
+        report = door.door("ticket", "prod").submit_settle(admission.admission_id, Outcome(status=OutcomeStatus.DONE))
+    assert isinstance(report.exception(10), UnavailableError)
 
 
 def test_same_words_sent_again_are_the_same_answer_and_other_words_are_a_conflict(stage: FarStage) -> None:

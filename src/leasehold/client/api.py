@@ -86,7 +86,7 @@ class Line:
         return self._transport
 
     def close(self) -> None:
-        """End what is under way and let the connections go."""
+        """Let reports arrive, end what else is under way, and let the connections go."""
         self.worker.close(self._let_go)
 
     def _jitter(self) -> float:
@@ -106,12 +106,12 @@ class Api:
         self.system = line.system
         self.place = line.place
 
-    def submit(self, make: Callable[[], Any]) -> Future[Any]:
-        """Run a coroutine that asks, and answer its Future."""
-        return self._line.worker.submit(make)
+    def submit(self, make: Callable[[], Any], *, is_report: bool = False) -> Future[Any]:
+        """Run a coroutine that asks, or reports, and answer its Future."""
+        return self._line.worker.submit(make, is_report=is_report)
 
     def close(self) -> None:
-        """End what is under way, of all callers, and let the connections go."""
+        """Let reports arrive, end what else is under way, of all callers, and let the connections go."""
         self._line.close()
 
     def new_key(self) -> str:

@@ -92,7 +92,7 @@ class RemoteDoor:
 
     def submit_settle(self, admission_id: AdmissionId, outcome: Outcome) -> Future[Settlement]:
         """Report how an admitted call went. Sending the same outcome again answers the same."""
-        return self._api.submit(lambda: self._settle(admission_id, outcome))
+        return self._api.submit(lambda: self._settle(admission_id, outcome), is_report=True)
 
     def submit_settled(self, admission_id: AdmissionId, within_ms: int) -> Future[bool]:
         """Wait for the end of another call: true once it is not open any more, false when so many ms have passed."""

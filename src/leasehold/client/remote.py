@@ -175,7 +175,7 @@ class RemoteAuthority:
         return self.runs.submit_receipt(run.run_id).result()
 
     def close(self) -> None:
-        """End what is under way and let the connections go."""
+        """Let reports of calls arrive, for two seconds at most, end what else is under way, let the connections go."""
         self._api.close()
 
     def __enter__(self) -> RemoteAuthority:

@@ -21,7 +21,10 @@ __all__ = ["Worker"]
 
 T = TypeVar("T")
 
-_Asked = tuple["Future[Any]", Callable[[], Coroutine[Any, Any, Any]]]
+LAST_REPORTS_SECONDS = 2.0
+"""How long closing waits for reports that are on their way. What does not arrive stands as unknown, still charged."""
+
+_Asked = tuple["Future[Any]", Callable[[], Coroutine[Any, Any, Any]], bool]
 
 
 class _Answer(Future[T]):
@@ -60,6 +63,7 @@ class Worker:
         self._is_due = False
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
 
     @property
     def is_forked(self) -> bool:
@@ -71,21 +75,24 @@ class Worker:
         """Whether the caller is on the loop's own thread."""
         return self._thread is threading.current_thread()
 
-    def submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Run what `make` makes on the loop. Cancelling the Future before it is done cancels the coroutine."""
+    def submit(self, make: Callable[[], Coroutine[Any, Any, T]], *, is_report: bool = False) -> Future[T]:
+        """Run what `make` makes on the loop. Cancelling the Future before it is done cancels the coroutine.
+
+        A report tells what happened, and nobody may be waiting for its answer: closing lets it arrive.
+        """
         future: Future[T] = _Answer(self)
         if self._is_closed:
             future.set_exception(UnavailableError("this client is closed; nothing was asked"))
             return future
         loop = self._loop if self._loop is not None and not self.is_forked else self._start()
-        self._arrived.append((future, make))
+        self._arrived.append((future, make, is_report))
         if not self._is_due:
             self._is_due = True
             loop.call_soon_threadsafe(self._begin)
         return future
 
     def close(self, finish: Callable[[], None]) -> None:
-        """End what is under way, call `finish` on the loop, and end the thread."""
+        """Let reports arrive, end what else is under way, call `finish` on the loop, and end the thread."""
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
             loop, thread = self._loop, self._thread
@@ -101,6 +108,7 @@ class Worker:
             self._is_due = False
             self._arrived.clear()
             self._tasks.clear()
+            self._reports.clear()
             loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
             self._thread.start()
@@ -120,10 +128,11 @@ class Worker:
     def _begin(self) -> None:
         self._is_due = False
         while self._arrived:
-            future, make = self._arrived.popleft()
+            future, make, is_report = self._arrived.popleft()
             task = asyncio.get_running_loop().create_task(_answered(future, make))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            for tasks in (self._tasks, self._reports) if is_report else (self._tasks,):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
             future.add_done_callback(lambda done, task=task: self._cancelled(done, task))  # type: ignore[misc]  # bound
 
     def _cancelled(self, future: Future[Any], task: asyncio.Task[None]) -> None:
@@ -131,12 +140,18 @@ class Worker:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing runs there any more
                 self._loop.call_soon_threadsafe(task.cancel)
 
+    @staticmethod
+    async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _end(self, finish: Callable[[], None]) -> None:
         self._begin()
-        others = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await self._cancel(self._tasks - self._reports)
+        if self._reports:
+            await asyncio.wait(set(self._reports), timeout=LAST_REPORTS_SECONDS)
+            await self._cancel(set(self._reports))
         finish()
         await asyncio.sleep(0)  # connections that were let go say so in the loop's next round
         asyncio.get_running_loop().stop()
