@@ -62,6 +62,8 @@ def test_server_says_where_it_is_answers_there_and_ends_cleanly(tmp_path: Path, 
     assert process.returncode == 0, errors
     assert out == ""
     assert "leasehold person password" in errors
+    logged = [line.partition(" info ")[2] for line in errors.splitlines() if " info " in line and " GET " not in line]
+    assert logged == [f"serving at {url}", "stopping: what is under way is answered first", "stopped"]
     assert "Traceback" not in errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 __all__ = ["Instruments", "Listening", "Serving"]
+
+_LOG = logging.getLogger("leasehold.serve")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +160,9 @@ class Serving:
         alone = create_api(self._authority, streams=streams, callers=callers)
         with self._held:
             wiring = replace(self._wiring(streams), local=self._around(alone, readiness))
+            _LOG.info("serving at %s", self.site.origin)
             run_server(self._around(app, readiness), self._listeners(), wiring)
+            _LOG.info("stopped")
 
     def _around(self, app: ASGIApp, readiness: Readiness) -> ASGIApp:
         return Health(self._instruments.around(app) if self._instruments is not None else app, readiness)
@@ -167,7 +172,11 @@ class Serving:
         return [each for each in (self._listener, self._metrics_listener, local) if each is not None]
 
     def _wiring(self, streams: Streams) -> Wiring:
-        wiring = Wiring(stopping=streams.close, proxies=self._listening.proxies, limits=fitting_limits())
+        def stop() -> None:
+            _LOG.info("stopping: what is under way is answered first")
+            streams.close()
+
+        wiring = Wiring(stopping=stop, proxies=self._listening.proxies, limits=fitting_limits())
         metrics = self._instruments.metrics if self._instruments is not None else None
         if metrics is None:
             return wiring
