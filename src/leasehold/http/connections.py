@@ -43,7 +43,7 @@ def _refusal(status: int, code: str, words: str) -> bytes:
 _REFUSALS: Mapping[int, bytes] = {
     400: _refusal(400, "invalid", "this is no HTTP that every reader takes in the same way"),
     413: _refusal(413, "too_large", "this message is longer than any is here"),
-    431: _refusal(431, "head_too_large", "a request line and its headers have at most 65536 bytes here"),
+    431: _refusal(431, "head_too_large", "a request line and its headers are longer than this server reads"),
 }
 _HTTP_1 = ("1.0", "1.1")
 
