@@ -505,7 +505,7 @@ _told = st.builds(
     parent_run=st.sampled_from(_RUNS),
     agent=st.sampled_from(("", "bot")),
     scope=st.sampled_from(_SCOPES),
-)
+).filter(lambda entry: entry.run or entry.kind is not EntryKind.RUN_STARTED)  # whatever starts has an id
 
 
 @pytest.mark.requirement("L12")
