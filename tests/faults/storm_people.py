@@ -10,6 +10,7 @@ from storm import LOOK_SECONDS, Reach, Stop, Told, tried
 from leasehold.client.desk import RemoteDesk
 from leasehold.client.remote import RemoteAuthority
 from leasehold.errors import Denied, NotFoundError, UnavailableError
+from leasehold.model.card import Footer
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import RequestState, Verdict
 from leasehold.model.scope import Scope
@@ -47,22 +48,26 @@ class Person:
 
     def _answer(self, request: str) -> None:
         verdict = Verdict.DENY if self._chance.random() < 0.25 else Verdict.APPROVE
-        was_sent = False
         while True:
             shown = self._reach.ask(lambda desk: desk.card(request))
             if shown.footer.state is not RequestState.PENDING:
+                if not self._stands(shown.footer, verdict):
+                    return  # it ended otherwise, or somebody else was asked: their answer never came
                 break
             try:
                 self._reach.once(lambda desk: desk.answer(shown, verdict))  # noqa: B023 - called at once
             except UnavailableError:
-                was_sent = True
                 continue
             except Denied:  # of a run that was stopped or finished while the person thought
                 return
-            was_sent = True
             break
-        if was_sent:
-            self._told.note(lambda told: told.answers.update({request: (self._name, verdict)}))
+        self._told.note(lambda told: told.answers.update({request: (self._name, verdict)}))
+
+    def _stands(self, footer: Footer, verdict: Verdict) -> bool:
+        """Whether a request that waits no longer was answered so by this person."""
+        if verdict is Verdict.APPROVE:
+            return self._name in footer.approved_by
+        return footer.state is RequestState.DENIED
 
 
 class Operator:
