@@ -116,6 +116,7 @@ def test_an_hour_that_the_clocks_show_twice_counts_both_times() -> None:
     assert f"({datetime.fromtimestamp(first + 3600, UTC):%Y-%m-%dT%H:%M:%SZ})" in enough(policy, first + 1800)
     into = timed('hours = { days = ["sun"], from = "01:30", to = "02:30", zone = "Europe/Berlin" }\n')
     assert f"({datetime.fromtimestamp(first + 3600, UTC):%Y-%m-%dT%H:%M:%SZ})" in enough(into, first + 1800)
+    assert f"({datetime.fromtimestamp(first - 1800, UTC):%Y-%m-%dT%H:%M:%SZ})" in enough(into, at("2026-10-24 12:00"))
 
 
 MOMENTS = st.one_of(

@@ -7,7 +7,7 @@ is the system's, or that of the `tzdata` package where it has none (decision 001
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
@@ -156,15 +156,15 @@ def _next_opening(hours: Hours, after: int) -> int | None:
         return None
     today = datetime.fromtimestamp(after, zone).date()
     days = (datetime.combine(today + timedelta(days=ahead), datetime.min.time()) for ahead in range(-1, _DAYS_AHEAD))
-    return next((at for day in days for at in _openings(hours, zone, day) if at > after), None)
+    return min((at for day in days for at in _openings(hours, zone, day) if at > after), default=None)
 
 
-def _openings(hours: Hours, zone: ZoneInfo, midnight: datetime) -> list[int]:
-    """The moments of a day on the wall at which the window opens: its first minute, or a clock change into it."""
+def _openings(hours: Hours, zone: ZoneInfo, midnight: datetime) -> Iterator[int]:
+    """The moments at which the window opens: the first minute of a day on the wall, or a clock change around it."""
     first = midnight + timedelta(minutes=hours.from_minute)
     moments = [int(first.replace(tzinfo=zone, fold=fold).timestamp()) for fold in (0, 1)]
     moments += _clock_changes(zone, int(midnight.replace(tzinfo=UTC).timestamp()))
-    return sorted(at for at in moments if is_open(hours, at) and not is_open(hours, at - 1))
+    return (at for at in moments if is_open(hours, at) and not is_open(hours, at - 1))
 
 
 def _clock_changes(zone: ZoneInfo, midnight: int) -> list[int]:
