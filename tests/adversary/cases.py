@@ -99,7 +99,7 @@ CASES: dict[int, Case] = {
     70: Case("sums of money, overflows, mixed units: integers, refused"),
     71: Case("a holder of a reservation that dies: unknown, or given back if it cannot have started"),
     72: Case("the same idempotency key again in every way: at most one execution"),
-    73: Case("a loop of denied calls: the ledger stays bounded"),
+    73: Case("a loop of denied calls, of reports, of giant ones: ledger and receipt stay bounded"),
     # approvals
     74: Case("arguments changed by one byte after the approval: a new approval"),
     75: Case("answers in another order: each bound to its own request"),

@@ -272,3 +272,16 @@ def test_what_a_person_signed_says_the_digest_of_the_very_bytes(house: ApiHouse)
     spelled = b'{"reason": "look", "scope": "tool:ticket"}'
     token = eva.token("POST", "/v1/desk/hold", spelled, body=body_digest(encode(HOLD)))
     assert is_nobody(house.nobody(token).send("POST", "/v1/desk/hold", spelled))
+
+
+@pytest.mark.case(73)
+def test_tool_that_reports_without_end_is_refused_and_its_call_can_still_be_settled(house: ApiHouse) -> None:
+    host, guard = house.program(HOST), house.program(GUARD)
+    token = lease_of(host, run_of(host)["run_id"])["tokens"]["ticket"]
+    admission = guard.post("/v1/admissions", admission_of(house, token)).json["admission_id"]
+    size = len(house.stage.entries())
+    for said in ({"touched": ["x" * 2000] * 30}, {"cost": {f"u{number}": 0 for number in range(4000)}}):
+        told = guard.post(f"/v1/admissions/{admission}/settle", {"status": "done", **said})
+        assert (told.status, told.code) == (400, "invalid")
+    assert len(house.stage.entries()) == size
+    assert guard.post(f"/v1/admissions/{admission}/settle", {"status": "done"}).json["state"] == "done"

@@ -121,7 +121,7 @@ def test_spending_what_was_never_declared_is_an_overrun(stage: Stage) -> None:
 def test_costs_and_durations_are_never_negative(stage: Stage) -> None:
     admitted = stage.admit(stage.lease(PAY), "ticket.pay", key="a")
     for bad in ({"cost": {"usd": -1}}, {"duration_micros": -1}):
-        with pytest.raises(InvalidError, match="negative"):
+        with pytest.raises(InvalidError, match="is 0 to"):
             stage.settle(admitted, **bad)
 
 
@@ -143,6 +143,23 @@ def test_a_call_that_nobody_settles_is_unknown_keeps_its_charge_and_takes_late_e
     assert (late.state, late.late) == (CallState.UNKNOWN, True)
     assert stage.spent(lease.lease.request_id, "usd") == (0, 0, 400_000)
     assert stage.entries(EntryKind.CALL_LATE)[0].outcome == "not_started"
+
+
+@pytest.mark.invariant("I8")
+@pytest.mark.case(68, 73)
+def test_a_guard_that_comes_back_late_is_heard_once(stage: Stage) -> None:
+    lease = stage.lease(PAY)
+    admitted = stage.admit(lease, "ticket.pay", key="a")
+    stage.pass_time(17)
+    stage.sweep()
+    first = stage.settle(admitted, FAILED, cost={"usd": 900_000}, touched=("ledger of payments",))
+    size = len(stage.entries())
+    for _ in range(3):
+        assert stage.settle(admitted, FAILED, touched=("nothing at all",)) == first
+        assert reason_of(lambda: stage.settle(admitted, DONE)) is Reason.ALREADY_SETTLED
+        assert reason_of(lambda: stage.settle(admitted, NOT_STARTED)) is Reason.ALREADY_SETTLED
+    assert len(stage.entries()) == size
+    assert stage.entries(EntryKind.CALL_LATE)[0].detail["touched"] == ("ledger of payments",)
 
 
 def test_a_call_settled_in_time_is_not_written_off(stage: Stage) -> None:

@@ -357,7 +357,7 @@ def test_an_approved_request_that_is_revoked_is_used_no_more(stage: Stage) -> No
 @pytest.mark.case(61)
 def test_a_damaged_call_keeps_nobody_from_stopping(stage: Stage) -> None:
     damaged = CallRow(
-        tenant="acme", admission_id="adm_x", run_id="run_x", state=CallState.ADMITTED, finish_by=10, body=b"{"
+        tenant="acme", admission_id="adm_x", run_id="run_x", state=CallState.ADMITTED, finish_by=10, late="", body=b"{"
     )
     facts = Facts(stage.authority.engine.store.queries.control())
     facts.load(Ref(StopRow, ("acme", "tool:ticket", "hold")), None)

@@ -36,7 +36,7 @@ CONTROL = ControlRow(
 
 
 def call(name: str, state: str = CallState.ADMITTED, tenant: str = "acme") -> CallRow:
-    return CallRow(tenant=tenant, admission_id=name, run_id="r", state=state, finish_by=1, body=b"")
+    return CallRow(tenant=tenant, admission_id=name, run_id="r", state=state, finish_by=1, late="", body=b"")
 
 
 def stop(scope: str, is_active: int = 1, tenant: str = "acme") -> StopRow:

@@ -213,10 +213,11 @@ def test_reported_names_are_listed_once_in_order_with_hidden_characters_visible(
 @pytest.mark.requirement("B10")
 def test_more_names_than_an_entry_can_hold_are_counted(guard: Guard, door: MemoryDoor) -> None:
     with guard.call(ONCE, "close", {}) as capability:
-        capability.file(*(f"{number:0>1000}" for number in range(250)))
+        for report in (capability.file, capability.touched, capability.contacted):
+            report(*(f'"{number:0>1000}' for number in range(250)))
 
-    assert len(door.outcome.files) == 201
-    assert door.outcome.files[-1] == "and 50 more"
+    for listed in (door.outcome.files, door.outcome.touched, door.outcome.contacted):
+        assert listed == (*(f'"{number:0>1000}' for number in range(5)), "and 245 more")
 
 
 def test_reports_of_many_threads_are_all_kept(guard: Guard, door: MemoryDoor) -> None:

@@ -312,7 +312,7 @@ def test_runs_and_leases_end_once_and_attempts_follow_each_other() -> None:
         ("unknown", "done", False),
         ("unknown", "unknown", False),
         ("unknown", "late", True),
-        ("unknown", "late late", True),
+        ("unknown", "late late", False),
         ("done", "late", False),
         ("", "late", False),
     ],

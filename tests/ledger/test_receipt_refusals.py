@@ -168,6 +168,13 @@ def test_calls_that_end_twice_or_out_of_order_make_no_receipt() -> None:
         tell(story, call)
         with pytest.raises(VerificationError, match="does not follow"):
             statement_of(story)
+    story = Story()
+    lost = story.give_up(story.admit(story.issue(story.ask(story.start()))))
+    story.add(replace(lost, kind=EntryKind.CALL_LATE, outcome="failed", detail={}))
+    statement_of(story)
+    story.add(replace(lost, kind=EntryKind.CALL_LATE, outcome="done", detail={}))  # its last word in place of the first
+    with pytest.raises(VerificationError, match="does not follow"):
+        statement_of(story)
 
 
 @pytest.mark.parametrize(

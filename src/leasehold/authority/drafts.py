@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from leasehold.errors import InvalidError
 from leasehold.model.api import ALL_DEPTH
 from leasehold.model.budget import amounts_from_json
 from leasehold.model.grant import grants_from_json
@@ -61,8 +62,10 @@ def draft_request(
     """A request for a lease, under an id of its own.
 
     Raises:
-        InvalidError: a grant or amount cannot be read.
+        InvalidError: a grant or amount cannot be read, or the depth is less than none.
     """
+    if delegation_depth < ALL_DEPTH:  # or one step too far down would be as far as the route lets
+        raise InvalidError(f"delegation_depth {delegation_depth} is none; leave it out for all that the route allows")
     return Request(
         request_id=RequestId(system.new_id("req")),
         kind=RequestKind.LEASE,

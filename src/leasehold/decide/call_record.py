@@ -101,6 +101,7 @@ def opened_rows(facts: Facts, admission: Admission) -> list[Row]:
             run_id=admission.run_id,
             state=CallState.ADMITTED,
             finish_by=admission.finish_by,
+            late="",
             body=encode_document(admission),
         )
     ]

@@ -197,7 +197,10 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """An admitted call and how it went. `body` is the JSON of its admission."""
+    """An admitted call and how it went. `body` is the JSON of its admission.
+
+    `late` is what its guard reported after the call was concluded to be unknown; empty where it reported nothing then.
+    """
 
     TABLE: ClassVar[str] = "calls"
     KEY: ClassVar[tuple[str, ...]] = ("tenant", "admission_id")
@@ -208,6 +211,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     run_id: str
     state: str
     finish_by: int
+    late: str
     body: bytes
 
 

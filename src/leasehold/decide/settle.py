@@ -60,9 +60,9 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
             return StepAnswer(refusal or deny(Reason.NOT_FOUND, "no such call")), Changes()
         state = CallState(row.state)
         if state is CallState.UNKNOWN:
-            return self._late()
+            return self._late(row)
         if state is not CallState.ADMITTED:
-            return self._again(state), Changes()
+            return self._again(state, self._settlement(state)), Changes()
         return self._settled(facts, row, state, now)
 
     def _refuse_door(self, row: CallRow | None) -> Decision | None:
@@ -74,16 +74,22 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
             return deny(Reason.WRONG_ENVIRONMENT, f"{self.environment} did not admit it", check="same environment")
         return None
 
-    def _again(self, state: CallState) -> StepAnswer[Settlement]:
-        if state == CallState(self.outcome.status):
-            return StepAnswer(allow(), self._settlement(state))
+    def _again(self, told: str, settlement: Settlement) -> StepAnswer[Settlement]:
+        """What was told before answers the same; that a call went another way too is not taken."""
+        if self.outcome.status == told:
+            return StepAnswer(allow(), settlement)
         return StepAnswer(
-            deny(Reason.ALREADY_SETTLED, f"this call is {state} already", check=f"{self.outcome.status} == {state}")
+            deny(Reason.ALREADY_SETTLED, f"this call is {told} already", check=f"{self.outcome.status} == {told}")
         )
 
-    def _late(self) -> tuple[StepAnswer[Settlement], Changes]:
-        """The guard came back after the call was written off: its word is kept in full, its charge stays."""
+    def _late(self, row: CallRow) -> tuple[StepAnswer[Settlement], Changes]:
+        """The guard came back after the call was written off: its word is kept in full and once, its charge stays.
+
+        Kept each time, a guard could fill the ledger with one call, and have receipts tell its last word as its first.
+        """
         settlement = Settlement(state=CallState.UNKNOWN, charged=dict(self.admission.reserved), late=True)
+        if row.late:
+            return self._again(row.late, settlement), Changes()
         told = self._settlement(CallState(self.outcome.status))
         entry = _entry(
             EntryKind.CALL_LATE,
@@ -93,7 +99,9 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
             cost=told.charged,
             overrun=told.overrun,
         )
-        return StepAnswer(allow(), settlement), Changes(entries=(entry,))
+        return StepAnswer(allow(), settlement), Changes(
+            rows=(replace(row, late=self.outcome.status),), entries=(entry,)
+        )
 
     def _settled(
         self, facts: Facts, row: CallRow, state: CallState, now: Instant

@@ -11,16 +11,17 @@ from threading import Lock
 from leasehold.errors import Denied, InvalidError
 from leasehold.guard.encoding import to_json
 from leasehold.model import canonical
-from leasehold.model.budget import CALLS, MAX_AMOUNT, TOOL_SECONDS, amounts_from_json
-from leasehold.model.call import Admission, Outcome, OutcomeStatus
+from leasehold.model.budget import CALLS, CHILDREN, MAX_AMOUNT, TOOL_SECONDS, amounts_from_json, check_amounts
+from leasehold.model.call import MAX_REPORT_BYTES, Admission, Outcome, OutcomeStatus
 from leasehold.model.decision import Reason, deny
 from leasehold.model.preview import Preview
 from leasehold.model.protocols import Door
-from leasehold.model.text import MAX_VALUE, visible
+from leasehold.model.text import MAX_NAME, MAX_VALUE, visible
 
 __all__ = ["Notes", "OpenCall"]
 
-_MAX_NOTE_BYTES = 200_000
+_MAX_NOTE_BYTES = (MAX_REPORT_BYTES - 1024) // 3
+"""Of one of three lists, as JSON; what is left of an outcome is for a digest and the name of an error."""
 
 
 class Notes:
@@ -37,7 +38,7 @@ class Notes:
     def add(self, name: str) -> None:
         """Take one name, cut to the length of an attribute value."""
         shown = visible(name)[:MAX_VALUE]
-        size = len(shown.encode())
+        size = len(canonical.encode(shown)) + 1
         if shown in self._names:
             return
         if self._bytes + size > _MAX_NOTE_BYTES:
@@ -103,16 +104,17 @@ class OpenCall:
         """Add to what the call cost, unit by unit; whole numbers or decimal strings.
 
         Raises:
-            InvalidError: an amount is no amount, or the unit is one that the guard measures itself.
+            InvalidError: an amount is no amount, there are too many units, or the unit is one that is measured already.
             Denied: the call is over.
         """
         micros = amounts_from_json(amounts, "spent")
-        if CALLS in micros or TOOL_SECONDS in micros:
-            raise InvalidError(f"{CALLS} and {TOOL_SECONDS} are counted by the guard itself; report other units")
+        if counted := {CALLS, TOOL_SECONDS, CHILDREN} & micros.keys():
+            raise InvalidError(f"{', '.join(sorted(counted))}: that is counted already; report other units")
         with self._lock:
             self._check()
-            for unit, amount in micros.items():
-                self._cost[unit] = min(self._cost.get(unit, 0) + amount, MAX_AMOUNT)
+            summed = {unit: min(self._cost.get(unit, 0) + amount, MAX_AMOUNT) for unit, amount in micros.items()}
+            check_amounts(self._cost | summed, "spent")
+            self._cost |= summed
 
     def report_no_effect(self) -> None:
         """Take the tool's word that nothing was changed, should the call fail.
@@ -140,7 +142,7 @@ class OpenCall:
                 duration_micros=max(0, elapsed_ms) * 1000,
                 cost=dict(self._cost),
                 result_digest=self._result_digest if error is None else "",
-                error="" if error is None else visible(type(error).__name__)[:MAX_VALUE],
+                error="" if error is None else visible(type(error).__name__)[:MAX_NAME],
                 no_effect=self._no_effect and error is not None,
                 **{list_name: notes.listed for list_name, notes in self._notes.items()},
             )

@@ -122,4 +122,5 @@ def _is_open(record: CallRecord | None) -> bool:
 
 
 def _is_unknown(record: CallRecord | None) -> bool:
-    return record is not None and record.ended is not None and record.ended.kind is EntryKind.CALL_UNKNOWN
+    ended = record.ended if record is not None and record.late is None else None
+    return ended is not None and ended.kind is EntryKind.CALL_UNKNOWN

@@ -151,7 +151,8 @@ def draws_from_an_open_request(entry: Entry, past: Past) -> Iterator[str]:
 
 
 def happens_once(entry: Entry, past: Past) -> Iterator[str]:
-    """Runs, requests and leases come to be once; runs, leases and calls end once; an attempt follows the one before."""
+    """Runs, requests and leases come to be once; runs, leases and calls end once, and late evidence comes once; an
+    attempt follows the one before."""
     name = (entry.tenant, getattr(entry, _SUBJECT[entry.kind]))
     run, lease = past.runs.get(name), past.leases.get(name)
     match entry.kind:
@@ -167,8 +168,8 @@ def happens_once(entry: Entry, past: Past) -> Iterator[str]:
             if lease is None or lease.is_ended:
                 yield f"{name[1]} is not a live lease"
         case _:
-            if (call := past.calls.get(name)) is not None and call.state is not _BEFORE[entry.kind]:
-                yield f"{name[1]} is {call.state} already"
+            if (call := past.calls.get(name)) is not None and (call.state is not _BEFORE[entry.kind] or call.is_told):
+                yield f"{name[1]} is {call.state} already{' and was told of' if call.is_told else ''}"
 
 
 _FROM = {

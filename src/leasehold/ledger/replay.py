@@ -183,6 +183,10 @@ class Past:
                 balance.spent += spent.get(unit, 0)
         self._end_requests(call, entry)
 
+    def _tell_late(self, entry: Entry) -> None:
+        if call := self.calls.get((entry.tenant, entry.admission)):
+            call.is_told = True
+
     def _end_requests(self, call: CallPast, entry: Entry) -> None:
         """What the end of a call means for its approval and for the requests that it was ending or has overrun."""
         tenant, admission = entry.tenant, entry.admission
@@ -265,6 +269,7 @@ _STEPS = {
     EntryKind.CALL_ADMITTED: Past._admit_call,
     EntryKind.CALL_SETTLED: Past._end_call,
     EntryKind.CALL_UNKNOWN: Past._end_call,
+    EntryKind.CALL_LATE: Past._tell_late,
     EntryKind.REVOKED: Past._revoke,
     EntryKind.HELD: Past._hold,
     EntryKind.LIFTED: Past._lift,

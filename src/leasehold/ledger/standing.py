@@ -45,13 +45,15 @@ class LeasePast(msgspec.Struct, kw_only=True):
 
 
 class CallPast(msgspec.Struct, kw_only=True):
-    """A call. `above` maps each scope over it to the index at which what the scope covers was recorded."""
+    """A call. `above` maps each scope over it to the index at which what the scope covers was recorded; `is_told` says
+    that its guard came back after it was concluded to be unknown."""
 
     admitted: Entry
     reserved: dict[str, int]
     accounts: tuple[str, ...]
     above: dict[str, int]
     state: CallState = CallState.ADMITTED
+    is_told: bool = False
 
 
 class Account(msgspec.Struct, kw_only=True):

@@ -22,6 +22,7 @@ __all__ = [
     "amounts_from_json",
     "amounts_to_json",
     "amounts_to_lines",
+    "check_amounts",
     "format_amount",
     "parse_amount",
 ]
@@ -36,6 +37,7 @@ CHILDREN = "children"
 Amounts: TypeAlias = Mapping[str, int]
 """Unit to an amount in millionths of that unit."""
 
+_MAX_UNITS = 32
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,6}))?")
 _UNIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -54,6 +56,25 @@ def parse_amount(value: object, what: str) -> int:
     if micros > MAX_AMOUNT:
         raise InvalidError(f"{what}: {value} is too large")
     return micros
+
+
+def check_amounts(amounts: Amounts, what: str) -> None:
+    """Return if these are amounts of units that have names, at most 32 of them: more make rows and no sense.
+
+    Raises:
+        InvalidError: they are not.
+    """
+    if len(amounts) > _MAX_UNITS:
+        raise InvalidError(f"{what}: {len(amounts)} units are named; {_MAX_UNITS} are allowed")
+    for unit, micros in amounts.items():
+        _check_unit(unit, what)
+        if not 0 <= micros <= MAX_AMOUNT:
+            raise InvalidError(f"{what}.{unit}: an amount is 0 to {MAX_AMOUNT} millionths")
+
+
+def _check_unit(unit: object, what: str) -> None:
+    if not isinstance(unit, str) or not _UNIT.fullmatch(unit):
+        raise InvalidError(f"{what}: {str(unit)[:80]!r} is not a unit name")
 
 
 def _shown(value: object) -> str:
@@ -77,8 +98,7 @@ def amounts_from_json(value: object, what: str = "budget") -> dict[str, int]:
     if not isinstance(value, Mapping):
         raise InvalidError(f"{what}: write a table of units, such as {{ calls = 25 }}")
     for unit in value:
-        if not isinstance(unit, str) or not _UNIT.fullmatch(unit):
-            raise InvalidError(f"{what}: {unit!r} is not a unit name")
+        _check_unit(unit, what)
     return {unit: parse_amount(amount, f"{what}.{unit}") for unit, amount in value.items()}
 
 

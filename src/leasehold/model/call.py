@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from leasehold.errors import InvalidError
+from leasehold.model.budget import CHILDREN, MAX_AMOUNT, check_amounts
 from leasehold.model.effect import Effect
 from leasehold.model.grant import Grant, check_action
 from leasehold.model.ids import AdmissionId, LeaseId, RequestId, RunId, check_id
@@ -16,6 +17,7 @@ from leasehold.model.text import check_text, check_unicode
 
 __all__ = [
     "MAX_KEY",
+    "MAX_REPORT_BYTES",
     "Admission",
     "Call",
     "CallState",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 MAX_KEY = 200
+MAX_REPORT_BYTES = 16_384
 
 
 class CallState(StrEnum):
@@ -172,7 +175,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the guard saw. Durations and costs are in millionths; digests are never of secrets, values never stored.
 
-    `no_effect` is the tool's own word that a failed call changed nothing.
+    `no_effect` is the tool's own word that a failed call changed nothing. All names and words together take at most
+    16384 bytes as JSON: they stand in an entry, several times in the receipt, and no tool may make that too large.
     """
 
     status: OutcomeStatus
@@ -186,8 +190,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     no_effect: bool = False
 
     def __post_init__(self) -> None:
-        if self.duration_micros < 0 or any(amount < 0 for amount in self.cost.values()):
-            raise InvalidError("durations and costs are never negative")
+        if not 0 <= self.duration_micros <= MAX_AMOUNT:
+            raise InvalidError(f"a duration is 0 to {MAX_AMOUNT} microseconds")
+        if self.cost:
+            check_amounts(self.cost, "cost")
+            if CHILDREN in self.cost:
+                raise InvalidError(f"{CHILDREN} are counted when they start; report other units")
+        if (size := self._size_of_words()) > MAX_REPORT_BYTES:
+            raise InvalidError(f"an outcome says {size} bytes; {MAX_REPORT_BYTES} are allowed")
+
+    def _size_of_words(self) -> int:
+        try:
+            return len(_WORDS.encode((self.touched, self.files, self.contacted, self.result_digest, self.error)))
+        except UnicodeEncodeError:
+            raise InvalidError("an outcome holds a lone surrogate, which is no Unicode text") from None
+
+
+_WORDS = msgspec.json.Encoder()
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,6 +142,7 @@ CREATE TABLE calls (
   run_id TEXT COLLATE "C" NOT NULL,
   state TEXT COLLATE "C" NOT NULL,
   finish_by BIGINT NOT NULL CHECK (finish_by >= 0),
+  late TEXT COLLATE "C" NOT NULL,
   body BYTEA NOT NULL,
   PRIMARY KEY (tenant, admission_id)
 ) WITH (fillfactor = 80);

@@ -128,6 +128,7 @@ CREATE TABLE calls (
   run_id TEXT NOT NULL,
   state TEXT NOT NULL,
   finish_by INTEGER NOT NULL CHECK (finish_by >= 0),
+  late TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (tenant, admission_id)
 ) STRICT;

@@ -214,7 +214,13 @@ def account(account_id: str = "run_1", **changes: object) -> AccountRow:
 def call(admission_id: str = "adm_1", **changes: object) -> CallRow:
     """An admitted call."""
     row = CallRow(
-        tenant=TENANT, admission_id=admission_id, run_id="run_1", state=CallState.ADMITTED, finish_by=100, body=b"{}"
+        tenant=TENANT,
+        admission_id=admission_id,
+        run_id="run_1",
+        state=CallState.ADMITTED,
+        finish_by=100,
+        late="",
+        body=b"{}",
     )
     return msgspec.structs.replace(row, **changes)
 
