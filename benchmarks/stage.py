@@ -20,6 +20,7 @@ import apsw
 from leasehold.aio import AsyncDoor
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
+from leasehold.authority.followed_ring import FollowedRing
 from leasehold.model.call import Admission, Call, Outcome, OutcomeStatus
 from leasehold.model.canonical import encode
 from leasehold.model.instant import Instant
@@ -86,14 +87,14 @@ class Stage:
         secret = secret or system.random_bytes(32)
         key = SigningKey.generate(secret, created_at=system.now().seconds)
 
-        def ring(document_type: DocumentType) -> KeyRing:
-            return KeyRing(document_type, (key,))
+        def ring(document_type: DocumentType) -> FollowedRing:
+            return FollowedRing(KeyRing(document_type, (key,)), system)
 
         self.identity = Identity(
             issuer=f"urn:leasehold:{key.kid}",
-            leases=ring(DocumentType.LEASE),
-            receipts=ring(DocumentType.RECEIPT),
-            checkpoints=ring(DocumentType.CHECKPOINT),
+            lease_ring=ring(DocumentType.LEASE),
+            receipt_ring=ring(DocumentType.RECEIPT),
+            checkpoint_ring=ring(DocumentType.CHECKPOINT),
             digest_key=secret,
         )
         self.database = database

@@ -7,12 +7,13 @@ The first policy that a fresh state sees becomes active, and the authority says 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
+from leasehold.authority.followed_ring import FollowedRing
 from leasehold.authority.receipts import checkpoint_keys, sign_head
 from leasehold.config import (
     POLICY_NAME,
@@ -74,16 +75,12 @@ _LOG = logging.getLogger("leasehold")
 
 
 class CheckpointAnchor:
-    """The epoch and last signed checkpoint in a file beside the database; what the store may not be behind.
+    """The epoch and last signed checkpoint in a file beside the database; what the store may not be behind."""
 
-    `read_ring` answers the checkpoint keys that stand in their file now: another process may have rotated them since.
-    """
-
-    def __init__(self, path: Path, origin: str, ring: KeyRing, read_ring: Callable[[], KeyRing]) -> None:
+    def __init__(self, path: Path, origin: str, followed: FollowedRing) -> None:
         self._path = path
         self._origin = origin
-        self._ring = ring
-        self._read_ring = read_ring
+        self._followed = followed
 
     def read(self) -> TreeHead | None:
         """The head that was kept last, its signature verified.
@@ -106,17 +103,15 @@ class CheckpointAnchor:
 
     def _open(self, note: bytes) -> SignedCheckpoint:
         try:
-            return open_checkpoint(note, checkpoint_keys(self._origin, self._ring))
+            return open_checkpoint(note, checkpoint_keys(self._origin, self._followed.ring))
         except VerificationError:
-            ring = self._read_ring()
-            if self._ring.newest.kid not in {key.kid for key in ring.keys}:  # it did not come after the one in use
+            if not self._followed.follow():  # another process may have rotated them a moment ago
                 raise
-            self._ring = ring
-        return open_checkpoint(note, checkpoint_keys(self._origin, self._ring))
+        return open_checkpoint(note, checkpoint_keys(self._origin, self._followed.ring))
 
     def replace_if_larger(self, head: TreeHead) -> None:
         """Sign and keep a head durably, unless a larger one is kept already."""
-        note = sign_head(self._origin, self._ring, head)
+        note = sign_head(self._origin, self._followed.signer(), head)
         advance_anchor(self._path, AnchorFile(epoch=head.epoch, size=head.size, checkpoint=note.decode()))
 
 
@@ -208,16 +203,16 @@ def _find_state(state: Path | str | None, policy: Policy) -> StateFiles:
 
 
 def _assemble_memory(system: System, watcher: Watcher | None) -> Authority:
-    def ring(document_type: DocumentType) -> KeyRing:
-        return KeyRing(document_type, (_fresh_key(system),))
+    def ring(document_type: DocumentType) -> FollowedRing:
+        return FollowedRing(KeyRing(document_type, (_fresh_key(system),)), system)
 
     checkpoints = ring(DocumentType.CHECKPOINT)
-    issuer = issuer_of(checkpoints)
+    issuer = issuer_of(checkpoints.ring)
     identity = Identity(
         issuer=issuer,
-        leases=ring(DocumentType.LEASE),
-        receipts=ring(DocumentType.RECEIPT),
-        checkpoints=checkpoints,
+        lease_ring=ring(DocumentType.LEASE),
+        receipt_ring=ring(DocumentType.RECEIPT),
+        checkpoint_ring=checkpoints,
         digest_key=system.random_bytes(32),
     )
     store: Store = open_sqlite(MEMORY, clock=system, issuer=issuer, settings=SqliteSettings(watcher=watcher))
@@ -369,10 +364,7 @@ def move_to_postgres(files: StateFiles, url: str, *, system: System | None = Non
 
 
 def _anchor_of(files: StateFiles, identity: Identity) -> CheckpointAnchor:
-    path = files.key_ring(DocumentType.CHECKPOINT)
-    return CheckpointAnchor(
-        files.anchor, identity.issuer, identity.checkpoints, lambda: read_key_ring(path, DocumentType.CHECKPOINT)
-    )
+    return CheckpointAnchor(files.anchor, identity.issuer, identity.checkpoint_ring)
 
 
 def _identity(files: StateFiles, system: System) -> Identity:
@@ -388,17 +380,18 @@ def _identity(files: StateFiles, system: System) -> Identity:
                     "this key file is missing, though the state exists; put it back from a backup", path=str(path)
                 )
 
-    def ring(document_type: DocumentType) -> KeyRing:
-        return ensure_key_ring(files.key_ring(document_type), document_type, _fresh_key(system))
+    def ring(document_type: DocumentType) -> FollowedRing:
+        path = files.key_ring(document_type)
+        standing = ensure_key_ring(path, document_type, _fresh_key(system))
+        return FollowedRing(standing, system, lambda: read_key_ring(path, document_type))
 
     checkpoints = ring(DocumentType.CHECKPOINT)
     return Identity(
-        issuer=issuer_of(checkpoints),
-        leases=ring(DocumentType.LEASE),
-        receipts=ring(DocumentType.RECEIPT),
-        checkpoints=checkpoints,
+        issuer=issuer_of(checkpoints.ring),
+        lease_ring=ring(DocumentType.LEASE),
+        receipt_ring=ring(DocumentType.RECEIPT),
+        checkpoint_ring=checkpoints,
         digest_key=ensure_secret(files.digest_key, system.random_bytes(32)),
-        read_leases=lambda: read_key_ring(files.key_ring(DocumentType.LEASE), DocumentType.LEASE),
     )
 
 

@@ -397,15 +397,17 @@ def ensure_key_ring(path: Path, document_type: DocumentType, fresh: SigningKey) 
     return read_key_ring(path, document_type)
 
 
-def rotate_key_ring(path: Path, document_type: DocumentType, newest: SigningKey, *, now: Instant) -> KeyRing:
-    """Put a new signing key into the ring of the file, retire the others, and return the ring.
+def rotate_key_ring(
+    path: Path, document_type: DocumentType, newest: SigningKey, *, now: Instant, retire_at: int | None = None
+) -> KeyRing:
+    """Put a new signing key into the ring of the file, retire the others (`KeyRing.rotate`), and return the ring.
 
     Raises:
         ConfigError: as `read_key_ring`, the key is in the ring already, or it cannot be written.
     """
     with _locked(path):
         try:
-            ring = read_key_ring(path, document_type).rotate(newest, now=now)
+            ring = read_key_ring(path, document_type).rotate(newest, now=now, retire_at=retire_at)
         except InvalidError as error:
             raise ConfigError(str(error), path=str(path)) from None
         replace_private(path, private_jwks(ring).encode("ascii"))

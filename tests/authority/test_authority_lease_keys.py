@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from leasehold.assemble import open_authority
+from leasehold.assemble import issuer_of, open_authority
+from leasehold.authority.followed_ring import LOOK_MS, FollowedRing
 from leasehold.authority.lease_keys import LeaseKeys
+from leasehold.authority.receipts import checkpoint_keys
 from leasehold.config import StateFiles, rotate_key_ring
-from leasehold.errors import ConfigError, TokenError
+from leasehold.errors import ConfigError, Denied, TokenError, VerificationError
+from leasehold.ledger.note import NoteKey
+from leasehold.ledger.receipt import verify_receipt
 from leasehold.model.instant import Instant
 from leasehold.model.lease import HeldLease
 from leasehold.testing.clock import FrozenSystem
 from leasehold.token.cache import VerifiedCache
-from leasehold.token.keys import DocumentType, KeyRing, SigningKey
+from leasehold.token.keys import SPREAD_SECONDS, DocumentType, KeyRing, SigningKey
 from stage import POLICY, Stage
 
 ISSUER = "urn:leasehold:authority:01JZ8Q5X0M3V7K2N9B4C6D8E0F"
@@ -35,9 +40,11 @@ def opened(folder: Path, system: FrozenSystem) -> Iterator[Stage]:
         yield Stage(authority=authority, system=system)
 
 
-def rotate(folder: Path, system: FrozenSystem, seed: int = 9) -> KeyRing:
-    file = StateFiles(folder / "state").key_ring(DocumentType.LEASE)
-    return rotate_key_ring(file, DocumentType.LEASE, SigningKey.generate(bytes([seed]) * 32), now=system.now())
+def rotate(folder: Path, system: FrozenSystem, kind: DocumentType = DocumentType.LEASE, *, after: int = 0) -> str:
+    """The new key of a kind of document, which signs after so many seconds; negative where the old one leaked."""
+    file, now = StateFiles(folder / "state").key_ring(kind), system.now()
+    fresh = SigningKey.generate(bytes([9]) * 32, created_at=now.seconds)
+    return rotate_key_ring(file, kind, fresh, now=now, retire_at=now.seconds + after).newest.kid
 
 
 def signer(lease: HeldLease, stage: Stage) -> str:
@@ -51,7 +58,7 @@ def test_process_takes_what_a_newer_key_of_its_authority_signed_and_signs_with_i
     system = FrozenSystem()
     with opened(folder, system) as old:
         before = old.lease()
-        newest = rotate(folder, system).newest.kid
+        newest = rotate(folder, system)
         with opened(folder, FrozenSystem(seed=1)) as new:
             drawn = new.lease()
             assert old.admit(drawn, "ticket.update", key="a").admission_id
@@ -60,7 +67,7 @@ def test_process_takes_what_a_newer_key_of_its_authority_signed_and_signs_with_i
 
 
 class File:
-    """A file of lease keys that says what a test puts there, and how often it was read."""
+    """A file of keys that says what a test puts there, and how often it was read."""
 
     def __init__(self, ring: KeyRing | None) -> None:
         self.ring = ring
@@ -82,6 +89,10 @@ def ring_of(*seeds: int) -> KeyRing:
     return ring
 
 
+def keys_of(ring: KeyRing, system: FrozenSystem, file: File) -> LeaseKeys:
+    return LeaseKeys(ISSUER, FollowedRing(ring, system, file.read), VerifiedCache(8))
+
+
 def refused(keys: LeaseKeys, token: str) -> str:
     with pytest.raises(TokenError) as caught:
         keys.inspect(token, now=Instant(1_778_068_800_000))
@@ -92,7 +103,7 @@ def test_strangers_tokens_have_the_file_read_once_a_second(folder: Path) -> None
     with opened(folder, FrozenSystem(seed=3)) as stranger:
         token = stranger.lease().token_for("ticket")
     system, file = FrozenSystem(), File(ring_of(1))
-    keys = LeaseKeys(ISSUER, ring_of(1), system, VerifiedCache(8), file.read)
+    keys = keys_of(ring_of(1), system, file)
     assert [refused(keys, token) for _ in range(100)] == ["unknown_key"] * 100
     assert file.times == 1
     system.advance(milliseconds=1000)
@@ -102,26 +113,126 @@ def test_strangers_tokens_have_the_file_read_once_a_second(folder: Path) -> None
     assert file.times == 2
 
 
-@pytest.mark.parametrize("stands", [None, ring_of(5, 6), ring_of(1)], ids=["unreadable", "another's", "the same"])
-def test_file_that_did_not_come_after_the_keys_in_use_changes_nothing(
-    folder: Path, stands: KeyRing | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    with opened(folder, FrozenSystem(seed=3)) as stranger:
-        token = stranger.lease().token_for("ticket")
-    keys = LeaseKeys(ISSUER, ring_of(1), FrozenSystem(), VerifiedCache(8), File(stands).read)
-    with caplog.at_level(logging.WARNING, "leasehold.keys"):
-        assert refused(keys, token) == "unknown_key"
-    assert keys.ring.newest.kid == ring_of(1).newest.kid
-    assert ("cannot be read" in caplog.text) == (stands is None)
+STRANGE = {
+    "unreadable": (None, "others can read or change it"),
+    "older": (ring_of(1), "older keys or another authority's"),
+    "another's": (ring_of(5, 6), "older keys or another authority's"),
+    "rotated beside it": (ring_of(1, 3), "older keys or another authority's"),
+    "the same": (ring_of(1, 2), ""),
+}
 
 
 @pytest.mark.case(12)
-@pytest.mark.parametrize(
-    ("stands", "told"), [(ring_of(1, 2), ring_of(1, 2)), (None, ring_of(1)), (ring_of(5, 6), ring_of(1))]
-)
-def test_newer_key_is_handed_out_before_it_signs_here_so_that_strangers_know_it_everywhere(
-    stands: KeyRing | None, told: KeyRing
+@pytest.mark.parametrize(("stands", "told"), STRANGE.values(), ids=STRANGE)
+def test_a_file_that_did_not_come_after_the_keys_in_use_changes_nothing_and_is_told_each_minute(
+    stands: KeyRing | None, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = LeaseKeys(ISSUER, ring_of(1), FrozenSystem(), VerifiedCache(8), File(stands).read)
-    assert list(keys.public().keys) == [key.kid for key in told.keys]
-    assert keys.ring.newest.kid == ring_of(1).newest.kid
+    system, file = FrozenSystem(), File(stands)
+    followed = FollowedRing(ring_of(1, 2), system, file.read)
+    for _ in range(7):
+        assert not followed.follow(not_within_ms=LOOK_MS)
+        system.advance(milliseconds=LOOK_MS)
+    assert file.times == 7
+    assert followed.ring.newest.kid == ring_of(2).newest.kid
+    assert [told in record.getMessage() for record in caplog.records] == [True] * (2 if told else 0)
+    file.ring = ring_of(1, 2, 4)
+    assert followed.follow()
+    assert followed.ring is file.ring
+    words = [record.getMessage() for record in caplog.records[2:]]
+    assert len([word for word in words if "over, it goes on" in word]) == bool(told)
+    assert f"{file.ring.newest.kid} signs from 1 on" in caplog.text
+
+
+@pytest.mark.case(12)
+def test_a_key_that_was_retired_elsewhere_is_believed_by_nobody_who_uses_keys_a_minute_later(folder: Path) -> None:
+    """As where the housekeeping stands still: whoever uses keys that nobody has looked after looks."""
+    system = FrozenSystem()
+    with opened(folder, system) as stage:
+        lease = stage.lease()
+        rotate(folder, system, after=-900)
+        assert stage.admit(lease, "ticket.update", key="a").admission_id
+        system.advance(seconds=60)
+        with pytest.raises(Denied, match="no longer trusts its key"):
+            stage.admit(lease, "ticket.update", key="b")
+        assert stage.admit(stage.lease(), "ticket.update", key="c").admission_id
+
+
+@pytest.mark.case(12)
+@pytest.mark.parametrize("moved", [60, -1], ids=["a minute later", "after the clock was set back"])
+def test_keys_that_nobody_looked_after_are_looked_after_when_they_sign(moved: int) -> None:
+    system, file = FrozenSystem(), File(ring_of(1))
+    followed = FollowedRing(ring_of(1), system, file.read)
+    assert not followed.follow()
+    file.ring = ring_of(1, 2)
+    assert followed.signer().kid == ring_of(1).newest.kid
+    assert file.times == 1
+    system.jump(seconds=moved)
+    assert followed.signer().kid == ring_of(2).newest.kid
+    assert followed.signer()
+    assert file.times == 2
+
+
+@pytest.mark.case(12)
+def test_the_background_takes_over_rotated_keys_of_every_kind_though_the_database_is_gone(folder: Path) -> None:
+    system, told = FrozenSystem(), threading.Semaphore(0)
+    handler = logging.Handler()
+    handler.emit = lambda _: told.release()  # type: ignore[method-assign]
+    kinds = (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)
+    with opened(folder, system) as stage:
+        newest = [rotate(folder, system, kind) for kind in kinds]
+        stage.authority.engine.store.close()
+        logging.getLogger("leasehold.keys").addHandler(handler)
+        stage.authority.sweep.start(0.01)
+        assert all(told.acquire(timeout=60) for _ in kinds)
+        logging.getLogger("leasehold.keys").removeHandler(handler)
+        identity = stage.authority.engine.identity
+        assert [ring.newest.kid for ring in (identity.leases, identity.receipts, identity.checkpoints)] == newest
+        assert identity.issuer == issuer_of(identity.checkpoints)
+
+
+@pytest.mark.case(12)
+def test_rotation_with_time_to_spread_refuses_no_lease_of_any_process_and_moves_everybody_over_at_once(
+    folder: Path,
+) -> None:
+    """One process looks after its keys, the other, as on a machine that gets the file last, does so at the very end."""
+    system = FrozenSystem()
+    with opened(folder, system) as late, opened(folder, system) as early:
+        former = signer(late.lease(), late)
+        newest = rotate(folder, system, after=SPREAD_SECONDS)
+        early.authority.engine.identity.follow_keys()
+        system.advance(milliseconds=SPREAD_SECONDS * 1000 - 1)
+        leases = late.lease(), early.lease()
+        assert [signer(lease, early) for lease in leases] == [former, former]
+        late.authority.engine.identity.follow_keys()
+        system.advance(milliseconds=1)
+        leases += late.lease(), early.lease()
+        assert [signer(lease, late) for lease in leases] == [former, former, newest, newest]
+        for stage in (late, early):
+            for number, lease in enumerate(leases):
+                assert stage.admit(lease, "ticket.update", key=f"{id(stage)} {number}").admission_id
+
+
+@pytest.mark.case(12)
+def test_receipts_and_heads_are_signed_with_the_new_keys_once_everybody_can_have_them(folder: Path) -> None:
+    system = FrozenSystem()
+    with opened(folder, system) as stage:
+        identity = stage.authority.engine.identity
+        before = identity.receipts, checkpoint_keys(identity.issuer, identity.checkpoints)
+        for kind in (DocumentType.RECEIPT, DocumentType.CHECKPOINT):
+            rotate(folder, system, kind, after=SPREAD_SECONDS)
+        identity.follow_keys()
+        assert is_verified(stage.authority.finish(stage.start()), *before)
+        system.advance(seconds=SPREAD_SECONDS)
+        receipt = stage.authority.finish(stage.start())
+        assert not is_verified(receipt, *before)
+        assert is_verified(receipt, identity.receipts, checkpoint_keys(identity.issuer, identity.checkpoints))
+    with opened(folder, system) as again:  # and so was the head that is kept outside
+        assert again.lease()
+
+
+def is_verified(receipt: bytes, ring: KeyRing, heads: tuple[NoteKey, ...]) -> bool:
+    try:
+        verify_receipt(receipt, {key.kid: key.public().public for key in ring.keys}, heads)
+    except VerificationError:
+        return False
+    return True

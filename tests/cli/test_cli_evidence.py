@@ -19,7 +19,7 @@ from leasehold.ledger.export import write_export
 from leasehold.ledger.receipt import PREDICATE_TYPE
 from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
 from leasehold.store.protocol import TreeHead
-from leasehold.token.keys import SigningKey
+from leasehold.token.keys import SPREAD_SECONDS, SigningKey
 
 
 def work(terminal: Terminal, run: str, ticket: str = "T-1") -> None:
@@ -167,7 +167,9 @@ def test_a_history_that_cannot_have_happened_is_named(terminal: Terminal, tmp_pa
     tree.append(leaf_hash(body))
     with terminal.authority() as authority:
         identity = authority.engine.identity
-        note = sign_head(identity.issuer, identity.checkpoints, TreeHead(epoch=1, size=1, root=tree.frontier().root()))
+        note = sign_head(
+            identity.issuer, identity.checkpoints.newest, TreeHead(epoch=1, size=1, root=tree.frontier().root())
+        )
     forged = tmp_path / "forged.jsonl"
     forged.write_bytes(b"".join(write_export([body], note)))
     terminal.run("ledger", "verify", str(forged), "--key", key)
@@ -305,12 +307,18 @@ def test_rotating_keys_keeps_old_evidence_verifiable(terminal: Terminal, tmp_pat
     before = terminal.json("keys", "export")
     assert set(terminal.json("keys", "rotate")) == {"lease", "receipt", "checkpoint"}
     assert set(terminal.json("keys", "rotate", "receipt")) == {"receipt"}
+    lease = {key["kid"]: key.get("retired_at") for key in terminal.json("keys", "export")["lease"]["keys"]}
+    assert list(lease.values()) == [terminal.system.now().seconds + SPREAD_SECONDS, None]
     export, key = kept(terminal, tmp_path)
     terminal.run("receipt", "verify", str(tmp_path / "old.json"), "--key", key)
     terminal.run("ledger", "verify", export, "--key", key)
     after = json.loads(Path(key).read_text())
     assert after["issuer"] == before["issuer"]
     assert [len(after[name]["keys"]) for name in ("lease", "receipt")] == [2, 3]
+    said = terminal.run("keys", "rotate", "lease", "--leaked").stderr
+    assert "copy the *.keys.json files there now" in said
+    leaked = [key.get("retired_at") for key in terminal.json("keys", "export")["lease"]["keys"]]
+    assert leaked == [terminal.system.now().seconds - 900] * 2 + [None]
     terminal.run("keys", "rotate", "answer", code=2)
 
 

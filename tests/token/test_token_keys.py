@@ -23,7 +23,16 @@ from leasehold.token.jwk import (
     read_public_jwks,
     served_jwks,
 )
-from leasehold.token.keys import DocumentType, KeyRing, PublicKey, PublicKeys, SigningKey, Trust, raw_thumbprint
+from leasehold.token.keys import (
+    SPREAD_SECONDS,
+    DocumentType,
+    KeyRing,
+    PublicKey,
+    PublicKeys,
+    SigningKey,
+    Trust,
+    raw_thumbprint,
+)
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -168,11 +177,64 @@ def test_the_kid_is_the_thumbprint_of_rfc_7638() -> None:
 
 
 @pytest.mark.requirement("L2")
-def test_only_the_newest_key_signs() -> None:
-    keys = ring(1, 2)
-    kid, signature = keys.sign(b"m")
-    assert kid == key(2).kid == keys.newest.keyid
-    assert keys.public().keys[kid].is_signature(signature, b"m")
+@pytest.mark.case(12)
+@pytest.mark.parametrize(
+    ("retire_at", "signers"),
+    [(None, [2, 2, 2]), (1300, [1, 1, 2]), (100, [2, 2, 2])],
+    ids=["at once", "after a while", "leaked"],
+)
+def test_a_new_key_is_known_before_it_signs_and_one_key_signs_at_a_time(
+    retire_at: int | None, signers: list[int]
+) -> None:
+    keys = KeyRing(DocumentType.LEASE, (key(1, created_at=50),)).rotate(key(2), now=at(1000), retire_at=retire_at)
+    found = [keys.signer(now) for now in (at(1000), Instant(1_299_999), at(1300))]
+    assert [signer.kid for signer in found] == [key(number).kid for number in signers]
+    assert [keys.public().trust(each, at(1000)) for each in (key(2).kid, key(3).kid)] == [Trust.TRUSTED, Trust.UNKNOWN]
+    assert keys.public().keys[found[0].keyid].is_signature(found[0].sign(b"m"), b"m")
+
+
+@pytest.mark.case(12)
+def test_what_a_leaked_key_signed_is_not_believed_any_more_and_the_ring_is_still_known_by_it() -> None:
+    first = KeyRing(DocumentType.LEASE, (key(1, created_at=50),)).rotate(key(2), now=at(1000), retire_at=1300)
+    leaked = first.rotate(key(3), now=at(1000), retire_at=100)
+    assert [k.retired_at for k in leaked.keys] == [100, 100, None]
+    assert [leaked.public().trust(k.kid, at(1000)) for k in leaked.keys] == [Trust.RETIRED] * 2 + [Trust.TRUSTED]
+    assert first.is_followed_by(leaked)
+    young = KeyRing(DocumentType.LEASE, (key(1, created_at=1000),)).rotate(key(2), now=at(1000), retire_at=100)
+    assert young.public().trust(key(1).kid, at(1000)) is Trust.RETIRED
+
+
+@pytest.mark.case(12)
+@given(st.lists(st.integers(1, 2000), max_size=6), st.data())
+def test_no_lease_is_refused_while_files_spread_and_none_is_believed_longer_than_it_may_live(
+    pauses: list[int], data: st.DataObject
+) -> None:
+    """Any process signs and any verifies, each with a ring as old as files may take to spread."""
+    rings, times = [ring(1)], [0]
+    for number, pause in enumerate(pauses, start=2):
+        times.append(times[-1] + pause)
+        rings.append(rings[-1].rotate(key(number), now=at(times[-1]), retire_at=times[-1] + SPREAD_SECONDS))
+    known = [*zip(rings, times, [*(ended + SPREAD_SECONDS for ended in times[1:]), 10**9], strict=True)]
+
+    def ring_at(now: int) -> KeyRing:
+        return data.draw(st.sampled_from([ring for ring, since, ended in known if since <= now < ended]))
+
+    issued = data.draw(st.integers(0, times[-1] + 2000))
+    signer = ring_at(issued).signer(at(issued)).kid
+    used = issued + data.draw(st.integers(0, 899))
+    assert ring_at(used).public().trust(signer, at(used)) is Trust.TRUSTED
+    for retired in {each.retired_at for ring in rings for each in ring.keys if each.kid == signer} - {None}:
+        late = retired + 900 + data.draw(st.integers(0, 2000))
+        assert ring_at(late).public().trust(signer, at(late)) is not Trust.TRUSTED
+
+
+def test_a_ring_is_followed_by_itself_rotated_and_by_nothing_else() -> None:
+    mine = ring(1).rotate(key(2), now=at(5))
+    later = mine.rotate(key(3), now=at(6))
+    assert mine.is_followed_by(later)
+    assert mine.is_followed_by(later.rotate(key(4), now=at(7)))
+    for other in (mine, ring(1), ring(2), ring(3), ring(1).rotate(key(3), now=at(5))):
+        assert not mine.is_followed_by(other)
 
 
 @pytest.mark.requirement("L2")
@@ -216,7 +278,7 @@ def test_a_retired_lease_key_is_trusted_until_its_last_lease_is_dead_and_not_a_m
 
 def test_a_ring_needs_a_newest_key_that_is_not_retired_and_none_twice() -> None:
     retired = ring(1).rotate(key(2), now=at(5)).keys[0]
-    for keys in ((), (retired,), (key(1), key(1))):
+    for keys in ((), (retired,), (retired, key(1)), (key(1), key(2))):
         with pytest.raises(InvalidError):
             KeyRing(DocumentType.LEASE, keys)
     with pytest.raises(InvalidError, match="twice"):
@@ -234,16 +296,17 @@ def test_a_key_is_made_from_exactly_32_bytes_and_bears_its_own_thumbprint() -> N
         SigningKey("other", key(1).private)
     with pytest.raises(InvalidError, match="thumbprint"):
         PublicKey("other", key(1).public().public)
-    with pytest.raises(InvalidError, match="retired after"):
-        SigningKey(key(1).kid, key(1).private, 10, 9)
+    with pytest.raises(InvalidError, match="retired at most"):
+        SigningKey(key(1).kid, key(1).private, 1000, 99)
 
 
 @pytest.mark.parametrize("document_type", ALL_TYPES)
 def test_rings_and_key_sets_survive_the_way_through_text(document_type: DocumentType) -> None:
-    keys = KeyRing(document_type, (key(1, created_at=3), key(2))).rotate(key(3, created_at=1000), now=at(1000))
+    keys = KeyRing(document_type, (key(1, created_at=3),)).rotate(key(2), now=at(1000))
+    keys = keys.rotate(key(3, created_at=1000), now=at(1000))
     again = read_private_jwks(private_jwks(keys).encode(), document_type)
     assert private_jwks(again) == private_jwks(keys)
-    assert again.sign(b"m") == keys.sign(b"m")
+    assert again.newest.sign(b"m") == keys.newest.sign(b"m")
     assert [k.created_at for k in again.keys] == [3, 0, 1000]
     text = public_jwks(keys.public())
     assert read_public_jwks(text.encode(), document_type) == keys.public()

@@ -9,10 +9,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-import msgspec
-
+from leasehold.authority.followed_ring import LOOK_MS, FollowedRing
 from leasehold.authority.lease_keys import LeaseKeys
 from leasehold.decide.chain import Chain, ChainLink
 from leasehold.decide.documents import decode_lease, decode_request, decode_run
@@ -32,7 +32,6 @@ from leasehold.policy.document import Policy
 from leasehold.store.protocol import Store
 from leasehold.system import System
 from leasehold.token.cache import VerifiedCache
-from leasehold.token.codec import sign_lease
 from leasehold.token.digest import Digester, derive_tenant_key
 from leasehold.token.keys import KeyRing
 from leasehold.token.verify import VerifiedToken
@@ -49,18 +48,35 @@ MAX_DOCUMENTS = 50_000
 MAX_TOKENS = 50_000
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who an authority is: its issuer id and its keys, one ring per type of document. Never leaves the process.
-
-    `read_leases` reads the ring of leases again, where it stands in a file that others may have rotated.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who an authority is: its issuer id and its keys, one ring per type of document. Never leaves the process."""
 
     issuer: str
-    leases: KeyRing
-    receipts: KeyRing
-    checkpoints: KeyRing
-    digest_key: bytes
-    read_leases: Callable[[], KeyRing] | None = None
+    lease_ring: FollowedRing
+    receipt_ring: FollowedRing
+    checkpoint_ring: FollowedRing
+    digest_key: bytes = field(repr=False)
+
+    @property
+    def leases(self) -> KeyRing:
+        """The keys of leases, as they are known now."""
+        return self.lease_ring.ring
+
+    @property
+    def receipts(self) -> KeyRing:
+        """The keys of receipts."""
+        return self.receipt_ring.ring
+
+    @property
+    def checkpoints(self) -> KeyRing:
+        """The keys of the ledger's heads. The first made the issuer id."""
+        return self.checkpoint_ring.ring
+
+    def follow_keys(self) -> None:
+        """Have each ring look into its file, unless somebody has shortly before."""
+        for ring in (self.lease_ring, self.receipt_ring, self.checkpoint_ring):
+            ring.follow(not_within_ms=LOOK_MS)
 
 
 class Kept(Generic[V]):
@@ -102,13 +118,7 @@ class Engine:
         self.store = store
         self.system = system
         self.identity = identity
-        self.lease_keys = LeaseKeys(
-            identity.issuer,
-            identity.leases,
-            system,
-            VerifiedCache[VerifiedToken](MAX_TOKENS),
-            identity.read_leases or (lambda: identity.leases),
-        )
+        self.lease_keys = LeaseKeys(identity.issuer, identity.lease_ring, VerifiedCache[VerifiedToken](MAX_TOKENS))
         self.admissions: Kept[Admission] = Kept(MAX_DOCUMENTS)
         self.tokens_seen: Kept[bool] = Kept(MAX_TOKENS)
         self._policies: Kept[Policy] = Kept(64)
@@ -313,9 +323,7 @@ class Engine:
             )
         key = (lease.lease_id, audience, holder)
         kept = self._tokens.get(key)
-        return kept or self._tokens.put(
-            key, sign_lease(lease, audience, self.identity.issuer, self.lease_keys.ring, holder or None)
-        )
+        return kept or self._tokens.put(key, self.lease_keys.sign(lease, audience, holder or None))
 
     def held(self, lease: Lease) -> HeldLease:
         """A lease with all its tokens."""

@@ -22,7 +22,7 @@ from leasehold.ledger.tree import Frontier, consistency_proof, inclusion_proof
 from leasehold.model.run import Run
 from leasehold.store.protocol import TreeHead
 from leasehold.store.queries import MAX_LISTED
-from leasehold.token.keys import KeyRing
+from leasehold.token.keys import KeyRing, SigningKey
 
 __all__ = ["Receipts", "checkpoint_keys", "sign_head"]
 
@@ -32,11 +32,10 @@ def checkpoint_keys(origin: str, ring: KeyRing) -> tuple[NoteKey, ...]:
     return tuple(NoteKey(name=origin, public_key=key.public().public) for key in ring.keys)
 
 
-def sign_head(origin: str, ring: KeyRing, head: TreeHead) -> bytes:
+def sign_head(origin: str, signer: SigningKey, head: TreeHead) -> bytes:
     """The signed checkpoint of a tree head."""
-    newest = ring.newest
     checkpoint = Checkpoint(origin=origin, size=head.size, root=head.root)
-    return sign(checkpoint, NoteKey(name=origin, public_key=newest.public().public), newest).encode()
+    return sign(checkpoint, NoteKey(name=origin, public_key=signer.public().public), signer).encode()
 
 
 class Receipts:
@@ -47,7 +46,8 @@ class Receipts:
 
     def head(self) -> bytes:
         """The signed checkpoint of everything that is committed now, as a C2SP note."""
-        return sign_head(self._engine.identity.issuer, self._engine.identity.checkpoints, self.tree_head())
+        identity = self._engine.identity
+        return sign_head(identity.issuer, identity.checkpoint_ring.signer(), self.tree_head())
 
     def tree_head(self) -> TreeHead:
         """Epoch, size and root of everything that is committed now."""
@@ -73,7 +73,7 @@ class Receipts:
         """
         note = self.head()
         entries, proofs = self._evidence(run, _size_of(note))
-        return sign_statement(build_receipt(entries, note, proofs), [self._engine.identity.receipts.newest])
+        return sign_statement(build_receipt(entries, note, proofs), [self._engine.identity.receipt_ring.signer()])
 
     def amend(self, receipt: bytes) -> bytes:
         """The signed amendment of one of this authority's receipts: how calls ended that it shows as in flight, and
@@ -84,6 +84,7 @@ class Receipts:
             VerificationError: it is no receipt of this authority.
         """
         identity, queries = self._engine.identity, self._engine.store.queries
+        signer = identity.receipt_ring.signer()
         keys = {key.keyid: key.public().public for key in identity.receipts.keys}
         made = verify_receipt(receipt, keys, checkpoint_keys(identity.issuer, identity.checkpoints))
         note = self.head()
@@ -98,7 +99,7 @@ class Receipts:
             raise InvalidError(f"nothing became known of {made.run} since its receipt was made")
         proofs = [inclusion_proof(queries, entry.index, size) for entry in later]
         growth = consistency_proof(queries, before, size)
-        return sign_statement(build_amendment(made, later, note, proofs, growth), [identity.receipts.newest])
+        return sign_statement(build_amendment(made, later, note, proofs, growth), [signer])
 
     def entries(self, run: Run) -> tuple[Entry, ...]:
         """What the ledger has of a run, of every run under it, and of the stops that reached them, oldest first."""

@@ -1,7 +1,7 @@
 """Writing down what is over. Nothing depends on it: expiry is read off the clock at every use (requirement L3).
 
 One pass asks the store what stands over and submits a step for each, which checks again. Assembled authorities run a
-pass each second in a thread of their own; tests and embedded tools call `run_once`.
+pass each second in a thread of their own, which also looks after the keys; tests and embedded tools call `run_once`.
 """
 
 from __future__ import annotations
@@ -183,6 +183,7 @@ class Sweep:
     def _main(self, interval_seconds: float) -> None:
         trouble = Trouble(_LOG, "the sweep could not finish a pass", self._engine.system)
         while not self._stop.wait(interval_seconds):
+            self._engine.identity.follow_keys()  # first of all: no database has to answer for that
             try:
                 self.run_once()
             except LeaseholdError as error:

@@ -15,6 +15,7 @@ from leasehold.model import canonical
 from leasehold.model.budget import amounts_from_json, amounts_to_json
 from leasehold.model.grant import Grant, parse_constraint, split_action
 from leasehold.model.ids import check_id
+from leasehold.model.instant import Instant
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, Lease, Token
 from leasehold.token import base64url
 from leasehold.token.codes import TokenCode
@@ -140,7 +141,7 @@ def _detail(grant: Grant) -> dict[str, object]:
 
 
 def sign_lease(lease: Lease, audience: str, issuer: str, ring: KeyRing, holder: str | None = None) -> Token:
-    """Return a lease's token for one tool, signed by the newest key of the ring.
+    """Return a lease's token for one tool, signed by the key of the ring that signed when the lease was issued.
 
     Raises:
         InvalidError: the lease grants nothing there, lives longer than the hard maximum, does not fit a token of
@@ -152,9 +153,9 @@ def sign_lease(lease: Lease, audience: str, issuer: str, ring: KeyRing, holder: 
     if ttl_seconds > HARD_MAX_TTL_SECONDS:
         raise InvalidError(f"a lease lives at most {HARD_MAX_TTL_SECONDS} s, not {ttl_seconds}; renew it instead")
     payload = canonical.encode(lease_to_claims(lease, audience, issuer, holder))
-    signing_input = f"{write_header(ring.newest.kid)}.{base64url.encode(payload)}"
-    _, signature = ring.sign(signing_input.encode("ascii"))
-    token = f"{signing_input}.{base64url.encode(signature)}"
+    signer = ring.signer(Instant(lease.issued_at * 1000))
+    signing_input = f"{write_header(signer.kid)}.{base64url.encode(payload)}"
+    token = f"{signing_input}.{base64url.encode(signer.sign(signing_input.encode('ascii')))}"
     if len(token) > MAX_TOKEN_CHARACTERS:
         raise InvalidError(
             f"the token for {audience} takes {len(token)} characters of {MAX_TOKEN_CHARACTERS}; grant less"

@@ -1,7 +1,8 @@
 """Signing keys and the keys that verify, one ring per type of document. Called by codec, verify, config, authority.
 
-A ring is a list whose newest key signs. A retired key goes on verifying for as long as something it signed can be
-alive. No key is ever looked up by anything but its `kid` in a dict, and no key signs two types of document.
+A ring is a list of keys that sign one after the other. A retired key goes on verifying for as long as something it
+signed can be alive; a new one verifies before it signs, so that every process can have it by then. No key is ever
+looked up by anything but its `kid` in a dict, and no key signs two types of document.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from leasehold.token.ed25519 import check_public_key
 
 __all__ = [
     "SEED_SIZE",
+    "SPREAD_SECONDS",
     "DocumentType",
     "KeyRing",
     "PublicKey",
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 SEED_SIZE = 32
+
+SPREAD_SECONDS = 300
+"""How long a new key is known before it signs: the time to bring its file to every machine (decision 0028)."""
 
 
 class DocumentType(StrEnum):
@@ -176,7 +181,8 @@ class SigningKey:
     `created_at` and `retired_at` are Unix seconds. The private half never shows in text.
 
     Raises:
-        InvalidError: `kid` is not the key's thumbprint, or it is retired before it was created.
+        InvalidError: `kid` is not the key's thumbprint, or it was retired longer before it was created than a lease
+            lives. By less it may be: then nothing that it signed counts.
     """
 
     kid: str
@@ -187,8 +193,9 @@ class SigningKey:
     def __post_init__(self) -> None:
         if self.kid != thumbprint(self.private.public_key()):
             raise InvalidError("this kid is not the RFC 7638 thumbprint of its key")
-        if self.created_at < 0 or (self.retired_at is not None and self.retired_at < self.created_at):
-            raise InvalidError("a key is created at 0 or later and retired after that")
+        earliest = self.created_at - HARD_MAX_TTL_SECONDS
+        if self.created_at < 0 or (self.retired_at is not None and self.retired_at < earliest):
+            raise InvalidError("a key is created at 0 or later, and retired at most the life of a lease before that")
 
     @classmethod
     def generate(cls, seed: bytes, *, created_at: int = 0) -> SigningKey:
@@ -211,6 +218,10 @@ class SigningKey:
         """Return the 64 bytes of the Ed25519 signature over exactly `message`."""
         return self.private.sign(message)
 
+    def retire(self, at: int) -> SigningKey:
+        """The key retired at a time (Unix seconds), or at the earlier one that it had."""
+        return replace(self, retired_at=at if self.retired_at is None else min(at, self.retired_at))
+
     def public(self) -> PublicKey:
         """The half that may be shown to everyone."""
         return PublicKey(self.kid, self.private.public_key(), self.retired_at)
@@ -218,10 +229,10 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys of one type of document, newest last. Only the newest signs.
+    """The keys of one type of document, newest last. At every moment one of them signs.
 
     Raises:
-        InvalidError: there is no key, one stands twice, or the newest is retired.
+        InvalidError: there is no key, one stands twice, the newest is retired, or another is not.
     """
 
     document_type: DocumentType
@@ -230,31 +241,46 @@ class KeyRing:
     def __post_init__(self) -> None:
         if not self.keys or self.keys[-1].retired_at is not None:
             raise InvalidError("a key ring needs a newest key that is not retired")
+        if any(key.retired_at is None for key in self.keys[:-1]):
+            raise InvalidError("of a key ring only the newest key is not retired")
         if len({key.kid for key in self.keys}) != len(self.keys):
             raise InvalidError("a key stands twice in one ring")
 
     @property
     def newest(self) -> SigningKey:
-        """The key that signs; hand it to whatever needs a signer."""
+        """The key that signs once all others are retired."""
         return self.keys[-1]
 
-    def sign(self, message: bytes) -> tuple[str, bytes]:
-        """Return the `kid` of the newest key and its 64-byte signature over exactly `message`."""
-        return self.newest.kid, self.newest.sign(message)
+    def signer(self, now: Instant) -> SigningKey:
+        """The key that signs now, the oldest that is not retired; hand it to whatever needs a signer."""
+        return next(key for key in self.keys if key.retired_at is None or not now.reached(key.retired_at))
+
+    def is_followed_by(self, other: KeyRing) -> bool:
+        """Whether another ring is this one rotated since: only then does it hold the newest key here, and newer ones.
+
+        Nobody can make such a ring who has not got the private half of that key.
+        """
+        return self.newest.kid in {key.kid for key in other.keys[:-1]}
 
     def public(self) -> PublicKeys:
         """The public halves of all its keys, retired ones with the time of it."""
         return PublicKeys.of(self.document_type, (key.public() for key in self.keys))
 
-    def rotate(self, newest: SigningKey, *, now: Instant) -> KeyRing:
-        """Return the ring in which `newest` signs and every other key is retired, now if it was not before.
+    def rotate(self, newest: SigningKey, *, now: Instant, retire_at: int | None = None) -> KeyRing:
+        """Return the ring in which `newest` comes last and every other key is retired, at `retire_at` if not before.
 
-        Keys whose last document must be dead by now are dropped.
+        `retire_at` is in Unix seconds, by default now; from then on `newest` signs. Leases of retired keys count for
+        900 seconds after it, so those of one that was retired 900 seconds ago count no more. Keys of which nothing
+        counted before are dropped.
 
         Raises:
             InvalidError: the key is in the ring already.
         """
         after = self.document_type.verifies_after_retirement_seconds
-        retired = (replace(key, retired_at=now.seconds) if key.retired_at is None else key for key in self.keys)
-        kept = (key for key in retired if after is None or not now.reached((key.retired_at or 0) + after))
+        retired_from = now.seconds if retire_at is None else retire_at
+        kept = (
+            key.retire(retired_from)
+            for key in self.keys
+            if after is None or key.retired_at is None or not now.reached(key.retired_at + after)
+        )
         return KeyRing(self.document_type, (*kept, newest))
