@@ -14,7 +14,8 @@ from argon2 import PasswordHasher
 from starlette.types import ASGIApp
 
 from clients import CLIENT_POLICY, api_key
-from leasehold.http.app import Pages, create_app
+from leasehold.console.pages import console_pages
+from leasehold.http.app import create_app
 from leasehold.http.events import Streams
 from leasehold.http.passwords import Passwords
 from leasehold.http.site import Site
@@ -146,9 +147,8 @@ def api_house(text: str = CLIENT_POLICY) -> Iterator[ApiHouse]:
     streams = Streams(stage.authority)
 
     def make(site: Site) -> ASGIApp:
-        pages = Pages(routes=[])
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        return create_app(stage.authority, pages, site=site, streams=streams, passwords=cheap)
+        return create_app(stage.authority, console_pages(), site=site, streams=streams, passwords=cheap)
 
     with served(make) as port:
         try:

@@ -16,7 +16,8 @@ from argon2 import PasswordHasher
 from slack_sdk.signature import SignatureVerifier
 from starlette.types import ASGIApp
 
-from leasehold.http.app import Pages, create_app
+from leasehold.console.pages import console_pages
+from leasehold.http.app import create_app
 from leasehold.http.gates import SLACK_PATH
 from leasehold.http.passwords import Passwords
 from leasehold.http.site import Site
@@ -62,7 +63,7 @@ class ChatDesk:
     def build(self, site: Site) -> ASGIApp:
         """The application, as `served` wants it."""
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))  # nobody signs in here
-        return create_app(self.stage.authority, Pages(routes=[]), site=site, passwords=cheap)
+        return create_app(self.stage.authority, console_pages(), site=site, passwords=cheap)
 
     def asked(self, ticket: str = "T-1", action: str = "ticket.audit") -> str:
         """A request that waits and was told."""

@@ -17,9 +17,10 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from leasehold.console.entrance import problem_page
 from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
-from leasehold.http.problems import exception_handlers, plain_problem_page
+from leasehold.http.problems import exception_handlers
 from leasehold.http.server import Server, Wiring
 from leasehold.http.site import Site
 from leasehold.testing.clock import FrozenSystem
@@ -86,8 +87,8 @@ def served(make: Callable[[Site], ASGIApp], *, port: int = 0, last_seconds: int 
 
 def behind_gates(routes: Sequence[BaseRoute], site: Site) -> ASGIApp:
     """These routes behind what stands before every handler of ours: strict headers, checks of host, origin and size."""
-    app = Starlette(routes=routes, exception_handlers=exception_handlers(plain_problem_page))
-    gates = Gates(app, site, plain_problem_page)
+    app = Starlette(routes=routes, exception_handlers=exception_handlers(problem_page))
+    gates = Gates(app, site, problem_page)
     return StrictHeaders(gates, FrozenSystem(), is_https=site.scheme == "https")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,8 +18,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from issuer import make_key, sign
+from leasehold.console.pages import console_pages
 from leasehold.http import provider_flow, providers
-from leasehold.http.app import Pages, create_app
+from leasehold.http.app import create_app
 from leasehold.http.events import Streams
 from leasehold.http.passwords import Passwords
 from leasehold.http.provider_flow import Flow, begin_flow
@@ -44,7 +46,7 @@ class Door:
         def home(request: Request) -> Response:
             return PlainTextResponse(request.state.viewer.person)
 
-        pages = Pages(routes=[Route("/", home)])
+        pages = replace(console_pages(), routes=[Route("/", home)])
         return create_app(self.stage.authority, pages, site=site, streams=self.streams, passwords=self.passwords)
 
     def browser(self) -> Browser:

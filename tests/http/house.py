@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
-from pathlib import Path
 
 from argon2 import PasswordHasher
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
-import leasehold.console
 from leasehold.authority.person_desk import PersonDesk
+from leasehold.console.pages import console_pages
 from leasehold.errors import InvalidError
-from leasehold.http.app import Pages, create_app
+from leasehold.http.app import create_app
 from leasehold.http.events import Streams, event_stream
 from leasehold.http.forms import about_card, check_token, read_form
 from leasehold.http.passkeys import answer_options, read_assertion
 from leasehold.http.passwords import Passwords
 from leasehold.http.sessions import require_recent
-from leasehold.http.sign_in import PASSKEY_SCRIPT, SIGN_OUT
+from leasehold.http.sign_in import SIGN_OUT
 from leasehold.http.site import Site
 from leasehold.model.request import Verdict
 from served import Browser, Reply
 from stage import POLICY, Stage
 
-_STATIC = Path(leasehold.console.__file__).parent / "static"
+_SCRIPT = '<script type="module" src="/static/passkeys.js"></script>'
 PASSWORD = "correct horse battery"
 
 
@@ -56,19 +55,16 @@ class House:
 
     def build(self, site: Site) -> ASGIApp:
         """The application, as `served` wants it."""
-        pages = Pages(
-            routes=[
-                Route("/", _home),
-                Route("/request/{request_id}", _request),
-                Route("/answer", _answer, methods=["POST"]),
-                Route("/events", _events),
-                Route("/critical", _critical),
-            ],
-            public=[Route("/static/style.css", _style), Mount("/static", StaticFiles(directory=_STATIC))],
-        )
+        routes = [
+            Route("/", _home),
+            Route("/request/{request_id}", _request),
+            Route("/answer", _answer, methods=["POST"]),
+            Route("/events", _events),
+            Route("/critical", _critical),
+        ]
         return create_app(
             self.stage.authority,
-            pages,
+            replace(console_pages(), routes=routes),
             site=site,
             streams=self.streams,
             passwords=self.passwords,
@@ -129,7 +125,7 @@ def _request(request: Request) -> Response:
         for verdict in Verdict
     )
     return HTMLResponse(
-        f"<!doctype html>{PASSKEY_SCRIPT}<p {signed}></p>"
+        f"<!doctype html>{_SCRIPT}<p {signed}></p>"
         f'<form method="post" action="/answer" data-passkey="get"><input name="token" value="{token}">'
         f'<input name="digest" value="{digest}"><input name="request" value="{asked}">'
         f'<input type="hidden" name="credential">{buttons}</form>{waiting.missing} missing'
@@ -155,7 +151,3 @@ async def _events(request: Request) -> Response:
 
 def _critical(request: Request) -> Response:
     return require_recent(request, 60, back="/critical?x=1") or PlainTextResponse("critical")
-
-
-def _style(request: Request) -> Response:
-    return PlainTextResponse("p {}", headers={"Cache-Control": "no-cache"})

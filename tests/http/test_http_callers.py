@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 
 from api_house import Program
 from clients import CLIENT_POLICY, GUARD, HOST, ISSUER, OTHER, api_key, client_stage
+from leasehold.console.pages import console_pages
 from leasehold.errors import Denied, InvalidError, TokenError, UnavailableError
-from leasehold.http.app import Pages, create_app
+from leasehold.http.app import create_app
 from leasehold.http.callers import Caller, CallerProof, Callers
 from leasehold.http.passwords import Passwords
 from leasehold.http.site import Site
@@ -168,7 +169,7 @@ def test_run_says_proven_where_a_token_says_who_asked(stage: Stage) -> None:
 
     def make(site: Site) -> ASGIApp:
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        return create_app(stage.authority, Pages(routes=[]), site=site, passwords=cheap, callers=callers)
+        return create_app(stage.authority, console_pages(), site=site, passwords=cheap, callers=callers)
 
     body = {"agent": "bot", "route": "desk", "tenant": "acme", "environment": "prod", "purpose": "x"}
     with served(make) as port:

@@ -49,7 +49,7 @@ def test_passkey_is_added_signs_in_and_signs_an_answer_in_a_real_browser(house: 
 
     page.click("text=Sign out")
     page.goto(f"{house.passkey_origin}/sign-in?next=/request/{request}")
-    page.click("text=Sign in with a passkey")
+    page.click("text=Use a passkey")
     page.wait_for_selector("text=1 missing")
 
     page.wait_for_load_state("load")

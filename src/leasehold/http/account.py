@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from typing import TypeAlias
 
 import anyio
 import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from leasehold.authority import Authority
@@ -26,11 +25,11 @@ from leasehold.http.forms import check_token, read_form
 from leasehold.http.passkeys import is_passkey_page, new_passkey_options, read_new_passkey
 from leasehold.http.passwords import Passwords
 from leasehold.http.sessions import cookie_of, require_recent
-from leasehold.http.sign_in import PASSKEY_SCRIPT, SIGN_OUT
+from leasehold.http.sign_in import SIGN_OUT
 from leasehold.http.site import Site
 from leasehold.model.proof import SignIn, SignInMethod
 
-__all__ = ["ACCOUNT_PATH", "AccountPage", "AccountView", "account_routes", "plain_account_page"]
+__all__ = ["ACCOUNT_PATH", "AccountPage", "AccountView", "account_routes"]
 
 ACCOUNT_PATH = "/account"
 PASSKEY_PATH = f"{ACCOUNT_PATH}/passkey"
@@ -71,40 +70,6 @@ class AccountView:
 
 
 AccountPage: TypeAlias = Callable[[Request, AccountView], Response]
-
-
-def plain_account_page(request: Request, view: AccountView) -> Response:  # noqa: ARG001 - every page takes both
-    """A page without style, for where no better one was given."""
-
-    def hidden(name: str, value: str) -> str:
-        return f'<input type="hidden" name="{name}" value="{escape(value)}">'
-
-    listed = "".join(
-        f'<li>{escape(known.method)} {escape(known.sign_in)} <form method="post" action="{REMOVE_PATH}">'
-        f"{hidden('token', view.remove_tokens[known.sign_in])}{hidden('sign_in', known.sign_in)}"
-        "<button>Remove</button></form></li>"
-        for known in view.sign_ins
-    )
-    add = (
-        f'<form method="post" action="{PASSKEY_PATH}" data-passkey="create" data-options="{escape(view.options)}">'
-        f"{hidden('token', view.add_token)}{hidden('credential', '')}"
-        "<button disabled data-needs-script>Add a passkey</button></form>"
-    )
-    kinds = "type=password autocomplete=new-password required"
-    password = (
-        f'<form method="post" action="{PASSWORD_PATH}"><p>{escape(view.words)}</p>'
-        f"{hidden('token', view.password_token)}<input name=password {kinds}><input name=again {kinds}>"
-        f"<button>{'Change' if view.has_password else 'Set'} the password</button></form>"
-    )
-    away = f"<p>To add a passkey, open this page at {escape(view.passkey_origin)}.</p>"
-    body = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(view.person)} - Leasehold</title>{PASSKEY_SCRIPT}<h1>{escape(view.person)}</h1>"
-        f"<ul>{listed}</ul>{password}"
-        f'{add if view.is_here else away}<form method="post" action="/sign-out">{hidden("token", view.sign_out_token)}'
-        "<button>Sign out</button></form>"
-    )
-    return HTMLResponse(body, status_code=view.status)
 
 
 def account_routes(authority: Authority, page: AccountPage, site: Site, passwords: Passwords) -> Sequence[BaseRoute]:

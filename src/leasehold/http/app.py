@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
-from leasehold.http.account import AccountPage, account_routes, plain_account_page
+from leasehold.http.account import AccountPage, account_routes
 from leasehold.http.api import Api, make_callers
 from leasehold.http.authzen.routes import authzen_routes
 from leasehold.http.callers import Callers
@@ -25,13 +25,13 @@ from leasehold.http.gates import Gates
 from leasehold.http.headers import StrictHeaders
 from leasehold.http.machines import Machines
 from leasehold.http.oauth.clients import Clients
-from leasehold.http.oauth.consent import ConsentPage, plain_consent_page
+from leasehold.http.oauth.consent import ConsentPage
 from leasehold.http.oauth.routes import consent_routes, oauth_routes
 from leasehold.http.passwords import Passwords
-from leasehold.http.problems import ProblemPage, exception_handlers, plain_problem_page
+from leasehold.http.problems import ProblemPage, exception_handlers
 from leasehold.http.providers import ProviderSecrets, provider_routes
 from leasehold.http.sessions import SignedInOnly
-from leasehold.http.sign_in import SignInPage, plain_sign_in_page, sign_in_routes
+from leasehold.http.sign_in import SignInPage, sign_in_routes
 from leasehold.http.site import Site
 
 __all__ = ["Pages", "create_app"]
@@ -46,11 +46,11 @@ class Pages:
     """
 
     routes: Sequence[BaseRoute]
-    public: Sequence[BaseRoute] = ()
-    sign_in: SignInPage = plain_sign_in_page
-    problem: ProblemPage = plain_problem_page
-    account: AccountPage = plain_account_page
-    consent: ConsentPage = plain_consent_page
+    public: Sequence[BaseRoute]
+    sign_in: SignInPage
+    problem: ProblemPage
+    account: AccountPage
+    consent: ConsentPage
 
 
 def create_app(

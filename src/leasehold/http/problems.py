@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from http import HTTPStatus
 from typing import TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from leasehold.errors import Denied, InvalidError, LeaseholdError, NotFoundError, StoreError
 from leasehold.model.decision import Decision, Reason
@@ -24,7 +23,6 @@ __all__ = [
     "ProblemError",
     "ProblemPage",
     "exception_handlers",
-    "plain_problem_page",
     "problem_of",
     "request_id_of",
 ]
@@ -129,14 +127,3 @@ def exception_handlers(page: ProblemPage) -> dict[int | type[Exception], Callabl
 def request_id_of(request: Request) -> str:
     """The number under which the log knows this request."""
     return str(getattr(request.state, "request_id", ""))
-
-
-def plain_problem_page(request: Request, problem: Problem) -> Response:
-    """A page without style, for where no better one was given."""
-    body = (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(problem.title)} - Leasehold</title><h1>{escape(problem.title)}</h1>"
-        f"<p>{escape(problem.words)}</p><p><a href=/>Go on</a></p>"
-        f"<p><small>{escape(request_id_of(request))}</small></p>"
-    )
-    return HTMLResponse(body, status_code=problem.status, headers=dict(problem.headers))

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from html import escape
 from typing import TypeAlias, TypedDict, Unpack
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from leasehold.authority import Authority
@@ -34,21 +32,16 @@ from leasehold.model.proof import SignIn, SignInMethod
 from leasehold.model.text import check_identifier
 
 __all__ = [
-    "PASSKEY_SCRIPT",
     "SIGN_IN",
     "SIGN_OUT",
     "SignInForm",
     "SignInPage",
     "blank_form",
-    "plain_sign_in_page",
     "sign_in_routes",
 ]
 
 SIGN_IN, SIGN_OUT = "sign-in", "sign-out"
 """The purposes of the two forms, for their tokens."""
-
-PASSKEY_SCRIPT = '<script type="module" src="/static/passkeys.js"></script>'
-"""What the forms of passkeys need on their page; the console has the file."""
 
 PASSKEY_PATH = f"{SIGN_IN_PATH}/passkey"
 
@@ -88,33 +81,6 @@ class Filled(TypedDict, total=False):
 
 SignInPage: TypeAlias = Callable[[Request, SignInForm], Response]
 """Draws the form, with the form's status."""
-
-
-def plain_sign_in_page(request: Request, form: SignInForm) -> Response:  # noqa: ARG001 - every page takes both
-    """A page without style, for where no better one was given."""
-
-    def field(kind: str, name: str, value: str, more: str = "") -> str:
-        return f'<input type="{kind}" name="{name}" value="{escape(value)}"{more}>'
-
-    body = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Sign in - Leasehold</title>{PASSKEY_SCRIPT}<h1>Sign in</h1><p>{escape(form.words)}</p>"
-        f'<form method="post" action="{SIGN_IN_PATH}">{field("hidden", "token", form.token)}'
-        f"{field('hidden', 'next', form.next)}"
-        f"<p><label>Person {field('text', 'person', form.again or form.person, ' autocomplete=username')}</label></p>"
-        f"<p><label>Password {field('password', 'password', '', ' autocomplete=current-password')}</label></p>"
-        "<p><button>Sign in</button></p></form>"
-        f'<form method="post" action="{PASSKEY_PATH}" data-passkey="get" data-options="{escape(form.passkey)}">'
-        f"{field('hidden', 'token', form.token)}{field('hidden', 'next', form.next)}{field('hidden', 'credential', '')}"
-        "<p><button disabled data-needs-script>Sign in with a passkey</button></p></form>"
-    )
-    for name in form.providers:
-        body += (
-            f'<form method="post" action="{SIGN_IN_PATH}/with/{quote(name)}">{field("hidden", "token", form.token)}'
-            f"{field('hidden', 'next', form.next)}{field('hidden', 'again', '1' if form.again else '')}"
-            f"<p><button>Sign in with {escape(name)}</button></p></form>"
-        )
-    return HTMLResponse(body, status_code=form.status)
 
 
 def sign_in_routes(authority: Authority, page: SignInPage, passwords: Passwords, site: Site) -> Sequence[BaseRoute]:

@@ -28,11 +28,10 @@ from leasehold.http.oauth.clients import Client, Clients
 from leasehold.http.oauth.codes import CODE_SECONDS, Code, Codes
 from leasehold.http.oauth.details import Asked
 from leasehold.http.oauth.granting import Granting, Made, Person, Rehearsed
-from leasehold.http.oauth.metadata import AUTHORIZE
 from leasehold.http.problems import ProblemError
 from leasehold.http.site import Site
 
-__all__ = ["CONSENT", "Consent", "ConsentPage", "ConsentView", "plain_consent_page"]
+__all__ = ["CONSENT", "Consent", "ConsentPage", "ConsentView"]
 
 CONSENT = "consent"
 """The purpose of the form, for its token."""
@@ -186,25 +185,5 @@ def _leave(location: str) -> Response:
     body = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={to}">'
         f'<title>Leasehold</title><p><a href="{to}">Go on</a></p>'
-    )
-    return HTMLResponse(body)
-
-
-def plain_consent_page(request: Request, view: ConsentView) -> Response:  # noqa: ARG001 - every page takes both
-    """A page without style, for where no better one was given."""
-    card = view.rehearsed.card
-    lines = "".join(f"<li>{escape(line.action)} {escape(str(line.attributes))}</li>" for line in card.lines)
-    purpose = '<p><label>What for <input name="purpose" required></label></p>' if view.asks_purpose else ""
-    body = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Authorize - Leasehold</title><h1>{escape(view.client)} asks in your name</h1>"
-        f"<p>{escape(card.agent)} for {escape(view.person)} in {escape(card.tenant)}, {escape(card.environment)}: "
-        f"{escape(card.purpose)}</p><ul>{lines}</ul><p>{escape(view.rehearsed.outcome)}</p>"
-        f'<form method="post" action="{AUTHORIZE}"><input type="hidden" name="token" value="{view.token}">'
-        f'<input type="hidden" name="asked" value="{escape(view.asked, quote=True)}">{purpose}'
-        f'<input type="hidden" name="shown" value="{view.shown}">'
-        '<p><button name="verdict" value="deny">Deny</button> <button name="verdict" value="allow">Ask</button></p>'
-        "</form>"
-        f"<p>Then you go on to {escape(view.place)}.</p>"
     )
     return HTMLResponse(body)
