@@ -154,14 +154,18 @@ def test_server_that_stops_is_unready_at_once(stage: Stage) -> None:
         assert browser.get("/healthz").text == "ok\n"
 
 
-def test_other_paths_and_other_methods_go_on_to_the_application(house: House) -> None:
+def test_other_paths_go_on_to_the_application_and_other_methods_get_a_problem_document(house: House) -> None:
     with served(
         lambda site: Health(
             house.build(site), Readiness(house.stage.authority, keys=lambda: None, is_stopping=lambda: False)
         )
     ) as port:
         assert Browser(port).get("/sign-in").status == 200
-        assert Browser(port).post("/healthz", {}).status == 403
+        for path in ("/healthz", "/readyz"):
+            reply = Browser(port).post(path, {})
+            assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+            assert reply.headers["content-type"] == "application/problem+json"
+            assert json.loads(reply.text)["type"] == "urn:leasehold:problem:method_not_allowed"
 
 
 # exchanges

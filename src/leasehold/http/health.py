@@ -1,6 +1,7 @@
 """Whether the process is alive (`/healthz`) and fit for work (`/readyz`). For load balancers and supervisors.
 
 They are asked under any name and by anybody, so they tell nothing of what is inside: a word for each check that fails.
+What asks is a program, so another method than GET and HEAD is told in a problem document, not on a page.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ from leasehold.authority import Authority
 from leasehold.decide.facts import StepAnswer
 from leasehold.decide.probe import Probe
 from leasehold.errors import LeaseholdError
+from leasehold.http.api import send_problem
 from leasehold.model.decision import Reason
 from leasehold.model.instant import Instant
+from leasehold.model.problem import Problem
 
 __all__ = ["Check", "Health", "Readiness"]
 
 PATIENCE_SECONDS = 2.0
-_LOG = logging.getLogger("leasehold.health")
 KEPT_SECONDS = 1.0
+
+_LOG = logging.getLogger("leasehold.health")
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_OTHER_METHOD = Problem.of_code("method_not_allowed", "this takes GET and HEAD")
 
 
 class Check(StrEnum):
@@ -106,16 +112,16 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        is_asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if not is_asked or scope["path"] not in ("/healthz", "/readyz"):
+        if scope["type"] != "http" or scope["path"] not in ("/healthz", "/readyz"):
             await self._app(scope, receive, send)
-            return
-        await (await self._answer(Request(scope)))(scope, receive, send)
+        elif scope["method"] in ("GET", "HEAD"):
+            await (await self._answer(Request(scope)))(scope, receive, send)
+        else:
+            await send_problem(scope, send, _OTHER_METHOD, {"Allow": "GET, HEAD", **_HEADERS})
 
     async def _answer(self, request: Request) -> PlainTextResponse:
         failed = await self._readiness.failed() if request.url.path == "/readyz" else ()
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return PlainTextResponse(f"{_words(failed)}\n", status_code=503 if failed else 200, headers=headers)
+        return PlainTextResponse(f"{_words(failed)}\n", status_code=503 if failed else 200, headers=_HEADERS)
 
 
 def _words(failed: Sequence[Check]) -> str:
