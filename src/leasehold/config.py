@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ __all__ = [
     "state_directory",
     "unfinished_restore",
     "weak_modes",
+    "writable_policy",
     "write_secrets",
 ]
 
@@ -67,10 +68,32 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     Raises:
         ConfigError: there is none, it cannot be read, is larger than 1 MiB, or is not UTF-8 (with the line).
     """
-    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    files = _policy_files(path)
     if not files:
         raise ConfigError("this folder holds no *.toml file; write one with: leasehold init", path=str(path))
     return tuple(Source(str(file), _read_text(file)) for file in files)
+
+
+def _policy_files(path: Path) -> Sequence[Path]:
+    """The files of a folder; of what is no folder the path itself, which says when it is opened what is amiss."""
+    try:
+        return sorted(file for file in path.iterdir() if file.name.endswith(".toml"))
+    except (FileNotFoundError, NotADirectoryError):
+        return [path]
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", path=str(path)) from None
+
+
+def writable_policy(path: Path) -> tuple[Path, ...]:
+    """Return the files of a policy, and their folder if it has one, that other accounts can change.
+
+    Raises:
+        ConfigError: one of them is not there, or cannot be looked at.
+    """
+    try:
+        return tuple(each for each in dict.fromkeys((path, *_policy_files(path))) if each.stat().st_mode & 0o022)
+    except OSError as error:
+        raise ConfigError(f"cannot be looked at: {error.strerror}", path=str(path)) from None
 
 
 def _read_text(path: Path) -> str:

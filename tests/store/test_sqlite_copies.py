@@ -89,6 +89,16 @@ def test_what_was_replaced_is_kept_whole_under_a_name_of_its_own(path: Path, tmp
     assert [check_database(tmp_path / name) for name in kept] == [(), ()]
 
 
+def test_link_that_leads_nowhere_is_kept_as_what_stood_there(path: Path, tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared.db"
+    grow(prepared, 3)
+    path.symlink_to(tmp_path / "gone.db")
+    put_in_place(prepared, path, tmp_path / "aside.db")
+    assert (tmp_path / "aside.db").readlink() == tmp_path / "gone.db"
+    assert not (tmp_path / "gone.db").exists()
+    assert check_database(path) == ()
+
+
 def test_check_finds_nothing_wrong_with_a_sound_database(path: Path) -> None:
     with pytest.raises(StoreError, match="no database here"):
         check_database(path)

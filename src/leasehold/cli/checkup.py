@@ -16,7 +16,7 @@ import msgspec
 
 from leasehold.authority.chat import SIGNING_SECRET
 from leasehold.cli.policy import lax_words
-from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, weak_modes
+from leasehold.config import Anchor, StateFiles, read_key_ring, read_secrets, weak_modes, writable_policy
 from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
@@ -101,14 +101,14 @@ def check_modes(files: StateFiles) -> Iterator[Finding]:
 
 
 def check_policy_file(path: Path) -> Iterator[Finding]:
-    """A policy file that other accounts can change."""
-    if path.exists() and path.stat().st_mode & 0o022:
+    """Policy files that other accounts can change, or the folder of them."""
+    for writable in writable_policy(path):
         yield Finding(
             code="policy-writable",
             severity=Severity.WARNING,
-            what=f"other accounts can change {path}",
+            what=f"other accounts can change {writable}",
             why="a change does nothing before it is accepted, but it may be accepted unread",
-            remedy=f"chmod go-w {path}",
+            remedy=f"chmod go-w {writable}",
         )
 
 
@@ -348,8 +348,8 @@ def check_approvers(policy: Policy, with_keys: Collection[str]) -> Iterator[Find
         yield Finding(
             code="too-few-approvers",
             severity=Severity.WARNING,
-            what=f"{short.route} needs {short.needed} approvers and {len(short.ready)} of those it names "
-            "have a key here",
+            what=f"approvers that {short.route} needs: {short.needed}; that it names and that have a key here: "
+            f"{len(short.ready)}",
             why="its requests can only expire",
             remedy="leasehold person add, for people with one of the roles " + ", ".join(short.roles),
         )

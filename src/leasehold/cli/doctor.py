@@ -79,9 +79,9 @@ def doctor(session: Session, *, strict: bool) -> None:
 
 
 def _examine(session: Session) -> Iterator[Finding]:
-    yield from check_policy_file(session.policy_path)
     policy: Policy | None = None
     try:
+        yield from check_policy_file(session.policy_path)
         policy = read_policy(session.policy_path)
     except ConfigError as error:
         yield _broken("policy-unusable", error, "nothing can be opened with it", "leasehold policy check")

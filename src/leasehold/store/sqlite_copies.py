@@ -71,7 +71,8 @@ def put_in_place(prepared: Path, path: Path, aside: Path) -> None:
     """
     aside = next(name for name in _numbered(aside) if not os.path.lexists(name))
     try:
-        if path.exists():
+        with suppress(FileNotFoundError):  # what cannot be looked at is not taken for absent
+            path.lstat()
             _empty_log(path)
             os.link(path, aside)
         for part in _PARTS[1:]:
