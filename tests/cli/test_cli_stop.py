@@ -166,9 +166,9 @@ def test_offboarding_again_says_that_it_was_done(terminal: Terminal) -> None:
 def test_offboarding_says_what_nobody_else_can_approve_or_do(terminal: Terminal) -> None:
     terminal.people()
     left = terminal.run("person", "offboard", "user:eva", "--reason", "left")
-    assert "db/drop needs 2 approvers with keys and 1 are left" in left.stderr
+    assert "approvers with keys that db/drop needs: 2; that are left: 1;" in left.stderr
     assert "nobody else whom the policy names can hold, lift, query, revoke" in left.stderr
-    assert "support needs" not in left.stderr
+    assert "that support needs" not in left.stderr
     value = terminal.json("person", "offboard", "user:eva", "--reason", "left")
     assert [(short["route"], short["ready"]) for short in value["short"]] == [("db/drop", ["user:ben"])]
     assert value["powers"] == ["hold", "lift", "query", "revoke"]

@@ -181,8 +181,8 @@ def _advice(name: str, left: _StillNamed) -> Iterator[str]:
         yield f"the policy still names {name} ({', '.join(left.roles)}); take that line out and accept the policy"
     for short in left.short:
         yield (
-            f"{short.route} needs {short.needed} approvers with keys and {len(short.ready)} are left: "
-            f"its requests can only expire; give somebody one of the roles {', '.join(short.roles)}"
+            f"approvers with keys that {short.route} needs: {short.needed}; that are left: {len(short.ready)}; "
+            f"its requests can only expire, so give somebody one of the roles {', '.join(short.roles)}"
         )
     if left.powers:
         yield f"nobody else whom the policy names can {', '.join(left.powers)}"
