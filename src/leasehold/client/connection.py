@@ -71,7 +71,10 @@ async def _addresses(place: Place) -> list[str]:
     """Where the name is, in the order of the system's resolver; what is no name is an address of this machine."""
     if place.trust is None:
         return [place.host]
-    found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    except RuntimeError:  # the program ends and gets no thread to resolve in any more; nothing else waits for this one
+        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

@@ -70,6 +70,8 @@ def open_line(place: Place, system: System, deadline_seconds: float) -> Line:
 class RemoteAuthority:
     """The everyday verbs of an authority, over HTTP. Threads may share it; close it when done, or use it with `with`.
 
+    A program that ends without has reports of calls arrive all the same, for as long as `close` would.
+
     Whatever it cannot learn from the authority in time is an `UnavailableError`, and the call must not be made: nothing
     is decided here. `runs` has the rest of what an agent host may ask.
     """

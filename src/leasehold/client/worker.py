@@ -1,12 +1,13 @@
 """The thread behind a client: one event loop that all its questions run on, whoever asks. Used by `leasehold.client`.
 
 It is started by the first question, and once more in a process that was forked since then. Questions that arrive
-together wake the loop once.
+together wake the loop once. It is a daemon: a program that ends does not wait for what it asked, but for its reports.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import threading
@@ -22,7 +23,10 @@ __all__ = ["Worker"]
 T = TypeVar("T")
 
 LAST_REPORTS_SECONDS = 2.0
-"""How long closing waits for reports that are on their way. What does not arrive stands as unknown, still charged."""
+"""How long closing waits for reports that are on their way, and a program that ends without it, for each client.
+
+What does not arrive stands as unknown, still charged.
+"""
 
 _Asked = tuple["Future[Any]", Callable[[], Coroutine[Any, Any, Any]], bool]
 
@@ -96,6 +100,7 @@ class Worker:
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
             loop, thread = self._loop, self._thread
+        atexit.unregister(self._let_arrive)
         if was_closed or loop is None or thread is None or self.is_forked or thread is threading.current_thread():
             return
         loop.call_soon_threadsafe(loop.create_task, self._end(finish))
@@ -115,6 +120,8 @@ class Worker:
             # Last of all that it runs in this process: another thread would take the parent's loop for its own.
             self._loop = loop
             self._process = os.getpid()
+            atexit.unregister(self._let_arrive)  # a process that was forked has its parent's
+            atexit.register(self._let_arrive)
             return loop
 
     @staticmethod
@@ -146,12 +153,33 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _let_arrive(self) -> None:
+        """At the end of a program that did not close its client. Other threads are over by now, or never will be.
+
+        Everything else that is under way is left as it is: nobody who waits for it is woken to meet an error.
+        """
+        loop, arrived = self._loop, threading.Event()
+        if loop is None or self.is_forked:
+            return
+
+        async def wait() -> None:
+            await self._last_reports()
+            arrived.set()
+
+        with contextlib.suppress(KeyboardInterrupt):  # who wants to wait no longer need not
+            loop.call_soon_threadsafe(lambda: loop.create_task(wait()))
+            arrived.wait(LAST_REPORTS_SECONDS)
+
+    async def _last_reports(self) -> None:
+        self._begin()
+        if self._reports:
+            await asyncio.wait(set(self._reports), timeout=LAST_REPORTS_SECONDS)
+
     async def _end(self, finish: Callable[[], None]) -> None:
         self._begin()
         await self._cancel(self._tasks - self._reports)
-        if self._reports:
-            await asyncio.wait(set(self._reports), timeout=LAST_REPORTS_SECONDS)
-            await self._cancel(set(self._reports))
+        await self._last_reports()
+        await self._cancel(set(self._reports))
         finish()
         await asyncio.sleep(0)  # connections that were let go say so in the loop's next round
         asyncio.get_running_loop().stop()

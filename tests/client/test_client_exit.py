@@ -1,0 +1,83 @@
+"""What becomes of reports when a program just ends: each part here is a program of its own that closes nothing."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+from scripted import answer, read_request, scripted
+
+PROGRAM = """\
+import os, ssl, sys, threading
+from leasehold.client import worker
+from leasehold.client.remote import connect
+from leasehold.model.call import Outcome, OutcomeStatus
+
+url, worker.LAST_REPORTS_SECONDS = sys.argv[1], float(sys.argv[2])
+trust = ssl.create_default_context(cafile=sys.argv[3]) if url.startswith("https") else None
+door = connect(url, "key", trust=trust).door("ticket", "prod")
+door.submit_settle("adm_1", Outcome(status=OutcomeStatus.DONE))
+"""
+
+ENDINGS = {
+    "at its last line": ("", 0, ""),
+    "by an error": ("raise ValueError('of its own')", 1, "ValueError: of its own"),
+    "with a child that was forked": ("if os.fork(): os.wait()", 0, ""),
+    "while others wait": (
+        "door.watch('adm_2', print)\n"
+        "threading.Thread(target=door.submit_settled('adm_2', 60_000).result, daemon=True).start()\n"
+        "sys.exit(3)",
+        3,
+        "",
+    ),
+}
+"""How a program goes on, its exit code, and the last thing that it says on stderr."""
+
+
+def ended(url: str, ending: str = "", seconds: float = 60, authority: Path | None = None) -> tuple[int, str]:
+    """Run the program to its end: its exit code, and what stands on stderr."""
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM + ending, url, str(seconds), str(authority)]
+    program = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return program.returncode, program.stderr
+
+
+class Busy:
+    """Tells the first report to come again, by when the program has ended; hears each that comes after."""
+
+    def __init__(self) -> None:
+        self.reports = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        if b"/v1/admissions/adm_1/settle" in read_request(connection):
+            self.reports += 1
+            connection.sendall(answer(b"{}") if self.reports > 1 else answer(b"", "503 Service Unavailable"))
+
+
+@pytest.mark.parametrize(("ending", "code", "said"), ENDINGS.values(), ids=ENDINGS)
+def test_report_on_its_way_arrives_though_the_program_ends(ending: str, code: int, said: str) -> None:
+    busy = Busy()
+    with scripted(busy) as server:
+        returned, stderr = ended(f"http://127.0.0.1:{server.port}", ending)
+    assert (returned, busy.reports) == (code, 2)
+    assert stderr.strip().splitlines()[-1:] == [said][: len(said)]
+    assert stderr.count("Traceback") == bool(said)
+
+
+def test_report_arrives_over_a_connection_whose_address_is_looked_up_when_no_thread_may_start(tmp_path: Path) -> None:
+    certificates, busy = trustme.CA(), Busy()
+    certificates.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificates.issue_cert("localhost").configure_cert(context)
+    with scripted(busy, context=context) as server:
+        assert ended(f"https://localhost:{server.port}", authority=tmp_path / "ca.pem") == (0, "")
+    assert busy.reports == 2
+
+
+def test_program_ends_though_its_report_never_arrives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert ended(f"http://127.0.0.1:{silent.getsockname()[1]}", seconds=0.05) == (0, "")
