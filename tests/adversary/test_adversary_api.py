@@ -274,6 +274,15 @@ def test_what_a_person_signed_says_the_digest_of_the_very_bytes(house: ApiHouse)
     assert is_nobody(house.nobody(token).send("POST", "/v1/desk/hold", spelled))
 
 
+@pytest.mark.case(25, 118)
+@pytest.mark.parametrize(
+    "path", ["/v1%2Fdesk/stops", "/%761/desk/stops", "/v1/desk/st%6fps", "/oauth%2ftoken", "/.well-known%2Fjwks.json"]
+)
+def test_path_of_programs_has_one_spelling_whoever_looks_at_it_on_the_way(house: ApiHouse, path: str) -> None:
+    told = house.person(EVA).get(path)
+    assert (told.status, told.code) == (404, "not_found")
+
+
 @pytest.mark.case(73)
 def test_tool_that_reports_without_end_is_refused_and_its_call_can_still_be_settled(house: ApiHouse) -> None:
     host, guard = house.program(HOST), house.program(GUARD)

@@ -162,6 +162,7 @@ TAKEN_DIFFERENTLY = {
     "a chunk with a signed length": POST + CHUNKED + b"\r\n+1\r\nx\r\n0\r\n\r\n" + SMUGGLED,
     "an absolute target of another name": b"GET http://evil.example/ HTTP/1.1\r\nHost: HOST\r\n\r\n" + SMUGGLED,
     "an absolute target of our name": b"GET http://HOST/ HTTP/1.1\r\nHost: HOST\r\n\r\n" + SMUGGLED,
+    "a target with a fragment": b"GET /#/smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n" + SMUGGLED,
     "a target without a slash": b"GET smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n" + SMUGGLED,
     "a tunnel": b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: HOST\r\n\r\n" + SMUGGLED,
     "a request of HTTP/0.9": b"GET /smuggled\r\n\r\n" + SMUGGLED,

@@ -24,7 +24,7 @@ from leasehold.model.request import Request, RequestState
 from leasehold.model.run import Run
 from leasehold.model.scope import StopKind
 from leasehold.policy.document import Policy
-from leasehold.policy.evaluate import implied
+from leasehold.policy.evaluate import implied, with_implied
 
 __all__ = [
     "find_end",
@@ -82,7 +82,7 @@ def _lasting(row: Row) -> Row | None:
 
 
 def _actions(engine: Engine, facts: Facts, call: Admission) -> tuple[str, ...]:
-    return (call.action, *implied(engine.policy(facts.control.policy), call.action))
+    return with_implied(engine.policy(facts.control.policy), call.stands_under)
 
 
 def _committed(

@@ -49,7 +49,7 @@ from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.run import Run
 from leasehold.policy.document import Policy
-from leasehold.policy.evaluate import ApprovalNeed, check_call, implied, need_for_call
+from leasehold.policy.evaluate import ApprovalNeed, check_call, need_for_call, with_implied
 from leasehold.policy.terms import CallTerms, call_terms
 from leasehold.policy.timing import refuse_time
 from leasehold.token.digest import Digester
@@ -259,13 +259,14 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         parent = self.call.parent
         return facts.get(CallRow, self.tenant, parent.admission_id) if parent is not None else None
 
-    def _actions(self, facts: Facts) -> tuple[str, ...]:
-        """The action in hand, that of the call on whose behalf it is made, and all they imply: what a stop may name."""
+    def _callers(self, facts: Facts) -> tuple[str, ...]:
+        """The actions of the calls on whose behalf it is made, all the way up."""
         row = self._parent_row(facts)
-        if row is None:
-            return self.terms.actions
-        above = decode_admission(row.body).action
-        return (*self.terms.actions, above, *implied(self.policy_document, above))
+        return decode_admission(row.body).stands_under if row is not None else ()
+
+    def _actions(self, facts: Facts) -> tuple[str, ...]:
+        """The action in hand, those of the calls that it is made for, and all they imply: what a stop may name."""
+        return (*self.terms.actions, *with_implied(self.policy_document, self._callers(facts)))
 
     def _refuse_parent_call(self, facts: Facts, now: Instant) -> Decision | None:
         """A sub-call lives only while the call on whose behalf it is made is open, and does only what that declared."""
@@ -391,7 +392,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if isinstance(reserved, Decision):
             return self._denied(facts, reserved)
         amounts, accounts = reserved
-        admission = self._admission(now, approval, amounts)
+        admission = self._admission(now, approval, amounts, self._callers(facts))
         rows = (
             *accounts,
             *opened_rows(facts, admission),
@@ -403,7 +404,9 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     # 8: the answer
 
-    def _admission(self, now: Instant, approval: Approval, reserved: dict[str, int]) -> Admission:
+    def _admission(
+        self, now: Instant, approval: Approval, reserved: dict[str, int], callers: tuple[str, ...]
+    ) -> Admission:
         call, lease, run, chain, terms = self.call, self.lease, self.run, self.chain, self.terms
         start_within = min(START_WITHIN_MS, now.milliseconds_until(chain.ends_at))
         finish_by = -(-(int(now) + start_within) // 1000) + terms.finish_seconds + FINISH_GRACE_SECONDS
@@ -439,6 +442,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             trace_id=call.trace_id,
             call_id=call.call_id,
             parent_admission=call.parent.admission_id if call.parent is not None else None,
+            callers=callers,
             is_milestone=terms.is_milestone,
             uses=terms.rule.uses,
             client=self.client,

@@ -26,7 +26,7 @@ from leasehold.model.grant import split_action
 from leasehold.model.instant import Instant
 from leasehold.model.scope import Scope, ScopeKind, StopKind
 from leasehold.policy.document import Policy, Power
-from leasehold.policy.evaluate import implied
+from leasehold.policy.evaluate import with_implied
 
 __all__ = ["Lift", "Stop", "Stopped", "covers", "covers_run"]
 
@@ -155,8 +155,8 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def covers(policy: Policy, scope: Scope, call: Admission) -> bool:
-    """Whether a call stands under a scope."""
-    actions = (call.action, *implied(policy, call.action))
+    """Whether a call stands under a scope; it does under the actions of the calls that it is made for, too."""
+    actions = with_implied(policy, call.stands_under)
     match scope.kind:
         case ScopeKind.ALL:
             return True

@@ -186,7 +186,8 @@ class Connection(HttpToolsProtocol):
             self._is_head_too_large = True  # it came whole in one piece, before its size could be looked at
             raise _RefusedError
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
-        is_plain = self.url.startswith(b"/") or (self.url == b"*" and self.parser.get_method() == b"OPTIONS")
+        is_path = self.url.startswith(b"/") and b"#" not in self.url  # what stands behind it no reader has to drop
+        is_plain = is_path or (self.url == b"*" and self.parser.get_method() == b"OPTIONS")
         if not is_plain or self.parser.get_http_version() not in _HTTP_1:
             raise _RefusedError
         if codings and (codings != [b"chunked"] or self.parser.get_http_version() != "1.1"):

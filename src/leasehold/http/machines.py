@@ -18,6 +18,9 @@ __all__ = ["Machines"]
 
 _OTHER_NAME = "this server does not answer under that name; use the address that leasehold serve printed"
 
+_ENCODED = "there is no such endpoint; what programs ask has one spelling, and nothing in its path is percent-encoded"
+"""A proxy may let through by path what it does not decode: `/v1%2Fdesk` is not for it to take for something else."""
+
 
 class Machines:
     """Sends each request to the API, the standards' doors or the pages."""
@@ -47,4 +50,6 @@ class Machines:
             return Problem.of_code("invalid", "the request names no host, or more than one")
         if not self._site.is_host(hosts[0]):
             return Problem.of_code("misdirected", _OTHER_NAME)
+        if b"%" in scope.get("raw_path", b""):
+            return Problem.of_code("not_found", _ENCODED)
         return None

@@ -10,7 +10,7 @@ from leasehold.ledger.entry import Entry
 from leasehold.model.grant import split_action
 from leasehold.model.scope import ScopeKind
 
-__all__ = ["action_scopes", "reaches_tenant", "scopes_over"]
+__all__ = ["action_scopes", "is_of_action", "reaches_tenant", "scopes_over"]
 
 
 def scopes_over(entry: Entry) -> frozenset[str]:
@@ -35,6 +35,11 @@ def action_scopes(*actions: str) -> frozenset[str]:
     """The scopes over some actions: each of them, and its tool."""
     tools = {f"{ScopeKind.TOOL}:{split_action(action)[0]}" for action in actions}
     return frozenset({*tools, *(f"{ScopeKind.ACTION}:{action}" for action in actions)})
+
+
+def is_of_action(scope: str) -> bool:
+    """Whether a scope is that of an action or a tool."""
+    return scope.partition(":")[0] in (ScopeKind.ACTION, ScopeKind.TOOL)
 
 
 def reaches_tenant(stop: Entry, tenant: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from leasehold.errors import VerificationError
 from leasehold.ledger import detail
 from leasehold.ledger.entry import Entry, EntryKind
-from leasehold.ledger.reach import action_scopes, scopes_over
+from leasehold.ledger.reach import action_scopes, is_of_action, scopes_over
 from leasehold.ledger.standing import Account, CallPast, LeasePast, RequestPast, RunPast
 from leasehold.model.budget import CHILDREN, MICROS
 from leasehold.model.call import CallState, OutcomeStatus
@@ -70,7 +70,8 @@ class Past:
     def above(self, entry: Entry) -> dict[str, int]:
         """The scopes over what the entry starts, each with the index at which what it covers was recorded.
 
-        A revoke kills what was recorded before it: of a wide scope the run, of an action or a tool the lease request.
+        A revoke kills what was recorded before it: of a wide scope the run, of an action or a tool the lease request. A
+        call stands under the actions of those on whose behalf it is made, too.
         """
         chain = self.chain(entry)
         run = self.runs.get((entry.tenant, entry.run))
@@ -84,6 +85,8 @@ class Past:
             requests = [self.request_of(lease) for lease in chain]
             recorded = min((past.made.index for past in requests if past is not None), default=-1)
             over |= dict.fromkeys(action_scopes(entry.action, *detail.texts(entry, "implies")), recorded)
+        if caller := self.calls.get((entry.tenant, detail.text(entry, "parent_call"))):
+            over |= {scope: recorded for scope, recorded in caller.above.items() if is_of_action(scope)}
         return over
 
     def stops_over(self, entry: Entry) -> Iterator[str]:

@@ -120,9 +120,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     where it is given; `finish_by` is a Unix second after which an unsettled call is `unknown`. `grant` is the
     lease's grant narrowed to this call's attributes. `reserved` is in millionths. The chains run from the root to
     this call's own lease. `is_milestone` says that other actions of its run may wait for it. `client` is the guard that
-    was admitted over the network, empty where it held the open state. `uses` are the sub-actions that the action
-    declares. What the lease grants of them, narrowed to this call where attributes have equal names, and the tokens of
-    their tools are attached when answering and never stored: `sub_grants` by action, `tokens` by tool.
+    was admitted over the network, empty where it held the open state. `callers` are the actions of the calls on whose
+    behalf it is made, the nearest first. `uses` are the sub-actions that the action declares. What the lease grants of
+    them, narrowed to this call where attributes have equal names, and the tokens of their tools are attached when
+    answering and never stored: `sub_grants` by action, `tokens` by tool.
     """
 
     admission_id: AdmissionId
@@ -156,6 +157,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str = ""
     route: str = ""
     parent_admission: AdmissionId | None = None
+    callers: tuple[str, ...] = ()
     is_milestone: bool = False
     uses: tuple[str, ...] = ()
     client: str = ""
@@ -165,6 +167,11 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the tokens of `uses`."""
         return f"<Admission {self.admission_id} of {self.action} under {self.lease_id}>"
+
+    @property
+    def stands_under(self) -> tuple[str, ...]:
+        """Its action and those of its callers: what a stop may name, with all that these imply."""
+        return (self.action, *self.callers)
 
     @property
     def accounts(self) -> tuple[str, ...]:

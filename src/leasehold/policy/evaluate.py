@@ -56,6 +56,7 @@ __all__ = [
     "need_for_grants",
     "own_mode",
     "reservation",
+    "with_implied",
 ]
 
 _DESTRUCTIVE_QUORUM = 2
@@ -200,6 +201,11 @@ def fresh_seconds(policy: Policy, action: str) -> int | None:
 def implied(policy: Policy, action: str) -> tuple[str, ...]:
     """Everything that the action implies, directly or not, sorted, itself left out."""
     return policy.implications.get(action, ())
+
+
+def with_implied(policy: Policy, actions: Iterable[str]) -> tuple[str, ...]:
+    """Each action, followed by all that it implies."""
+    return tuple(name for action in actions for name in (action, *implied(policy, action)))
 
 
 def is_entitled(policy: Policy, person: str, route: str, requested_by: str) -> bool:
