@@ -358,6 +358,35 @@ def test_processes_on_one_database_share_one_budget(folder: Path) -> None:
         assert stage.entries(EntryKind.CALL_ADMITTED)[0].admission == admitted
 
 
+ENDS = """\
+import os, sys
+from pathlib import Path
+from leasehold.assemble import open_authority
+from leasehold.guard import Guard
+from leasehold.store import lane
+
+lane.LAST_ANSWERS_SECONDS = 60.0
+folder = Path(sys.argv[1])
+authority = open_authority(folder / "leasehold.toml", state=folder / "state")
+who = {"agent": "bot", "tenant": "acme", "environment": "prod", "requested_by": "user:ana"}
+run = authority.start(**who, route="desk", purpose="x")
+lease = authority.wait(authority.request(run, {"ticket.get": {"ticket": ["T-*"]}}, reason="x"))
+with Guard("ticket", authority, environment="prod").call(lease, "get", {"ticket_id": "T-1"}):
+    pass
+if os.fork() == 0:
+    sys.exit()
+"""
+
+
+def test_report_of_a_read_is_written_down_though_the_program_just_ends(folder: Path) -> None:
+    """Nobody waits for it, and here nobody closes anything either."""
+    command = [sys.executable, "-W", "ignore", "-c", ENDS, str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (0, 1), ended.stderr  # that the state is new
+    with opened(folder, FrozenSystem()) as stage:
+        assert [entry.outcome for entry in stage.entries(EntryKind.CALL_SETTLED)] == ["done"]
+
+
 # Housekeeping in the background
 
 

@@ -1,4 +1,7 @@
-"""A step that wants nothing: its answer shows that the lane takes steps. Asked by `leasehold.http.health`."""
+"""A step that wants nothing: its answer shows that the lane takes steps, and has answered those before it.
+
+Asked by `leasehold.http.health`, and by the lane itself at the end of a program.
+"""
 
 from __future__ import annotations
 

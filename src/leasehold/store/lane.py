@@ -7,20 +7,26 @@ being synced is worth more than any choice of database, and knows no hot rows.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from os import getpid
 from queue import Empty, SimpleQueue
 from threading import Lock, RLock, Thread, get_ident
 from time import sleep
 from typing import Protocol, TypeAlias, TypeVar, cast
 
 from leasehold.decide.facts import Step, StepAnswer
+from leasehold.decide.probe import Probe
 from leasehold.errors import StoreError, UnavailableError
 
 __all__ = ["LARGEST_BATCH", "Backend", "Lane", "RefusedError", "UnansweredError"]
 
 LARGEST_BATCH = 256
+LAST_ANSWERS_SECONDS = 2.0
+"""How long a program that ends without closing its store waits for what was submitted: reports, above all."""
+
 _YIELDS = 4
 
 A = TypeVar("A")
@@ -98,8 +104,10 @@ class Lane:
         self._worker = 0  # its ident, 0 between turns
         self._broken: UnavailableError | None = None
         self._last_batch = 0  # written by the lane's thread alone
+        self._process = getpid()
         self._thread = Thread(target=self._main, name="leasehold-lane", daemon=True)
         self._thread.start()
+        atexit.register(self._answer_last)
 
     def submit(self, step: Step[A]) -> Future[StepAnswer[A]]:
         """Hand a step to the lane. See `Store.submit`."""
@@ -151,6 +159,7 @@ class Lane:
 
     def close(self) -> None:
         """Take nothing more and answer what was submitted. Closing twice is harmless."""
+        atexit.unregister(self._answer_last)
         with self._gate:
             if not self._is_closed:
                 self._is_closed = True
@@ -159,6 +168,12 @@ class Lane:
         self._thread.join()
         with self._turn:  # a caller may be running its own step, or be about to
             self._broken = self._broken or UnavailableError("the store is closed; open it again")
+
+    def _answer_last(self) -> None:
+        """At the end of a program that did not close its store. A child that was forked has no thread to wait for."""
+        if self._unanswered and getpid() == self._process:
+            with suppress(TimeoutError, KeyboardInterrupt):  # who wants to wait no longer need not
+                self.submit(Probe()).exception(LAST_ANSWERS_SECONDS)  # whatever was submitted before is answered before
 
     def _main(self) -> None:
         while batch := self._take():
