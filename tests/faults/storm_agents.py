@@ -146,10 +146,19 @@ class GuardedAgent(Agent):
         return capability.admission_id
 
     def _call(self, lease: HeldLease, action: str, key: str, *, again: bool = False) -> None:
-        admission = self._tool[action](lease.once(key), ticket_id=f"T-{key}")
+        admission = self._until_started(action, lease, key)
         self._told.note(lambda told: told.done.add(admission))
         if again:
             self._again(lease, action, key)
+
+    def _until_started(self, action: str, lease: HeldLease, key: str) -> str:
+        """Make the same call again where its answer came so late that it was not started."""
+        while True:
+            try:
+                return self._tool[action](lease.once(key), ticket_id=f"T-{key}")
+            except Denied as denied:
+                if denied.decision.reason is not Reason.NOT_STARTED_IN_TIME:
+                    raise
 
 
 class AsyncHost:
