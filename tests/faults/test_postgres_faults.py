@@ -52,6 +52,11 @@ def open_at(place: PostgresPlace, anchor: Anchor | None = None) -> OpenStore:
     )
 
 
+def make(place: PostgresPlace) -> None:
+    """Make the tables with the usual patience, since the transaction that makes them is a long one."""
+    open_at(place).close()
+
+
 def totals(store: OpenStore) -> list[object]:
     """The totals that `spend` recorded: 1, 2, 3 … where each of them was executed once."""
     lines = store.queries.ledger(0, store.queries.control().size)
@@ -119,6 +124,7 @@ def wire(postgres_server: PostgresServer) -> Iterator[Wire]:
 @pytest.fixture
 def distant(wire: Wire, place: PostgresPlace) -> Iterator[OpenStore]:
     """A store whose connection can be cut."""
+    make(place)
     through = {**place.parameters, "host": str(wire.folder)}
     with closing(open_at(msgspec.structs.replace(place, parameters=through, patience_seconds=0.3))) as opened:
         yield opened
@@ -320,7 +326,8 @@ def stopped_session(server: PostgresServer, name: str) -> int:
 @pytest.fixture
 def hasty(place: PostgresPlace) -> Iterator[OpenStore]:
     """A store that gives up on a silent server soon."""
-    impatient = msgspec.structs.replace(place, patience_seconds=0.3, statement_seconds=0.3)
+    make(place)
+    impatient = msgspec.structs.replace(place, patience_seconds=0.3, statement_seconds=0.5)
     with closing(open_at(impatient)) as opened:
         yield opened
     assert check_postgres(place) == ()
@@ -398,7 +405,8 @@ def test_reader_that_is_not_answered_asks_over_another_connection(
 def test_statement_that_takes_the_server_too_long_is_given_up_and_undone(
     place: PostgresPlace, postgres_server: PostgresServer, postgres_name: str
 ) -> None:
-    impatient = msgspec.structs.replace(place, statement_seconds=0.2)
+    make(place)
+    impatient = msgspec.structs.replace(place, statement_seconds=0.5)
     with closing(open_at(impatient)) as store:
         postgres_server.execute(
             """
@@ -507,6 +515,7 @@ def test_refusal_of_the_server_is_told_plainly_and_the_store_goes_on(
 
 
 def test_lock_that_another_process_holds_is_waited_for_and_no_longer(place: PostgresPlace) -> None:
+    make(place)
     hasty = msgspec.structs.replace(place, patience_seconds=0.2)
     with closing(open_at(hasty)) as store, closing(connect(place)) as other:
         execute(other, "BEGIN")
@@ -518,6 +527,7 @@ def test_lock_that_another_process_holds_is_waited_for_and_no_longer(place: Post
 
 
 def test_process_that_was_stopped_inside_its_batch_loses_the_lock_and_runs_again(place: PostgresPlace) -> None:
+    make(place)
     hasty = msgspec.structs.replace(place, patience_seconds=0.3)
     with closing(open_at(hasty)) as stopped, closing(open_at(place)) as other:
         entered, released = Event(), Event()

@@ -108,7 +108,7 @@ def test_processes_that_make_the_database_at_once_all_get_it(empty: PostgresData
 
 
 def test_opening_waits_as_long_as_another_process_migrates(empty: PostgresDatabase) -> None:
-    hasty = msgspec.structs.replace(empty.place, patience_seconds=0.1)
+    hasty = msgspec.structs.replace(empty.place, patience_seconds=0.3)
     with (
         closing(connect(empty.place)) as migrating,
         closing(connect(empty.place)) as watching,
@@ -117,9 +117,9 @@ def test_opening_waits_as_long_as_another_process_migrates(empty: PostgresDataba
         execute(migrating, "BEGIN")
         execute(migrating, lock(MIGRATION_LOCK))
         opening = pool.submit(open_postgres, hasty, writer="late", issuer="issuer")
-        waiting = (  # for three times its patience
+        waiting = (  # for twice its patience
             "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
-            " AND clock_timestamp() - state_change > interval '300 milliseconds'"
+            " AND clock_timestamp() - state_change > interval '600 milliseconds'"
         )
         while execute(watching, waiting).fetchone() is None:
             assert not opening.done()
