@@ -81,7 +81,7 @@ def mail_server(*, wrapped: bool = False, tls: bool = True, name: str = "localho
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         server.port = probe.getsockname()[1]
-    controller = Controller(server, hostname="127.0.0.1", port=server.port, **options)
+    controller = Controller(server, hostname="127.0.0.1", port=server.port, ready_timeout=60, **options)
     controller.start()
     try:
         yield server

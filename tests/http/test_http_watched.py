@@ -69,7 +69,11 @@ class Keeper:
 
 @contextmanager
 def watched(
-    authority: Authority, *, broken_keys: Sequence[Exception] = (), stopping: Sequence[bool] = ()
+    authority: Authority,
+    *,
+    broken_keys: Sequence[Exception] = (),
+    stopping: Sequence[bool] = (),
+    patience_seconds: float = 60.0,
 ) -> Iterator[Browser]:
     """A server that answers nothing but whether it is well."""
 
@@ -79,7 +83,11 @@ def watched(
 
     def build(site: Site) -> ASGIApp:
         readiness = Readiness(
-            authority, keys=check_keys, is_stopping=lambda: bool(stopping), patience_seconds=0.2, kept_seconds=0.0
+            authority,
+            keys=check_keys,
+            is_stopping=lambda: bool(stopping),
+            patience_seconds=patience_seconds,
+            kept_seconds=0.0,
         )
         return Health(Starlette(), readiness)
 
@@ -126,7 +134,7 @@ def test_store_that_is_slow_is_not_waited_for(stage: Stage) -> None:
 
     inner = stage.authority.engine.store
     stage.authority.engine.store = Silent(inner)
-    with watched(stage.authority) as browser:
+    with watched(stage.authority, patience_seconds=0.01) as browser:
         assert browser.get("/readyz").text == "not ready: store\n"
     stage.authority.engine.store = inner
 
