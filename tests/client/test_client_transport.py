@@ -309,13 +309,14 @@ def test_server_that_drips_is_given_up_at_the_deadline() -> None:
 
 
 def test_nobody_there_is_unavailable_and_nothing_was_done() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (
-        connect(f"http://127.0.0.1:{port}", SECRET, deadline_seconds=0.3) as authority,
-        pytest.raises(UnavailableError, match="nothing may be started") as raised,
-    ):
-        authority.run(RUN_ID)
+    with socket.socket() as closed:  # bound while it is asked, so that nobody else listens there
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        with (
+            connect(f"http://127.0.0.1:{port}", SECRET, deadline_seconds=0.3) as authority,
+            pytest.raises(UnavailableError, match="nothing may be started") as raised,
+        ):
+            authority.run(RUN_ID)
     assert str(port) in str(raised.value)
 
 

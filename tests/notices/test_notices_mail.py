@@ -157,10 +157,9 @@ def test_a_wrong_password_can_be_put_right_before_the_mail_is_given_up() -> None
 
 
 def test_a_server_that_is_not_there_or_no_mail_server_is_a_failed_try() -> None:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-    row = tell(rule(f"smtp://localhost:{port}"))
+    with socket.socket() as closed:  # bound while it is asked, so that nobody else listens there
+        closed.bind(("127.0.0.1", 0))
+        row = tell(rule(f"smtp://localhost:{closed.getsockname()[1]}"))
     assert (row.state, row.fault) == ("waiting", "the mail server cannot be reached")
     with mail_server(wrapped=True) as server:
         row = tell(rule(f"smtps://localhost:{server.port}"), trusted=False)

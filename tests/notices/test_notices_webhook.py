@@ -197,6 +197,13 @@ def test_a_receiver_that_speaks_no_http_is_a_failed_try(told: NoticeStage, recei
 def test_a_receiver_that_is_down_or_slow_is_a_failed_try(
     told: NoticeStage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with socket.socket() as closed:  # bound while it is asked, so that nobody else listens there
+        closed.bind(("127.0.0.1", 0))
+        down = NoticeStage(webhook_rule(f"http://127.0.0.1:{closed.getsockname()[1]}/"))
+        down.ask_close()
+        down.tell()
+    assert [(row.state, row.fault) for row in down.deliveries()] == [("waiting", "the receiver cannot be reached")]
+    down.close()
     never = threading.Event()
     monkeypatch.setattr("leasehold.notices.wire._TRY_SECONDS", 0.3)
     receiver.answers = [lambda _: never.wait(30)]
@@ -204,14 +211,6 @@ def test_a_receiver_that_is_down_or_slow_is_a_failed_try(
     told.tell()
     assert told.deliveries()[0].fault == "the receiver did not answer in time"
     never.set()
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    down = NoticeStage(webhook_rule(f"http://127.0.0.1:{port}/"))
-    down.ask_close()
-    down.tell()
-    assert [(row.state, row.fault) for row in down.deliveries()] == [("waiting", "the receiver cannot be reached")]
-    down.close()
 
 
 def test_a_receiver_that_answers_drop_by_drop_is_left_when_the_try_has_taken_too_long(
