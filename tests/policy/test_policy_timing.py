@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from policy_worlds import EXAMPLE, changed, line_of, load
@@ -28,6 +28,7 @@ OFFICE = (
 FAIR = 'freeze = [{ from = 2026-12-20T00:00:00+01:00, until = 2027-01-03T00:00:00+01:00, reason = "the fair" }]\n'
 BERLIN = ZoneInfo("Europe/Berlin")
 EVERY_DAY = tuple(Day)
+LOADED = load(EXAMPLE)
 
 
 def timed(lines: str) -> Policy:
@@ -119,29 +120,45 @@ def test_an_hour_that_the_clocks_show_twice_counts_both_times() -> None:
     assert f"({datetime.fromtimestamp(first - 1800, UTC):%Y-%m-%dT%H:%M:%SZ})" in enough(into, at("2026-10-24 12:00"))
 
 
-MOMENTS = st.one_of(
-    st.integers(at("2026-03-27 00:00"), at("2026-03-31 00:00")),
-    st.integers(at("2026-10-23 00:00"), at("2026-10-27 00:00")),
-)
+CHANGES = [
+    (zone, at(text, zone))
+    for zone, *texts in (
+        ("Europe/Berlin", "2026-03-29 03:00", "2026-10-25 02:00"),
+        ("America/New_York", "2026-03-08 03:00", "2026-11-01 01:00"),
+        ("America/Havana", "2026-03-08 01:00", "2026-11-01 00:00"),  # at midnight, and back to it
+        ("Africa/Cairo", "2026-04-24 01:00", "2026-10-29 23:00"),  # at midnight, and back to the day before
+        ("Australia/Lord_Howe", "2026-04-05 01:30", "2026-10-04 02:30"),  # by half an hour
+        ("Antarctica/Troll", "2026-03-29 03:00", "2026-10-25 01:00"),  # by two hours
+        ("Asia/Kathmandu", "2026-05-04 00:00"),  # never
+        ("UTC", "2026-05-04 00:00"),
+    )
+    for text in texts
+]
+
+
+@st.composite
+def windows_at_a_change(draw: st.DrawFn) -> tuple[Hours, int]:
+    """A window that opens and ends within hours of a clock change as a rule, and a moment within days of it."""
+    zone, change = draw(st.sampled_from(CHANGES))
+    wall = datetime.fromtimestamp(change, ZoneInfo(zone))
+    near = st.integers(-90, 90).map(lambda minutes: (wall.hour * 60 + wall.minute + minutes) % MINUTES_OF_DAY)
+    start = draw(near | st.integers(0, MINUTES_OF_DAY - 1))
+    end = min(start + draw(st.integers(1, 120) | st.integers(1, 400)), MINUTES_OF_DAY)
+    days = draw(st.just({EVERY_DAY[wall.weekday()]}) | st.sets(st.sampled_from(EVERY_DAY), min_size=1))
+    moment = change + draw(st.integers(-7200, 7200) | st.integers(-2 * 86_400, 86_400))
+    return window(start, end, zone, tuple(day for day in Day if day in days)), moment
 
 
 @pytest.mark.requirement("F6")
-@given(
-    MOMENTS,
-    st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]),
-    st.integers(0, MINUTES_OF_DAY - 1),
-    st.integers(1, 400),
-    st.lists(st.sampled_from(EVERY_DAY), min_size=1, unique=True),
-)
-def test_the_next_opening_is_the_first_open_minute(
-    now: int, zone: str, start: int, length: int, days: list[Day]
-) -> None:
-    hours = window(start, min(start + length, MINUTES_OF_DAY), zone, tuple(day for day in Day if day in days))
-    route = replace(load(EXAMPLE).routes[SUPPORT], hours=(hours,))
-    refusal = refuse_time(load(EXAMPLE), route, "ticket.update", now)
-    wall = datetime.fromtimestamp(now, ZoneInfo(zone))
+@settings(max_examples=200)
+@given(windows_at_a_change())
+def test_the_next_opening_is_the_first_open_minute(drawn: tuple[Hours, int]) -> None:
+    hours, now = drawn
+    route = replace(LOADED.routes[SUPPORT], hours=(hours,))
+    refusal = refuse_time(LOADED, route, "ticket.update", now)
+    wall = datetime.fromtimestamp(now, ZoneInfo(hours.zone))
     minute = wall.hour * 60 + wall.minute
-    should = EVERY_DAY[wall.weekday()] in days and start <= minute < hours.to_minute
+    should = EVERY_DAY[wall.weekday()] in hours.days and hours.from_minute <= minute < hours.to_minute
     assert (refusal is None) == should
     if refusal is None:
         return
