@@ -261,7 +261,7 @@ def test_server_tells_its_health_writes_json_lines_and_shows_figures_at_their_ow
     process = serve(tmp_path, "--port", "0", "--log", "json", "--metrics", "127.0.0.1:0", "--json")
     assert process.stdout is not None
     try:
-        said = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        said = json.loads(process.stdout.readline())
         url, metrics = said["url"], said["metrics"]
         assert answer(url, "/healthz") == (200, "ok\n")
         assert answer(url, "/readyz") == (200, "ok\n")
@@ -276,7 +276,10 @@ def test_server_tells_its_health_writes_json_lines_and_shows_figures_at_their_ow
         lines = lines_until_stopped(process)
     finally:
         process.kill()
-    told = [json.loads(line) for line in lines if line.startswith("{")]
+    told = [json.loads(line) for line in lines]
+    begun = [line["message"].partition(" ")[0] for line in told[:3]]
+    assert begun == ["this", "nobody", "serving"]
+    assert (told[2]["url"], told[2]["metrics"]) == (url, metrics)
     requests = [line for line in told if line["logger"] == "leasehold.requests"]
     assert [(line["route"], line["status"]) for line in requests] == [("/sign-in", 200), ("unmatched", 303)]
     assert "secret" not in "".join(lines)
@@ -320,6 +323,21 @@ class Collector(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
         """Say nothing."""
+
+
+def test_log_in_json_says_in_json_why_nothing_is_served(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ("--port", "0", "--log", "json", "--metrics", f"127.0.0.1:{taken.getsockname()[1]}")
+        process = serve(tmp_path, *words)
+        out, errors = process.communicate(timeout=60)
+        plain = terminal.run("serve", *words, code=2)
+    assert (process.returncode, out) == (2, "")
+    told = [json.loads(line) for line in errors.splitlines()]
+    assert [line["level"] for line in told] == ["warning", "error"]
+    assert told[0]["message"].startswith("this state is new: ")
+    assert "--metrics" in told[1]["message"]
+    assert [json.loads(line)["message"] for line in plain.stderr.splitlines()] == [told[1]["message"]]
 
 
 def test_spans_are_sent_where_the_environment_says_and_the_last_ones_before_the_end(tmp_path: Path) -> None:
@@ -370,7 +388,9 @@ def test_socket_answers_programs_that_prove_who_they_are_and_no_browser(tmp_path
     process = serve(tmp_path, "--port", "0", "--socket", str(path), "--socket-mode", "600", "--log", "json")
     assert process.stdout is not None
     try:
-        assert answer(process.stdout.readline().strip(), "/healthz")[0] == 200
+        said = json.loads(process.stdout.readline())
+        assert said["socket"] == str(path)
+        assert answer(said["url"], "/healthz")[0] == 200
         assert path.stat().st_mode & 0o777 == 0o600
         assert asked_locally(path, "/healthz") == (200, "ok\n")
         assert asked_locally(path, "/v1/openapi.json")[0] == 200
@@ -379,7 +399,7 @@ def test_socket_answers_programs_that_prove_who_they_are_and_no_browser(tmp_path
         lines = lines_until_stopped(process)
     finally:
         process.kill()
-    told = [json.loads(line) for line in lines if line.startswith("{")]
+    told = [json.loads(line) for line in lines]
     requests = [line for line in told if line["logger"] == "leasehold.requests"]
     assert {line["user_id"] for line in requests} == {os.geteuid()}
     assert [(line["route"], line["status"]) for line in requests] == [

@@ -34,7 +34,7 @@ from leasehold.errors import ConfigError, Denied
 from leasehold.http.api import create_api
 from leasehold.http.exchanges import Exchange, Observed, trace_id_of
 from leasehold.http.health import Health, Readiness
-from leasehold.http.logs import LogFormat, RequestLog, start_logging
+from leasehold.http.logs import LogFormat, RequestLog, logging_to
 from leasehold.http.metrics import Metrics, inner_of, metrics_app
 from leasehold.http.server import Wiring
 from leasehold.http.site import Site
@@ -312,18 +312,11 @@ def test_whatever_is_said_a_trace_is_32_digits_or_none(said: str) -> None:
 
 
 @contextmanager
-def logging_to(log_format: LogFormat) -> Iterator[io.StringIO]:
+def log_lines(log_format: LogFormat) -> Iterator[io.StringIO]:
     """Log as the server does, and as before afterwards."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
     stream = io.StringIO()
-    root.handlers[:] = []
-    try:
-        start_logging(log_format, stream)
+    with logging_to(log_format, stream):
         yield stream
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
 
 
 def exchange(**changes: object) -> Exchange:
@@ -354,7 +347,7 @@ def tell(log: RequestLog, *exchanges: Exchange) -> None:
 
 
 def test_each_request_is_one_json_line() -> None:
-    with logging_to(LogFormat.JSON) as stream:
+    with log_lines(LogFormat.JSON) as stream:
         other = exchange(status=503, client="", address="", user_id=65534, trace_id="")
         tell(RequestLog(LogFormat.JSON, stream), exchange(), other)
     first, second = map(json.loads, stream.getvalue().splitlines())
@@ -376,7 +369,7 @@ def test_each_request_is_one_json_line() -> None:
 
 
 def test_text_is_one_line_with_hidden_characters_shown() -> None:
-    with logging_to(LogFormat.TEXT) as stream:
+    with log_lines(LogFormat.TEXT) as stream:
         tell(RequestLog(LogFormat.TEXT, stream), exchange(client="", request_id="ab\n12"))
         logging.getLogger("leasehold.sweep").warning("could not\x1b[31m finish")
     first, second = stream.getvalue().splitlines()
@@ -408,7 +401,7 @@ def test_lines_of_requests_that_end_together_are_written_at_once() -> None:
 
 @pytest.mark.parametrize("log_format", LogFormat)
 def test_fault_is_logged_with_its_traceback(log_format: LogFormat) -> None:
-    with logging_to(log_format) as stream:
+    with log_lines(log_format) as stream:
         try:
             raise ValueError("a bug")
         except ValueError:
@@ -420,7 +413,7 @@ def test_fault_is_logged_with_its_traceback(log_format: LogFormat) -> None:
 
 def test_nothing_that_a_client_keeps_secret_is_logged(house: House) -> None:
     with (
-        logging_to(LogFormat.JSON) as stream,
+        log_lines(LogFormat.JSON) as stream,
         served(lambda site: Observed(house.build(site), [RequestLog(LogFormat.JSON, stream)])) as port,
     ):
         house.port = port

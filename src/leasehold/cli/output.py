@@ -10,12 +10,17 @@ import msgspec
 
 from leasehold.model.plain import escape
 
-__all__ = ["show_json", "show_table"]
+__all__ = ["show_json", "show_json_line", "show_table"]
 
 
 def show_json(value: object) -> None:
     """Write a value as indented ASCII JSON: escapes keep every hidden character harmless."""
     click.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=True))
+
+
+def show_json_line(value: object) -> None:
+    """The same on one line, for what gathers lines."""
+    click.echo(json.dumps(msgspec.to_builtins(value), ensure_ascii=True))
 
 
 def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, is_terminal: bool, width: int) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
 
 from leasehold.cli.extra import server_extra
+from leasehold.cli.output import show_json_line
 from leasehold.cli.session import Session, with_session
 from leasehold.config import PROVIDER_SECRET, read_key_ring, read_secrets
 from leasehold.errors import ConfigError
@@ -45,7 +45,7 @@ _LAST_PORT = 65_535
     default="text",
     show_default=True,
     type=click.Choice(["text", "json"]),
-    help="How lines are written on stderr.",
+    help="How lines are written, on stdout too.",
 )
 @click.option("--traces", is_flag=True, help="Send spans by OpenTelemetry, to where OTEL_* variables say.")
 def serve(
@@ -67,8 +67,8 @@ def serve(
     people a password first: leasehold person password PERSON.
     """
     with server_extra():
-        from leasehold.cli.serving import Instruments, Listening, Serving
-    if public_url is None and not _is_loopback(host):
+        from leasehold.cli.serving import Instruments, Listening, Serving, is_loopback, logged
+    if public_url is None and not is_loopback(host):
         raise ConfigError(
             f"{host} is not only this machine, and passwords must not travel in the clear; put a proxy with TLS in "
             "front and name its address: --public-url https://lease.example.com"
@@ -82,22 +82,18 @@ def serve(
         socket=socket_path,
         socket_mode=_mode(socket_mode),
     )
-    instruments = Instruments(
-        session.around.system, log_format, has_metrics=listening.metrics is not None, has_traces=traces
-    )
-    with closing(instruments), session.authority(sweep=True, watcher=instruments.watcher) as authority:
-        serving = Serving(authority, listening, instruments, partial(_read_keys, session), partial(_secret, session))
-        if listening.metrics is not None and not _is_loopback(listening.metrics[0]):
-            session.say(f"whoever reaches {serving.metrics_url} can read it; it names no tenants, people or ids")
-        has_provider = bool(authority.engine.active_policy().sign_in)
-        if not has_provider and not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
-            session.say("nobody can sign in yet; run: leasehold person password PERSON")
-        if authority.chat.is_open():
-            session.say(f"interactivity address of the Slack app: {serving.chat_url}")
-        session.give(
-            {"url": serving.site.origin, "metrics": serving.metrics_url, "socket": str(socket_path or "")},
-            [serving.site.origin],
+    with logged(log_format), ExitStack() as held:
+        instruments = Instruments(
+            session.around.system, log_format, has_metrics=listening.metrics is not None, has_traces=traces
         )
+        held.enter_context(closing(instruments))
+        authority = held.enter_context(session.authority(sweep=True, watcher=instruments.watcher))
+        serving = Serving(authority, listening, instruments, partial(_read_keys, session), partial(_secret, session))
+        serving.say_what_matters()
+        if log_format == "json":
+            show_json_line(serving.addresses)
+        else:
+            session.give(serving.addresses, [serving.addresses["url"]])
         serving.run()
 
 
@@ -130,10 +126,3 @@ def _read_keys(session: Session) -> None:
     files = session.files()
     for document_type in (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT):
         read_key_ring(files.key_ring(document_type), document_type)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

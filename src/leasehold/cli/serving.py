@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
 
+import click
 from starlette.types import ASGIApp
 
 from leasehold.authority import Authority
+from leasehold.cli.exits import code_of, words_of
 from leasehold.cli.extra import otel_extra
 from leasehold.console.pages import console_pages
+from leasehold.errors import LeaseholdError
 from leasehold.http.api import create_api
 from leasehold.http.app import create_app
 from leasehold.http.callers import Callers
@@ -25,7 +29,7 @@ from leasehold.http.gates import SLACK_PATH
 from leasehold.http.health import Health, Readiness
 from leasehold.http.issuers import Issuers
 from leasehold.http.local import LocalSocket
-from leasehold.http.logs import LogFormat, RequestLog, start_logging
+from leasehold.http.logs import LogFormat, RequestLog, logging_to
 from leasehold.http.metrics import Metrics, metrics_app
 from leasehold.http.oauth.callers import PolicyClients
 from leasehold.http.server import Wiring, fitting_limits, listen, run_server
@@ -36,9 +40,30 @@ from leasehold.system import System
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["Instruments", "Listening", "Serving"]
+__all__ = ["Instruments", "Listening", "Serving", "is_loopback", "logged"]
 
 _LOG = logging.getLogger("leasehold.serve")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but programs of this machine connects to this address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def logged(log_format: str) -> Iterator[None]:
+    """Have all that is said in the block written as one log, in JSON also why it ended: who reads it reads no words."""
+    with logging_to(LogFormat(log_format), sys.stderr):
+        try:
+            yield
+        except LeaseholdError as error:
+            if log_format != LogFormat.JSON:
+                raise
+            _LOG.error("%s", words_of(error))
+            raise click.exceptions.Exit(code_of(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +155,35 @@ class Serving:
                 self._local = held.enter_context(closing(LocalSocket(listening.socket, listening.socket_mode)))
             self._held = held.pop_all()
         self.site = public or Site.loopback(int(self._listener.getsockname()[1]))
-        self.chat_url = f"{self.site.origin}{SLACK_PATH}"
 
     @property
-    def metrics_url(self) -> str:
-        """Where the figures are read; empty where they are not."""
+    def addresses(self) -> Mapping[str, str]:
+        """Where it is reached: `url`, `metrics` and `socket`, each empty where it does not listen."""
+        return {
+            "url": self.site.origin,
+            "metrics": self._metrics_url,
+            "socket": str(self._listening.socket or ""),
+        }
+
+    def say_what_matters(self) -> None:
+        """Write into the log what whoever started it has to know before anybody comes."""
+        metrics = self._listening.metrics
+        if metrics is not None and not is_loopback(metrics[0]):
+            _LOG.warning(
+                "whoever reaches %s can read it; it names no tenants, people or ids",
+                self._metrics_url,
+                extra={"facts": {"metrics": self._metrics_url}},
+            )
+        authority = self._authority
+        has_provider = bool(authority.engine.active_policy().sign_in)
+        if not has_provider and not any(authority.sign_ins.of(row.person) for row in authority.desk.people()):
+            _LOG.warning("nobody can sign in yet; run: leasehold person password PERSON")
+        if authority.chat.is_open():
+            url = f"{self.site.origin}{SLACK_PATH}"
+            _LOG.info("interactivity address of the Slack app: %s", url, extra={"facts": {"url": url}})
+
+    @property
+    def _metrics_url(self) -> str:
         if self._metrics_listener is None:
             return ""
         host, port = self._metrics_listener.getsockname()[:2]
@@ -154,13 +203,11 @@ class Serving:
             clients=PolicyClients(self._authority, callers),
             callers=callers,
         )
-        if self._instruments is not None:
-            start_logging(self._instruments.log_format, sys.stderr)
         readiness = Readiness(self._authority, keys=self._check_keys, is_stopping=lambda: streams.is_closing)
         alone = create_api(self._authority, streams=streams, callers=callers)
         with self._held:
             wiring = replace(self._wiring(streams), local=self._around(alone, readiness))
-            _LOG.info("serving at %s", self.site.origin)
+            _LOG.info("serving at %s", self.site.origin, extra={"facts": self.addresses})
             run_server(self._around(app, readiness), self._listeners(), wiring)
             _LOG.info("stopped")
 

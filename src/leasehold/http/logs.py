@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TextIO
@@ -18,7 +19,7 @@ import msgspec
 from leasehold.http.exchanges import Exchange
 from leasehold.model.plain import escape
 
-__all__ = ["LogFormat", "RequestLog", "start_logging"]
+__all__ = ["LogFormat", "RequestLog", "logging_to"]
 
 _REQUESTS = "leasehold.requests"
 _SERVER_ERROR = 500
@@ -38,6 +39,9 @@ class _Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     level: str
     logger: str
     message: str = ""
+    url: str = ""
+    metrics: str = ""
+    socket: str = ""
     request: str = ""
     trace: str = ""
     client: str = ""
@@ -55,12 +59,14 @@ _encoder = msgspec.json.Encoder()
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        """One line. What a record has in `facts`, by the names of the line's fields, stands beside its message."""
         line = _Line(
             time=_time(record.created),
             level=record.levelname.lower(),
             logger=record.name,
             message=record.getMessage(),
             error=self.formatException(record.exc_info) if record.exc_info else "",
+            **getattr(record, "facts", {}),
         )
         return _encoder.encode(line).decode()
 
@@ -76,11 +82,20 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def start_logging(log_format: LogFormat, stream: TextIO) -> None:
-    """Write everything from `info` up on the stream. Called once, by a program, never by a library."""
+@contextmanager
+def logging_to(log_format: LogFormat, stream: TextIO) -> Iterator[None]:
+    """Write everything from `info` up on the stream, and nowhere else, until the block ends. Never by a library."""
+    root = logging.getLogger()
+    before, level = root.handlers, root.level
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers = before
+        root.setLevel(level)
 
 
 class RequestLog:
