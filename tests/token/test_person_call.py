@@ -93,6 +93,11 @@ def test_other_header_is_refused(header: dict[str, object]) -> None:
     assert refused(f"{base64url.encode(canonical.encode(header))}.{claims}.{signature}") == TokenCode.TYPE
 
 
+def test_claims_that_are_no_object_are_refused() -> None:
+    header, _, signature = CALL.sign(KEY).split(".")
+    assert refused(f"{header}.{base64url.encode(b'[]')}.{signature}") == TokenCode.CLAIMS
+
+
 def test_member_twice_is_refused() -> None:
     header, claims, signature = CALL.sign(KEY).split(".")
     twice = base64url.decode(claims)[:-1] + b',"aud":"urn:leasehold:y"}'

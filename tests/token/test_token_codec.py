@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -223,8 +222,11 @@ def test_a_bound_token_opens_nothing_without_proof_of_its_key(lease: Lease, ring
         assert caught.value.code == "holder"
 
 
-def test_a_bearer_token_does_not_mind_a_proof(verify: Callable[[str], VerifiedToken], token: Token) -> None:
-    assert verify(token).cnf_jkt is None
+def test_a_bearer_token_does_not_mind_a_proof(verifier: Verifier, token: Token, lease: Lease, ring: KeyRing) -> None:
+    now = Instant(lease.issued_at * 1000)
+    for proven in (None, ring.newest.kid):
+        said = verifier.verify(token, audience="deploy.prod", environment="staging", now=now, holder=proven)
+        assert said.cnf_jkt is None
 
 
 def test_a_text_with_the_letters_of_an_escaped_nul_passes_and_nul_does_not(

@@ -141,6 +141,7 @@ def test_the_key_is_found_by_its_id_or_is_the_only_one_that_fits() -> None:
         ({"aud": []}, TokenCode.AUDIENCE),
         ({"aud": {US: 1}}, TokenCode.AUDIENCE),
         ({"aud": [US, 7]}, TokenCode.AUDIENCE),
+        ({"aud": [US, 7], "azp": US}, TokenCode.AUDIENCE),
         ({"aud": [US, "https://other.example"]}, TokenCode.AUDIENCE),
         ({"aud": [US, "https://other.example"], "azp": "https://other.example"}, TokenCode.AUDIENCE),
         ({"exp": None}, TokenCode.CLAIMS),
@@ -182,6 +183,7 @@ def test_what_two_readers_could_take_differently_or_is_no_token_is_refused() -> 
     assert refused(f"{head}.{twice}.{signature}") == TokenCode.ENCODING
     assert refused(f"{head}.{body}=.{signature}") == TokenCode.ENCODING
     assert refused(f"{head}.{base64url.encode(b'[]')}.{signature}") == TokenCode.SHAPE
+    assert refused(f"{base64url.encode(b'[]')}.{body}.{signature}") == TokenCode.SHAPE
     assert refused(f"{head}.{body}") == TokenCode.SHAPE
     assert refused(f"{head}.{body}.\u00e9") == TokenCode.SHAPE
     assert refused("a" * (MAX_FOREIGN_CHARACTERS + 1)) == TokenCode.SIZE
@@ -201,7 +203,9 @@ def test_a_token_with_any_character_changed_is_refused(data: st.DataObject) -> N
 @pytest.mark.case(7)
 def test_a_signature_of_another_length_is_refused_and_so_is_one_in_the_form_of_other_protocols() -> None:
     head, body, signature = changed().split(".")
-    for other in (base64url.decode(signature)[:-1], bytes(64), b"\x30\x06\x02\x01\x01\x02\x01\x01"):
+    good = base64url.decode(signature)
+    padded = good[:32] + b"\0" + good[32:]  # the same two numbers
+    for other in (good[:-1], padded, bytes(64), b"\x30\x06\x02\x01\x01\x02\x01\x01"):
         assert refused(f"{head}.{body}.{base64url.encode(other)}") == TokenCode.SIGNATURE
 
 

@@ -292,6 +292,8 @@ def test_a_ring_needs_a_newest_key_that_is_not_retired_and_none_twice() -> None:
 def test_a_key_is_made_from_exactly_32_bytes_and_bears_its_own_thumbprint() -> None:
     with pytest.raises(InvalidError, match="32 random bytes"):
         SigningKey.generate(bytes(31))
+    with pytest.raises(InvalidError, match="created at 0 or later"):
+        key(1, created_at=-1)
     with pytest.raises(InvalidError, match="thumbprint"):
         SigningKey("other", key(1).private)
     with pytest.raises(InvalidError, match="thumbprint"):

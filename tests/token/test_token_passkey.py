@@ -95,6 +95,7 @@ def test_any_bit_flipped_is_refused(part: str, place: int, bit: int) -> None:
         {"challenge": base64url.encode(b"x" * 32)},
         {"origin": "https://evil.example"},
         {"origin": 7},
+        {"origin": 7, "is_offline": True},
         {"origin": "https://[", "is_offline": True},
         {"crossOrigin": True},
         {"crossOrigin": "no"},
@@ -133,7 +134,9 @@ def test_passkey_of_another_site_is_refused_offline_too() -> None:
     honest = json.loads(P256.client_data("webauthn.get", base64url.encode(CHALLENGE)))
     assert is_refused(elsewhere.sign(CHALLENGE, json.dumps(honest).encode()), None)
     good = P256.sign(CHALLENGE)
-    assert is_refused(replace(good, authenticator_data=base64url.encode(b"short")))
+    data = base64url.decode(good.authenticator_data)
+    for short in (b"short", data[:32], data[:-1]):
+        assert is_refused(replace(good, authenticator_data=base64url.encode(short)))
     assert is_refused(replace(good, signature="not base64url!"))
 
 

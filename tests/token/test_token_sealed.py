@@ -31,9 +31,13 @@ def test_a_note_that_was_changed_or_is_of_another_key_or_kind_is_none() -> None:
     text = seal_note(Note("a", 1), KEY)
     body, _, mac = text.partition(".")
     foreign = base64url.encode(b'{"about":"b","until":1}')
-    for wrong in ("", ".", body, f"{body}.", f"{foreign}.{mac}", f"{text}=", f"{text}.", text[:-1], "é.x", "x" * 5000):
+    for wrong in ("", ".", body, f"{body}.", f"{foreign}.{mac}", f"{text}=", f"{text}.", text[:-1]):
         with pytest.raises(InvalidError):
             open_note(wrong, Note, KEY)
+    long = seal_note(Note("a" * 5000, 1), KEY)
+    for other in (f"é.{mac}", long):
+        with pytest.raises(InvalidError, match="no note of ours"):
+            open_note(other, Note, KEY)
     with pytest.raises(InvalidError):
         open_note(text, Note, bytes(32))
     with pytest.raises(InvalidError, match="another kind"):
