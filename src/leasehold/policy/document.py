@@ -340,7 +340,7 @@ class PolicyTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What holds where a route or action says nothing. All of it is finite.
 
-    `timeout_seconds` bounds how long a call may stay open; it reserves nothing, because nothing was declared.
+    `timeout_seconds` bounds how long a call may stay open, and is reserved where the action declares none.
     `pending_per_run` is how many requests of one run may wait for people at the same time.
     """
 

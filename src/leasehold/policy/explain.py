@@ -10,7 +10,6 @@ from leasehold.errors import InvalidError
 from leasehold.model.decision import Decision
 from leasehold.model.effect import ApprovalMode, Effect
 from leasehold.model.grant import Attributes, Grant, Grants, OneOf, matches_action
-from leasehold.model.lease import HARD_MAX_TTL_SECONDS
 from leasehold.policy.client_rule import ClientRule, RunsRight
 from leasehold.policy.document import EVERYONE, REQUESTER, Policy, Route
 from leasehold.policy.evaluate import (
@@ -93,18 +92,8 @@ def explain_route(policy: Policy, route: str) -> list[RouteRow]:
 
 
 def laxer_rules(policy: Policy) -> list[LaxRule]:
-    """Return every rule that asks fewer people, fewer times, or for longer than the defaults of the language."""
+    """Return every rule that asks fewer people or fewer times than the defaults of the language."""
     rules = []
-    if policy.defaults.max_ttl_seconds > HARD_MAX_TTL_SECONDS:
-        rules.append(
-            LaxRule(
-                rule="defaults.max_ttl",
-                route="",
-                action="",
-                usual=f"{HARD_MAX_TTL_SECONDS} s",
-                actual=f"{policy.defaults.max_ttl_seconds} s",
-            )
-        )
     for _, route in sorted(policy.routes.items()):
         rules += _laxer_in_route(policy, route)
     for _, client in sorted(policy.clients.items()):

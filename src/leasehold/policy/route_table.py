@@ -65,6 +65,12 @@ def read_defaults(table: Table) -> Defaults:
     table.close(_DEFAULTS)
     built_in = Defaults()
     max_ttl = table.seconds("max_ttl", HARD_MAX_TTL_SECONDS)
+    if max_ttl > HARD_MAX_TTL_SECONDS:
+        raise table.fault(
+            f"{show_path((*table.keys, 'max_ttl'))} is {max_ttl} s, but no lease can be signed for longer than "
+            f"{HARD_MAX_TTL_SECONDS} s; longer tasks renew theirs (run_ttl says for how long)",
+            "max_ttl",
+        )
     ttl = table.seconds("ttl", min(DEFAULT_TTL_SECONDS, max_ttl))
     _check_ttl(table, ttl, max_ttl)
     return Defaults(
@@ -141,7 +147,7 @@ def _check_ttl(table: Table, ttl: int, max_ttl: int) -> None:
     if ttl > max_ttl:
         raise table.fault(
             f"{show_path((*table.keys, 'ttl'))} is {ttl} s, but a lease lives at most {max_ttl} s; longer tasks renew "
-            "theirs (only max_ttl in [defaults] raises this, and doctor reports it)",
+            "theirs (run_ttl says for how long)",
             "ttl",
         )
 
