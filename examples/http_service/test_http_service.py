@@ -47,9 +47,9 @@ def _wait_for(port: int, service: subprocess.Popen[bytes]) -> None:
     """Until the service takes connections; a connection that is refused takes no time, so it is tried often."""
     while service.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=20).close()
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                if connection.getsockname() != connection.getpeername():  # tried often, a free port meets itself
+                    return
         except ConnectionRefusedError:
             os.sched_yield()
-        else:
-            return
     raise AssertionError(f"the service ended with {service.returncode}")
