@@ -18,4 +18,4 @@ run = authority.start(agent="support-bot", route="support/close", tenant="acme",
 request = authority.request(run, {"ticket.close": {"ticket": ["T-18421"]}}, reason="customer confirmed the fix")
 lease = authority.wait(request, timeout=600)                  # once people have decided, where policy asks for people
 print(close_ticket(lease.once("T-18421:close"), ticket_id="T-18421", note="fixed"))
-receipt = authority.finish(run)                               # everything under the run is dead from here on
+receipt = authority.finish(run)                               # bytes to keep; all under the run is dead from here on

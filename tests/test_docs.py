@@ -5,17 +5,35 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
 
 import leasehold
 import lifecycle_diagrams
 import threats_page
+from leasehold.cli.program import program
 from leasehold.model.notice import ChannelKind, NoticeEvent
 from leasehold.policy.cases import run_tests
+from leasehold.policy.document import (
+    ActionRule,
+    Breaker,
+    Defaults,
+    Delegation,
+    Freeze,
+    Hours,
+    Policy,
+    PolicyTest,
+    Rate,
+    RolePowers,
+    RouteTerms,
+)
 from leasehold.policy.load import Source, load_policy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+PROSE = [page for page in PAGES if page != "docs/cli.md"]
 
 
 def test_the_reference_lists_exactly_the_public_names() -> None:
@@ -46,26 +64,46 @@ def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len(README.splitlines()) <= 140
 
 
-def test_the_readme_shows_the_example_that_is_run() -> None:
-    shown = re.search(r"<!-- examples/ten_lines.py -->\n```python\n(.*?)```", README, re.DOTALL)
-    assert shown is not None
-    assert shown[1] in (ROOT / "examples/ten_lines.py").read_text()
-
-
-def test_the_page_of_approvals_shows_the_example_that_is_run() -> None:
-    page = (ROOT / "docs/approvals.md").read_text()
-    shown = re.findall(r"<!-- (examples/\S+) -->\n```\w+\n(.*?)```", page, re.DOTALL)
-    assert len(shown) == 2
-    for path, text in shown:
+@pytest.mark.parametrize("page", PAGES)
+def test_an_example_that_a_page_shows_stands_in_the_file_that_is_run(page: str) -> None:
+    for path, text in re.findall(r"<!-- (examples/\S+) -->\n```\w+\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
         assert text in (ROOT / path).read_text(), path
 
 
-def test_the_page_of_http_services_shows_the_example_that_is_run() -> None:
-    shown = re.search(
-        r"<!-- (examples/\S+) -->\n```python\n(.*?)```", (ROOT / "docs/http-services.md").read_text(), re.DOTALL
+def test_the_pages_that_teach_show_examples() -> None:
+    shown = {page: len(re.findall("<!-- examples/", (ROOT / page).read_text())) for page in PAGES}
+    expected = {"README.md": 1, "docs/approvals.md": 2, "docs/http-services.md": 1, "docs/tools.md": 4}
+    assert {page: number for page, number in shown.items() if page in expected} == expected
+
+
+def test_the_page_of_the_policy_names_every_key_and_shows_policies_that_load() -> None:
+    page = (ROOT / "docs/policy.md").read_text()
+    shown = re.findall(r"<!-- policy -->\n```toml\n(.*?)```", page, re.DOTALL)
+    text = "\n".join(
+        ['version = 1\nauthority = "acme"\n[people]\n"user:ben" = ["owner"]\n"user:eva" = ["owner"]', *shown]
     )
-    assert shown is not None
-    assert shown[2] in (ROOT / shown[1]).read_text()
+    assert load_policy([Source("policy.md", text)]).routes["crm/cleanup"].delegation.children == 2
+    prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", prose))))
+    keys = {
+        *_keys_of(Policy, ActionRule, Defaults, Delegation, Breaker, Rate, RolePowers, PolicyTest, Hours, Freeze),
+        *_keys_of(RouteTerms),
+    }
+    assert keys - named - {"name", "agent"} == set()
+
+
+def _keys_of(*types: type[msgspec.Struct]) -> set[str]:
+    """The keys of the policy file that the fields of its parts are read from."""
+    written = {
+        "accept": "policy",
+        "from_minute": "from",
+        "to_minute": "to",
+        "from_seconds": "from",
+        "until_seconds": "until",
+        "destructive_sign_in_seconds": "destructive_sign_in_within",
+    }
+    fields = {field for each in types for field in each.__struct_fields__}
+    return {written.get(field, field.removesuffix("_seconds")) for field in fields}
 
 
 @pytest.mark.requirement("P7")
@@ -147,5 +185,43 @@ def test_the_design_and_the_conventions_are_short_enough_to_be_read() -> None:
 
 def test_links_in_the_documents_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for path, _, heading in (target.partition("#") for target in re.findall(r"\]\(([^):]+)\)", page.read_text())):
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name} links to {target}"
+            assert not heading or heading in _headings(target), f"{page.name} links to {target.name}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    """The names that a code host gives to the headings of a page."""
+    return {
+        re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    }
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w/-]+\.md)", README))
+    assert {page.removeprefix("docs/") for page in PAGES[1:]} - linked == set()
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_a_command_that_a_page_names_is_there_with_its_options(page: str) -> None:
+    text = (ROOT / page).read_text()
+    blocks = "".join(re.findall(r"```(?:console|text|sh)\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    written = re.findall(r"(?:^|[;&|(]|\$) *(leasehold .*)", blocks, re.MULTILINE)
+    for line in [*written, *re.findall(r"`(leasehold (?![a-z ]+ v1`)[^`\n]+)`", text)]:
+        _check_command(line)
+
+
+def _check_command(line: str) -> None:
+    command: click.Command = program
+    words = [word.strip(',;()"') for word in re.split(r" #| [|&;] |\"?\$\(", line)[0].split()[1:]]
+    while isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None, line
+        command, words = found, words[1:]
+    assert not isinstance(command, click.Group) or not [word for word in words if word.startswith("--")], line
+    known = {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
+    if "--" in words or command.name == "use":  # what a command that is run is given is its own
+        return
+    assert {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)} <= known, line
