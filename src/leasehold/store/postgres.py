@@ -27,6 +27,7 @@ from leasehold.store.postgres_connection import (
     at_one_moment,
     connect,
     execute,
+    insist_on_sessions,
     patient,
     primary,
     translated,
@@ -132,6 +133,7 @@ def _prove(
     connection: Connection, place: PostgresPlace, issuer: str, anchored: TreeHead | None, *, is_anchored: bool
 ) -> None:
     """Everything that must hold before the first step runs. `is_anchored` says that something is to stand outside."""
+    insist_on_sessions(connection, place)
     if anchored is not None and not is_made(connection, place):
         raise gone(place, "empty", anchored)
     create(connection, place, fresh_control(issuer))
@@ -233,6 +235,7 @@ def check_postgres(place: PostgresPlace) -> tuple[str, ...]:
 
 
 def _find(connection: Connection, place: PostgresPlace) -> None:
+    insist_on_sessions(connection, place)
     if not is_made(connection, place):
         raise StoreError(f"{place}: there is no database of Leasehold here")
     check_version(connection, place)

@@ -44,6 +44,7 @@ from leasehold.store.postgres_connection import (
     connect,
     execute,
     in_our_words,
+    insist_on_session,
     is_lost,
     not_durable,
     translated,
@@ -144,7 +145,7 @@ class PostgresBackend:
         """Everything up to the commit; undone if it fails."""
         try:
             with translated(self._place):
-                execute(connection, _BEGIN)
+                self._begin(connection)
                 loaded = self._load(connection, steps)
                 loaded.facts.reader = partial(self._seek, connection)
                 self._prove(connection, loaded.control)
@@ -157,6 +158,13 @@ class PostgresBackend:
             self._roll_back(connection)
             raise
         return batch, writing
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin a transaction that holds the log's lock, in the session that the connection was set up in."""
+        begun = execute(connection, _BEGIN)
+        begun.nextset()
+        ((mark, _),) = begun.fetchall()
+        insist_on_session(connection, self._place, mark)
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -277,7 +285,7 @@ class PostgresBackend:
             connection = self._connected()
             try:
                 with self._patrol.watching(connection), translated(self._place):
-                    execute(connection, _BEGIN)
+                    self._begin(connection)
                     row = execute(connection, "SELECT batch FROM writers WHERE writer = %s", (self.writer,)).fetchone()
             finally:
                 self._roll_back(connection)

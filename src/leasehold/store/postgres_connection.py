@@ -1,14 +1,16 @@
 """PostgreSQL connections with the settings that durability rests on, and PostgreSQL's errors in our words.
 
 Called by the other `postgres_` modules. What a connection must have is set when it is made and read back; a server
-where that does not hold is refused. A password never stands in a place that is shown.
+where that does not hold is refused, and so is a pooler that does not keep one session to a connection. A password never
+stands in a place that is shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from contextlib import closing, contextmanager
+from time import monotonic
+from typing import Any
 
 import msgspec
 import psycopg
@@ -17,9 +19,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from leasehold.errors import ConfigError, StoreError, UnavailableError
 from leasehold.store.lane import RefusedError
+from leasehold.store.postgres_patrol import Patrol
 
 __all__ = [
     "SCHEMA",
+    "WHICH_SESSION",
     "AgainError",
     "Connection",
     "PostgresPlace",
@@ -27,6 +31,8 @@ __all__ = [
     "connect",
     "execute",
     "in_our_words",
+    "insist_on_session",
+    "insist_on_sessions",
     "is_lost",
     "not_durable",
     "patient",
@@ -35,10 +41,12 @@ __all__ = [
     "translated",
 ]
 
-Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
-
 SCHEMA = "leasehold"
 """Where all tables stand, so that a database may be shared with others."""
+
+_MARK = "leasehold.session"
+WHICH_SESSION = f"current_setting('{_MARK}', true)"
+"""What the session of the server is marked with that a statement meets."""
 
 _OLDEST_SERVER = 130_000
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
@@ -48,6 +56,12 @@ _LAST_WORDS = ("FATAL", "PANIC")
 
 class AgainError(UnavailableError):
     """Nothing was executed, and at once, over a connection that works, it may be. Caught where that can be tried."""
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection, and what the server's session was marked with that it was set up in."""
+
+    mark = ""  # written by `connect` alone
 
 
 class PostgresPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,11 +129,12 @@ def connect(place: PostgresPlace, *, read_only: bool = False) -> Connection:
 
     Raises:
         UnavailableError: the server cannot be reached, lets nobody in, is a standby that takes no writes, or may lose
-            what it confirms.
+            what it confirms; or what is in between gives no session, or now this one and now that one.
         StoreError: the server is too old, or does not keep text as UTF-8.
     """
+    seconds = max(2, int(place.patience_seconds))
     given = {
-        "connect_timeout": str(max(2, int(place.patience_seconds))),
+        "connect_timeout": str(seconds),
         "application_name": "leasehold",
         "keepalives_idle": "10",
         "keepalives_interval": "5",
@@ -130,18 +145,32 @@ def connect(place: PostgresPlace, *, read_only: bool = False) -> Connection:
         "client_encoding": "UTF8",
     }
     try:
-        connection = psycopg.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
+        connection = Connection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
     except psycopg.Error as error:
         raise UnavailableError(
             f"{place}: the database cannot be reached; nothing was executed: {_told(error)}"
         ) from error
     try:
-        with translated(place):
-            _set_up(connection, place, read_only=read_only)
+        _set_up_in_time(connection, place, seconds, read_only=read_only)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set_up_in_time(connection: Connection, place: PostgresPlace, seconds: int, *, read_only: bool) -> None:
+    """Set up a connection. A pooler lets in whom it has no session for yet, and makes the first statement wait."""
+    began = monotonic()
+    try:
+        with closing(Patrol(seconds)) as patrol, patrol.watching(connection), translated(place):
+            _set_up(connection, place, read_only=read_only)
+    except AgainError as error:
+        if monotonic() - began < seconds:
+            raise
+        raise UnavailableError(
+            f"{place}: the database cannot be reached; nothing was executed: what is there let us in and then said "
+            f"nothing for {seconds} s. A pooler in between may be paused, or have no session left (default_pool_size)"
+        ) from error
 
 
 def _settings(place: PostgresPlace, *, read_only: bool) -> dict[str, str]:
@@ -169,12 +198,12 @@ def _set_up(connection: Connection, place: PostgresPlace, *, read_only: bool) ->
     if connection.info.server_version < _OLDEST_SERVER:
         raise StoreError(f"{place}: this server is older than PostgreSQL 13; use a newer one")
     wanted = _settings(place, read_only=read_only)
-    execute(
-        connection,
-        f"SELECT {', '.join(['set_config(%s, %s, false)'] * len(wanted))}",
-        [text for setting in wanted.items() for text in setting],
-    )
-    found = _shown(connection, ("server_encoding", "standard_conforming_strings", "client_encoding"))
+    settings = ", ".join(["set_config(%s, %s, false)"] * len(wanted))
+    marked = f"set_config('{_MARK}', CAST(gen_random_uuid() AS text), false)"
+    named = [text for setting in wanted.items() for text in setting]
+    connection.mark, *_ = execute(connection, f"SELECT {marked}, {settings}", named).fetchone() or ("",)
+    *found, mark = _shown(connection, ("server_encoding", "standard_conforming_strings", "client_encoding", _MARK))
+    insist_on_session(connection, place, mark)
     if found != ["UTF8", "on", "UTF8"]:
         raise StoreError(
             f"{place}: this database does not keep its text as UTF-8 (server_encoding, standard_conforming_strings and "
@@ -202,8 +231,36 @@ def not_durable(place: PostgresPlace) -> UnavailableError:
     )
 
 
+def insist_on_session(connection: Connection, place: PostgresPlace, mark: str | None) -> None:
+    """Refuse a session that is not, or no longer alone, the one that a connection was set up in.
+
+    What is prepared there has the names that we gave to other statements: one would be executed in place of another.
+
+    Raises:
+        UnavailableError: `mark`, which stands there, is not the connection's. The connection is closed.
+    """
+    if mark != connection.mark:
+        connection.close()
+        raise UnavailableError(
+            f"{place}: a pooler in between gives one connection now this and now that session of the server; nothing "
+            "was executed. Have it keep sessions (PgBouncer: pool_mode = session), or name the server itself"
+        )
+
+
+def insist_on_sessions(connection: Connection, place: PostgresPlace) -> None:
+    """Refuse a pooler in which a second connection gets the session of this one, which is still in use.
+
+    Raises:
+        UnavailableError: it does.
+    """
+    row = execute(connection, "SELECT pg_backend_pid()").fetchone()
+    if row != (connection.info.backend_pid,):  # a pooler numbers those whom it lets in by itself
+        connect(place, read_only=True).close()
+        insist_on_session(connection, place, *_shown(connection, (_MARK,)))
+
+
 def _shown(connection: Connection, names: Sequence[str]) -> list[str]:
-    row = execute(connection, f"SELECT {', '.join(['current_setting(%s)'] * len(names))}", names).fetchone()
+    row = execute(connection, f"SELECT {', '.join(['current_setting(%s, true)'] * len(names))}", names).fetchone()
     return [str(value) for value in row or ()]
 
 

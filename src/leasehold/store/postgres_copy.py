@@ -27,7 +27,7 @@ from leasehold.store.postgres_connection import (
     transaction,
     translated,
 )
-from leasehold.store.postgres_migrations import LANE_LOCK, MIGRATION_LOCK, is_made, lock, make_tables, upgrade
+from leasehold.store.postgres_migrations import LANE_LOCK, MIGRATION_LOCK, is_made, make_tables, take, upgrade
 from leasehold.store.postgres_reading import read_control as read_postgres_control
 from leasehold.store.postgres_rows import insert_into, json_rows, upsert, values_json
 from leasehold.store.sqlite_connection import Place
@@ -81,8 +81,8 @@ def _copy(
 ) -> dict[str, int]:
     counts = {}
     with transaction(target):
-        execute(target, lock(MIGRATION_LOCK))
-        execute(target, lock(LANE_LOCK))
+        take(target, place, MIGRATION_LOCK)
+        take(target, place, LANE_LOCK)
         is_there = is_made(target, place)
         if is_there and aside:
             _insist_on_later(target, place, control)

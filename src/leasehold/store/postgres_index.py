@@ -13,7 +13,7 @@ from typing import TypeVar
 from leasehold.decide.rows import ControlRow
 from leasehold.store.columns import SHAPES
 from leasehold.store.postgres_connection import Connection, PostgresPlace, connect, execute, transaction, translated
-from leasehold.store.postgres_migrations import INDEX_LOCK, lock
+from leasehold.store.postgres_migrations import INDEX_LOCK, take
 from leasehold.store.postgres_reading import Readers, read_control, read_lines
 from leasehold.store.postgres_rows import insert_into, values_json
 from leasehold.store.postgres_search import TELLING, indexed_text, search_statement
@@ -96,7 +96,7 @@ class EntryIndex:
         connection = self._open()
         while True:
             with transaction(connection):
-                execute(connection, lock(INDEX_LOCK))
+                take(connection, self._place, INDEX_LOCK)
                 done = _trusted_size(connection, control)
                 lines = read_lines(connection, done, min(done + _SLICE, control.size))
                 if not lines:

@@ -13,7 +13,15 @@ from importlib.resources import files
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError
 from leasehold.store.columns import SHAPES
-from leasehold.store.postgres_connection import SCHEMA, Connection, PostgresPlace, execute, transaction
+from leasehold.store.postgres_connection import (
+    SCHEMA,
+    WHICH_SESSION,
+    Connection,
+    PostgresPlace,
+    execute,
+    insist_on_session,
+    transaction,
+)
 from leasehold.store.postgres_rows import json_rows, upsert
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "is_made",
     "lock",
     "make_tables",
+    "take",
     "upgrade",
 ]
 
@@ -41,8 +50,21 @@ _LOCKS = 0x4C656173
 
 
 def lock(name: int) -> str:
-    """Take one of our locks until the transaction ends. What is read must be read by a later statement."""
-    return f"SELECT pg_advisory_xact_lock({_LOCKS}, {name})"
+    """Take one of our locks until the transaction ends, and answer in which session.
+
+    What is read must be read by a later statement.
+    """
+    return f"SELECT {WHICH_SESSION}, pg_advisory_xact_lock({_LOCKS}, {name})"
+
+
+def take(connection: Connection, place: PostgresPlace, name: int) -> None:
+    """Take one of our locks until the transaction ends.
+
+    Raises:
+        UnavailableError: it is not taken in the session that the connection was set up in.
+    """
+    row = execute(connection, lock(name)).fetchone()
+    insist_on_session(connection, place, row[0] if row else None)
 
 
 def is_made(connection: Connection, place: PostgresPlace) -> bool:
@@ -74,7 +96,7 @@ def create(connection: Connection, place: PostgresPlace, control: ControlRow) ->
     """
     if is_made(connection, place):
         return
-    with _migrating(connection):
+    with _migrating(connection, place):
         if not is_made(connection, place):  # another process may have been faster
             make_tables(connection, control)
 
@@ -111,14 +133,14 @@ def upgrade(connection: Connection, place: PostgresPlace) -> None:
         StoreError: the database is of a newer version.
     """
     if check_version(connection, place) < len(SCHEMAS):
-        with _migrating(connection):
-            execute(connection, lock(LANE_LOCK))
+        with _migrating(connection, place):
+            take(connection, place, LANE_LOCK)
             _apply(connection, check_version(connection, place))
             execute(connection, "UPDATE schema_version SET version = %s", (len(SCHEMAS),))
 
 
 @contextmanager
-def _migrating(connection: Connection) -> Iterator[None]:
+def _migrating(connection: Connection, place: PostgresPlace) -> Iterator[None]:
     """A transaction that holds the lock of migrations. Whoever comes second waits for as long as the first one takes.
 
     The time that the server lets a session idle in a transaction stays: a machine that dies meanwhile lets go.
@@ -126,7 +148,7 @@ def _migrating(connection: Connection) -> Iterator[None]:
     with transaction(connection):
         for limit in ("lock_timeout", "statement_timeout"):
             execute(connection, f"SET LOCAL {limit} = 0")
-        execute(connection, lock(MIGRATION_LOCK))
+        take(connection, place, MIGRATION_LOCK)
         yield
 
 

@@ -1,7 +1,8 @@
 """Cutting off a server that keeps a connection and says nothing more: stopped, swapped out, behind a dead gateway.
 
-Called by the PostgreSQL lane and readers. The limits on statements and locks are the server's to keep, and libpq itself
-waits for ever. Cut off, a connection is lost like any other, and what follows is what follows on that.
+Called by the PostgreSQL lane and readers, and where a connection is made. The limits on statements and locks are the
+server's to keep, and libpq itself waits for ever. Cut off, a connection is lost like any other, and what follows is
+what follows on that.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import socket
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from time import monotonic
+from typing import Any
 
-from leasehold.store.postgres_connection import Connection
+import psycopg
 
 __all__ = ["Patrol", "Watch"]
 
@@ -30,7 +32,7 @@ class Patrol:
         self._thread: Thread | None = None
         self._end = Event()
 
-    def watching(self, connection: Connection) -> Watch:
+    def watching(self, connection: psycopg.Connection[Any]) -> Watch:
         """Cut the connection off if the block is not left in time."""
         return Watch(self, connection)
 
@@ -70,7 +72,7 @@ class Watch:
 
     __slots__ = ("_connection", "_descriptor", "_patrol")
 
-    def __init__(self, patrol: Patrol, connection: Connection) -> None:
+    def __init__(self, patrol: Patrol, connection: psycopg.Connection[Any]) -> None:
         self._patrol = patrol
         self._connection = connection
         self._descriptor = -1
