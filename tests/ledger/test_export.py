@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leasehold.errors import InvalidError, VerificationError
 from leasehold.ledger.checkpoint import Checkpoint, sign
-from leasehold.ledger.entry import EntryKind, encode_entry
+from leasehold.ledger.entry import EntryKind, decode_entry, encode_entry
 from leasehold.ledger.export import (
     MAX_LINE_BYTES,
     verify_export,
@@ -207,6 +207,8 @@ def test_header_that_is_not_the_one_spelling_of_its_checkpoint_is_refused() -> N
 def test_lines_behind_the_last_entry_are_refused() -> None:
     assert refused_at([*LINES, LINES[-1]]) == 10
     assert refused_at([*LINES, b"\n"]) == 10
+    unsigned = encode_entry(replace(STORY.entries[-1], index=10))
+    assert refused_at([*LINES, line_of(10, unsigned)]) == 10
 
 
 @pytest.mark.case(17)
@@ -236,6 +238,15 @@ def test_only_an_operators_word_turns_the_clock_back_and_only_as_far_as_confirme
             assert len(verify_export(lines, [LOG_KEY]).entries) == 3
         else:
             assert refused_at(lines) == 2
+
+
+@pytest.mark.case(6, 17)
+def test_entry_in_another_spelling_is_refused() -> None:
+    body = STORY.bodies[0]
+    first, rest = body.removeprefix(b"{").removesuffix(b"}").split(b",", 1)
+    for other in (b" " + body, b"{%s,%s}" % (rest, first), b"{%s,%s,%s}" % (first, first, rest)):
+        with pytest.raises(VerificationError, match="canonical form"):
+            decode_entry(other)
 
 
 def test_entries_that_are_not_stamped_in_order_are_refused() -> None:
@@ -272,9 +283,10 @@ def test_flipping_any_bit_of_a_part_is_refused() -> None:
         [PART[0], b"[]\n", *PART[2:]],
         list(write_part([replace(CHOSEN[0], action="ticket.delete"), *CHOSEN[1:]], STORY.proofs(CHOSEN), STORY.note())),
         list(write_part([replace(CHOSEN[0], index=99)], STORY.proofs(CHOSEN[:1]), STORY.note())),
-        [PART[0], PART[1].replace(b'"index":2,"proof"', b'"index":2,"proof"').replace(b'"proof":["', b'"proof":[7,"')],
-        [PART[0], PART[1].replace(b'"index":2,"proof"', b'"index":3,"proof"')],
-        [PART[0], PART[1].replace(b'"proof":["', b'"proof":["!')],
+        [PART[0], PART[1].replace(b'"proof":["', b'"proof":[7,"'), *PART[2:]],
+        [PART[0], PART[1].replace(b'"index":2,"proof"', b'"index":3,"proof"'), *PART[2:]],
+        [PART[0], PART[1].replace(b'"proof":["', b'"proof":["!'), *PART[2:]],
+        [PART[0], b" " + PART[1], *PART[2:]],
     ],
 )
 def test_part_that_was_tampered_with_is_refused(lines: list[bytes]) -> None:

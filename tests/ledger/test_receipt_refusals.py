@@ -257,6 +257,10 @@ def test_whole_export_shows_whether_a_receipt_leaves_something_out() -> None:
 
 
 def test_receipt_is_compared_with_an_export_of_the_same_history_that_reaches_its_head() -> None:
+    whole = verify_export(write_export(STORY.bodies, STORY.note()), [LOG_KEY])
+    renamed = replace(whole.checkpoint.checkpoint, origin="other.example/log")
+    with pytest.raises(VerificationError, match="does not reach"):
+        check_complete(receipt_of(STORY), replace(whole, checkpoint=replace(whole.checkpoint, checkpoint=renamed)))
     short = verify_export(write_export(STORY.bodies, STORY.note(9)), [LOG_KEY])
     with pytest.raises(VerificationError, match="does not reach"):
         check_complete(receipt_of(STORY), short)

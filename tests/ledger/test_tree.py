@@ -292,6 +292,22 @@ def test_entry_that_spells_two_hashes_is_not_taken_for_the_node_above_them() -> 
     assert leaf_hash(LEAVES[0] + LEAVES[1]) != ROOTS[2]
 
 
+@pytest.mark.case(97)
+def test_proof_is_as_long_as_its_tree_is_high_though_its_hashes_lead_to_the_root() -> None:
+    """Both roots of each are those that the hashes make: only their number says that the sizes are not true."""
+    zero, one, two, three = (leaf_hash(leaf) for leaf in PUBLISHED_LEAVES[:4])
+    left, right = node_hash(zero, one), node_hash(two, three)
+    verify_inclusion(three, 3, 4, [two, left], node_hash(left, right))
+    for leaf, index, size, proof in ((three, 1, 2, [two, left]), (left, 0, 4, [right])):
+        with pytest.raises(VerificationError):
+            verify_inclusion(leaf, index, size, proof, node_hash(left, right))
+    verify_consistency(3, node_hash(left, two), 4, node_hash(left, right), [two, three, left])
+    above = node_hash(zero, node_hash(left, two)), node_hash(zero, node_hash(left, right))
+    for roots, growth in ((above, [two, three, left, zero]), ((two, right), [two, three])):
+        with pytest.raises(VerificationError):
+            verify_consistency(3, roots[0], 4, roots[1], growth)
+
+
 def test_proofs_from_a_tree_of_a_million_million_entries_read_few_nodes_and_verify() -> None:
     nodes = EqualLeaves()
     root = frontier_at(nodes, HUGE).root()
@@ -315,6 +331,8 @@ def test_full_tree_takes_no_further_leaf() -> None:
 
 @pytest.mark.parametrize("leaf", [b"", bytes(31), bytes(33)])
 def test_hash_of_another_length_is_refused_everywhere(leaf: bytes) -> None:
+    with pytest.raises(VerificationError):
+        TreeBuilder(Frontier()).append(leaf)
     with pytest.raises(VerificationError):
         Frontier().append(leaf)
     with pytest.raises(VerificationError):

@@ -229,10 +229,10 @@ def _read_whole_line(line: bytes, index: int) -> Entry:
 
 def _read_part_line(line: bytes) -> tuple[Entry, tuple[bytes, ...]]:
     match _read_members(line):
-        case {"body": str(text), "index": index, "proof": [*path]}:
+        case {"body": str(text), "proof": [*path]}:
             entry = _read_entry(text, None)
             proof = tuple(decode_base64(step) for step in path if isinstance(step, str))
-            if entry.index != index or not _spells(line, _part_members(entry, proof)):
+            if not _spells(line, _part_members(entry, proof)):
                 raise VerificationError(f"the line of entry {entry.index} was altered", index=entry.index)
             return entry, proof
     raise VerificationError("a line of this export holds no entry and proof")
