@@ -7,6 +7,8 @@ case 9). What a door is shown is the opening with what both said, in one spellin
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from leasehold.errors import InvalidError, TokenError
@@ -19,6 +21,7 @@ from leasehold.token import base64url
 from leasehold.token.codes import TokenCode
 from leasehold.token.digest import check_digest
 from leasehold.token.keys import PublicKey, SigningKey
+from leasehold.token.statement import Statement
 
 __all__ = [
     "GLASS_PREFIXES",
@@ -35,7 +38,6 @@ __all__ = [
 
 MAX_GLASS_CHARACTERS = 65_536
 _OPENING = b"leasehold break-glass v1\n"
-_USE = b"leasehold break-glass use v1\n"
 _SIGNED = "glass1."
 _VOUCHED = "glass2."
 GLASS_PREFIXES = (_SIGNED, _VOUCHED)
@@ -173,7 +175,7 @@ def read_opening_bytes(raw: bytes) -> Opening:
     return opening
 
 
-class UseStatement(msgspec.Struct, frozen=True, kw_only=True):
+class UseStatement(Statement, frozen=True, kw_only=True):
     """The opener's word for one use: that they, with their key in hand, make exactly this call.
 
     `arguments` is the SHA-256 digest of the call's canonical bytes.
@@ -181,6 +183,8 @@ class UseStatement(msgspec.Struct, frozen=True, kw_only=True):
     Raises:
         InvalidError: a member cannot be what it claims to be.
     """
+
+    MARK: ClassVar[bytes] = b"leasehold break-glass use v1\n"
 
     glass_id: str
     admission_id: str
@@ -192,15 +196,3 @@ class UseStatement(msgspec.Struct, frozen=True, kw_only=True):
         check_id(self.admission_id, "adm")
         check_action(self.action)
         check_digest(self.arguments, "arguments")
-
-    def to_bytes(self) -> bytes:
-        """The signed bytes: the line `leasehold break-glass use v1`, then the canonical JSON of the members."""
-        return _USE + canonical.encode(msgspec.to_builtins(self))
-
-    def sign(self, key: SigningKey) -> str:
-        """The opener's signature, as base64url text."""
-        return base64url.encode(key.sign(self.to_bytes()))
-
-    def is_signed_by(self, key: PublicKey, signature: str) -> bool:
-        """Whether this is that key's signature over exactly this statement, in its one spelling."""
-        return key.is_signature_text(signature, self.to_bytes())
