@@ -73,7 +73,7 @@ class UnavailableError(StoreError):
 
 
 class TokenError(LeaseholdError):
-    """Bytes that are not an authentic lease for this door.
+    """Bytes that are not the authentic document, mostly a lease, that is taken here.
 
     Attributes:
         code: which check failed, one word from a closed list (`leasehold.token.codes`).

@@ -1,6 +1,6 @@
 """Why bytes are not the authentic document that they are shown as: the closed list behind `TokenError.code`.
 
-Raised by every reader of this package, of leases first; a guard denies with reason `bad_token`, `wrong_tool` or the like.
+Raised by every reader of this package; a guard denies with reason `bad_token`, `wrong_tool` or the like.
 """
 
 from __future__ import annotations
