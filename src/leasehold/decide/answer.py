@@ -7,6 +7,7 @@ must still be the person's, the session in which they answered still open, the u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -71,13 +72,11 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     card_digest: str
     voice: Voice | ChatVoice
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [
@@ -273,8 +272,8 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     request: Request
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(RequestRow, (self.run.tenant, self.request.request_id))]

@@ -7,7 +7,7 @@ approvals and in receipts, so that all of them still verify, and a copy that som
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -42,8 +42,8 @@ class EraseCards(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     reason: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [

@@ -7,6 +7,7 @@ is written at all, because whoever only asks must never hold an admission.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -27,7 +28,7 @@ class AskOnly(msgspec.Struct, frozen=True, kw_only=True):
 
     admit: Admit
 
-    needs_clock: bool = False  # as `admit`, which refuses in its own order
+    needs_clock: ClassVar[bool] = False  # as `admit`, which refuses in its own order
 
     @property
     def policy(self) -> str:

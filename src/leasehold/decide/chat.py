@@ -8,7 +8,7 @@ the same commit, refused or not. The slots are a ring of seconds, beside that of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -70,8 +70,8 @@ class Heard(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 class NoAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a delivery came to that was refused before there was an answer: nothing, and behind `Heard` never more."""
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return []

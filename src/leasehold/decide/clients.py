@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -271,8 +271,8 @@ class ForgetSent(msgspec.Struct, frozen=True, kw_only=True):
 
     sent: tuple[tuple[str, str], ...]
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(SentRow, (AUTHORITY_WIDE, *name)) for name in self.sent]
@@ -294,7 +294,7 @@ class AddClientKey(msgspec.Struct, frozen=True, kw_only=True):
     ttl_seconds: int
     by: str
 
-    needs_clock: bool = True
+    needs_clock: ClassVar[bool] = True
 
     @property
     def policy(self) -> str:
@@ -339,8 +339,8 @@ class RemoveClientKey(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     by: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(ClientKeyRow, (AUTHORITY_WIDE, self.key_id))]

@@ -7,6 +7,7 @@ was used, in the same transaction: nothing else has to be remembered, and for as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -26,7 +27,7 @@ class DrawFirst(msgspec.Struct, frozen=True, kw_only=True):
 
     draw: DrawLease
 
-    needs_clock: bool = True
+    needs_clock: ClassVar[bool] = True
 
     @property
     def policy(self) -> str:

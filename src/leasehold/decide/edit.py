@@ -7,6 +7,7 @@ on: their word approves nothing of it (requirement P12). The agent hears of it a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -105,13 +106,11 @@ class EditCall(msgspec.Struct, frozen=True, kw_only=True):
     call: ProposedCall
     edits: tuple[Change, ...]
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.call.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [*self.editor.needs(), self.call.edits]
@@ -163,13 +162,11 @@ class EditLease(msgspec.Struct, frozen=True, kw_only=True):
     editor: Editor
     ask: AskLease
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.ask.policy
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [*self.editor.needs(), *self.ask.keys()]

@@ -7,6 +7,7 @@ ends into the ledger; the sweep submits them, each checks again that the end has
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -51,8 +52,8 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
     leases: tuple[LeaseId, ...] = ()
     requests: tuple[RequestId, ...] = ()
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         tenant = self.run.tenant
@@ -121,8 +122,8 @@ class EndLease(msgspec.Struct, frozen=True, kw_only=True):
     lease: Lease
     run: Run
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         tenant = self.lease.tenant
@@ -181,8 +182,8 @@ class CloseRequest(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     request: Request
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(RequestRow, (self.run.tenant, self.request.request_id))]
@@ -214,8 +215,8 @@ class RetireStop(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     oldest_open: int
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(StopRow, (self.tenant, self.scope, StopKind.REVOKE))]

@@ -7,6 +7,7 @@ the opener, so every stop, budget and entry that there is for runs is there for 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -44,13 +45,11 @@ class OpenGlass(msgspec.Struct, frozen=True, kw_only=True):
     opener_key: bytes
     second_key: bytes
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         opening = self.opening
@@ -96,8 +95,8 @@ class CloseGlass(msgspec.Struct, frozen=True, kw_only=True):
 
     finish: FinishRun
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         run = self.finish.run
@@ -131,13 +130,11 @@ class ReviewGlass(msgspec.Struct, frozen=True, kw_only=True):
     voice: Voice
     words: str
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [*voice_needs(self.voice), Ref(GlassRow, (self.opening.tenant, self.opening.glass_id))]

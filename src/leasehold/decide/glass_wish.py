@@ -8,6 +8,7 @@ browser uses it: each use takes the opener's key, at a terminal, as ever.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -78,13 +79,11 @@ class ProposeGlass(msgspec.Struct, frozen=True, kw_only=True):
     word: Word
     public_key: str = ""
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         opening = self.opening
@@ -142,13 +141,11 @@ class ConfirmGlass(msgspec.Struct, frozen=True, kw_only=True):
     word: Word
     token: str
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         opening = self.wish.opening
@@ -203,13 +200,11 @@ class DeclineGlass(msgspec.Struct, frozen=True, kw_only=True):
     opening: Opening
     voice: Voice
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(GlassRow, (self.opening.tenant, self.opening.glass_id)), *voice_needs(self.voice)]
@@ -240,8 +235,8 @@ class LapseGlass(msgspec.Struct, frozen=True, kw_only=True):
 
     opening: Opening
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(GlassRow, (self.opening.tenant, self.opening.glass_id))]
@@ -264,13 +259,11 @@ class CloseOwn(msgspec.Struct, frozen=True, kw_only=True):
     opening: Opening
     voice: Voice
 
+    needs_clock: ClassVar[bool] = False
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return False
 
     def keys(self) -> Sequence[Need]:
         return [*voice_needs(self.voice), *self.close.keys()]

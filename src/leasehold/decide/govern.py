@@ -6,6 +6,7 @@ Submitted by operators at a terminal, never by an agent's protocol.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -56,7 +57,7 @@ class AcceptPolicy(msgspec.Struct, frozen=True, kw_only=True):
     widened: tuple[str, ...] = ()
     replaces: str | None = None
 
-    needs_clock: bool = True
+    needs_clock: ClassVar[bool] = True
 
     @property
     def policy(self) -> str | None:
@@ -102,8 +103,8 @@ class AddPerson(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     by: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(PersonRow, (AUTHORITY_WIDE, self.person)), Ref(PersonRow, (AUTHORITY_WIDE, self._key_name))]
@@ -147,8 +148,8 @@ class RemovePerson(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     by: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
@@ -168,8 +169,8 @@ class ConfirmClock(msgspec.Struct, frozen=True, kw_only=True):
     clock_ms: int
     by: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return []
@@ -203,8 +204,8 @@ class RaiseEpoch(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     at_least: int = 0
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return []
@@ -230,8 +231,8 @@ class ConfirmRevocations(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     reason: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [revocations_need()]
@@ -256,8 +257,8 @@ class CountForgeries(msgspec.Struct, frozen=True, kw_only=True):
     minute: int
     count: int
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return []

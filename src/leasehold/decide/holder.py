@@ -7,6 +7,7 @@ admit two calls. A guard that lost the answer sends the same proof with the same
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -30,7 +31,7 @@ class ProvenAdmit(msgspec.Struct, frozen=True, kw_only=True):
     admit: Admit
     use: UseOnce
 
-    needs_clock: bool = False  # as `admit`, which refuses in its own order
+    needs_clock: ClassVar[bool] = False  # as `admit`, which refuses in its own order
 
     @property
     def policy(self) -> str:

@@ -6,6 +6,7 @@ Renewal is the same step again: a new, short lease after a new policy check, wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -45,13 +46,11 @@ class DrawLease(msgspec.Struct, frozen=True, kw_only=True):
     lease_id: LeaseId
     parent: Chain = Chain()
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         own = [*run_needs(self.run), Ref(RequestRow, (self.run.tenant, self.request.request_id))]

@@ -8,6 +8,7 @@ never both send it; a claim that nobody ended is void after a while, and the not
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -78,8 +79,8 @@ class Enqueue(msgspec.Struct, frozen=True, kw_only=True):
     policy_there: Policy | None
     deliveries: tuple[DeliveryRow, ...] = ()
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [cursor_need(), *(_ref(row) for row in self.deliveries)]
@@ -102,8 +103,8 @@ class BeginDelivery(msgspec.Struct, frozen=True, kw_only=True):
     delivery_id: str
     claim: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(DeliveryRow, (self.tenant, self.delivery_id))]
@@ -133,8 +134,8 @@ class EndDelivery(msgspec.Struct, frozen=True, kw_only=True):
     not_before_ms: int = 0
     chance: float = 0.0
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(DeliveryRow, (self.tenant, self.delivery_id))]
@@ -161,8 +162,8 @@ class RetryDelivery(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     delivery_id: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(DeliveryRow, (self.tenant, self.delivery_id))]

@@ -7,6 +7,7 @@ them together are written in one commit. What remains, closing the runs that die
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -49,7 +50,7 @@ class Offboard(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     reason: str
 
-    needs_clock: bool = False
+    needs_clock: ClassVar[bool] = False
 
     @property
     def policy(self) -> str:

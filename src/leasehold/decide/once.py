@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -47,8 +48,8 @@ class UseOnce(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     at: int
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     @property
     def _digest(self) -> bytes:

@@ -6,6 +6,7 @@ Whoever changes that has proven who they are a moment ago: a browser left open m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -28,8 +29,8 @@ class SetOwnSignIn(msgspec.Struct, frozen=True, kw_only=True):
     voice: SessionVoice
     sign_in: SignIn
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     @property
     def _add(self) -> AddSignIn:
@@ -49,8 +50,8 @@ class RemoveOwnSignIn(msgspec.Struct, frozen=True, kw_only=True):
     voice: SessionVoice
     sign_in: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     @property
     def _remove(self) -> RemoveSignIn:

@@ -6,6 +6,7 @@ Asked by `leasehold.http.health`, and by the lane itself at the end of a program
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -19,8 +20,8 @@ __all__ = ["Probe"]
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """Reads the log's row, as every step does, and writes nothing. Answers the time that counts."""
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return ()

@@ -7,6 +7,7 @@ the power by the policy that is active now. So a policy that would do away with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -84,13 +85,11 @@ class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True):
     active: Policy
     word: PolicyWord
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.active.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         digest = self.policy_document.hash
@@ -155,13 +154,11 @@ class AnswerProposal(msgspec.Struct, frozen=True, kw_only=True):
     word: PolicyWord
     proposer: str
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.active.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [
@@ -258,8 +255,8 @@ class ExpireProposal(msgspec.Struct, frozen=True, kw_only=True):
 
     policy_hash: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(ProposalRow, (AUTHORITY_WIDE, self.policy_hash))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -53,7 +54,7 @@ class SignInByProvider(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     ends: str = ""
 
-    needs_clock: bool = True
+    needs_clock: ClassVar[bool] = True
 
     @property
     def policy(self) -> str:

@@ -7,6 +7,7 @@ Call requests are made by admit itself, with the rows that this module builds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -74,13 +75,11 @@ class AskLease(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[str, ...] = ()
     edits: tuple[Change, ...] = ()
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [*run_needs(self.run), pending_need(self.run)]

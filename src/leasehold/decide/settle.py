@@ -7,6 +7,7 @@ charge. What comes after `unknown` is evidence, never a refund (threat cases 68-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -47,8 +48,8 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     breaker: Breaker | None = None
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return _needs(self.admission, self.outcome.cost, self.breaker)
@@ -145,8 +146,8 @@ class ConcludeUnknown(msgspec.Struct, frozen=True, kw_only=True):
     admission: Admission
     breaker: Breaker | None = None
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return _needs(self.admission, {}, self.breaker)

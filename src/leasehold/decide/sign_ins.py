@@ -7,6 +7,7 @@ person's. A session is kept under the digest of an id that only the browser has.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -51,8 +52,8 @@ class AddSignIn(msgspec.Struct, frozen=True, kw_only=True):
     sign_in: SignIn
     by: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         names = (self.person, *([self._marker] if self.sign_in.credential else []))
@@ -120,8 +121,8 @@ class RemoveSignIn(msgspec.Struct, frozen=True, kw_only=True):
     sign_in: str
     by: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
@@ -148,8 +149,8 @@ class RenewSecret(msgspec.Struct, frozen=True, kw_only=True):
     before: str
     secret: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
@@ -177,8 +178,8 @@ class BeginSession(msgspec.Struct, frozen=True, kw_only=True):
     ends: str = ""
     count: int = 0
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(PersonRow, (AUTHORITY_WIDE, self.person)), *session_needs(self.session, self.ends)]
@@ -239,8 +240,8 @@ class EndSession(msgspec.Struct, frozen=True, kw_only=True):
 
     session: str
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [Ref(SessionRow, (AUTHORITY_WIDE, self.session))]
@@ -261,8 +262,8 @@ class TouchSession(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     session: str
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(SessionRow, (AUTHORITY_WIDE, self.session)), Ref(PersonRow, (AUTHORITY_WIDE, self.person))]
@@ -281,8 +282,8 @@ class ForgetSessions(msgspec.Struct, frozen=True, kw_only=True):
 
     sessions: tuple[str, ...]
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return [Ref(SessionRow, (AUTHORITY_WIDE, name)) for name in self.sessions]
@@ -302,8 +303,8 @@ class CountFailedSignIns(msgspec.Struct, frozen=True, kw_only=True):
     minute: int
     count: int
 
-    policy: None = None
-    needs_clock: bool = True
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def keys(self) -> Sequence[Need]:
         return []

@@ -7,6 +7,7 @@ counts against the delegation's number of children, on the root run's account.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -41,13 +42,11 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     parent: Chain = Chain()
     client: str = ""
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         if not self.parent:

@@ -7,7 +7,7 @@ after it (invariant I1). One row does it, however many children hang below.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, assert_never
+from typing import ClassVar, TypeAlias, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -64,7 +64,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     reason: str
 
-    needs_clock: bool = False
+    needs_clock: ClassVar[bool] = False
 
     @property
     def policy(self) -> str:
@@ -117,13 +117,11 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
     voice: Voice
     reason: str
 
+    needs_clock: ClassVar[bool] = True
+
     @property
     def policy(self) -> str:
         return self.policy_document.hash
-
-    @property
-    def needs_clock(self) -> bool:
-        return True
 
     def keys(self) -> Sequence[Need]:
         return [
