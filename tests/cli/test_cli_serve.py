@@ -187,7 +187,7 @@ def test_password_is_typed_twice_and_only_its_hash_is_kept(terminal: Terminal) -
     assert "sign-in: signin_" in result.stdout
     assert PASSWORD not in result.output
     [ben] = terminal.json("person", "list")
-    assert (ben["person"], ben["key"], [known["method"] for known in ben["sign_ins"]]) == (
+    assert (ben["person"], ben["key_id"], [known["method"] for known in ben["sign_ins"]]) == (
         "user:ben",
         "none",
         ["password"],

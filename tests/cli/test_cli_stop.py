@@ -112,7 +112,7 @@ def test_person_add_makes_a_private_key_file_and_says_what_their_word_counts_for
     added = terminal.json("person", "add", "user:ben")
     mode = stat.S_IMODE(Path(added["file"]).stat().st_mode)
     assert (mode, added["roles"]) == (0o600, ["dba", "lead"])
-    assert terminal.json("person", "add", "user:ben")["key"] == added["key"]
+    assert terminal.json("person", "add", "user:ben")["key_id"] == added["key_id"]
     stranger = terminal.run("person", "add", "user:kim")
     assert "roles: none" in stranger.stdout
     assert "counts for nothing yet" in stranger.stderr

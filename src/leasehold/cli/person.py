@@ -53,7 +53,7 @@ def add(session: Session, name: str, key: Path | None) -> None:
         authority.desk.add_person(name, public, by=session.around.account)
         roles = authority.engine.active_policy().people.get(name, ())
     session.give_fields(
-        {"person": name, "key": public.kid, "file": str(path), "roles": list(roles)},
+        {"person": name, "key_id": public.kid, "file": str(path), "roles": list(roles)},
         [("person", name), ("key", public.kid), ("file", str(path)), ("roles", ", ".join(roles) or "none")],
     )
     if not roles:
@@ -74,7 +74,7 @@ def list_people(session: Session) -> None:
         {
             "person": row.person,
             "state": row.state,
-            "key": _key_id(row),
+            "key_id": _key_id(row),
             "sign_ins": [{"sign_in": known.sign_in, "method": known.method} for known in sign_ins_of(row)],
             "roles": roles[row.person],
         }
