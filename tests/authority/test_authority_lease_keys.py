@@ -16,6 +16,7 @@ from leasehold.authority.lease_keys import LeaseKeys
 from leasehold.authority.receipts import checkpoint_keys
 from leasehold.config import StateFiles, rotate_key_ring
 from leasehold.errors import ConfigError, Denied, TokenError, VerificationError
+from leasehold.ledger.entry import EntryKind
 from leasehold.ledger.note import NoteKey
 from leasehold.ledger.receipt import verify_receipt
 from leasehold.model.instant import Instant
@@ -43,7 +44,7 @@ def opened(folder: Path, system: FrozenSystem) -> Iterator[Stage]:
 def rotate(folder: Path, system: FrozenSystem, kind: DocumentType = DocumentType.LEASE, *, after: int = 0) -> str:
     """The new key of a kind of document, which signs after so many seconds; negative where the old one leaked."""
     file, now = StateFiles(folder / "state").key_ring(kind), system.now()
-    fresh = SigningKey.generate(bytes([9]) * 32, created_at=now.seconds)
+    fresh = SigningKey.generate(system.random_bytes(32), created_at=now.seconds)
     return rotate_key_ring(file, kind, fresh, now=now, retire_at=now.seconds + after).newest.kid
 
 
@@ -210,6 +211,47 @@ def test_rotation_with_time_to_spread_refuses_no_lease_of_any_process_and_moves_
         for stage in (late, early):
             for number, lease in enumerate(leases):
                 assert stage.admit(lease, "ticket.update", key=f"{id(stage)} {number}").admission_id
+
+
+@pytest.mark.case(12)
+def test_machine_that_did_not_get_the_newer_keys_says_so_each_minute_until_it_has_them_or_newer_ones(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two state directories over one database are two machines; here the file of one is put in the other's place."""
+    system = FrozenSystem()
+    ring = StateFiles(folder / "state").key_ring(DocumentType.LEASE)
+    with opened(folder, system) as stage:
+        stage.authority.sweep.run_once()
+    older = ring.read_bytes()
+    system.advance(seconds=1)
+    with opened(folder, system) as stage:
+        rotate(folder, system)
+        stage.authority.engine.identity.follow_keys()
+        stage.authority.sweep.run_once()
+    newer = ring.read_bytes()
+    for arrives in (newer, None):
+        ring.write_bytes(older)
+        with opened(folder, system) as behind:
+            said = told(behind, system, caplog)
+            assert said == ["lease.keys.json not copied here yet; leasehold doctor says more"] * 2
+            if arrives is not None:
+                ring.write_bytes(arrives)
+            else:
+                system.advance(seconds=1)
+                rotate(folder, system)  # the newer ones are lost
+            behind.authority.engine.identity.follow_keys()
+            assert told(behind, system, caplog) == ["over, it goes on"]
+            assert {entry.kind for entry in behind.entries()} == {EntryKind.POLICY_ACCEPTED}
+
+
+def told(stage: Stage, system: FrozenSystem, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the sweep says of other machines' keys in seventy seconds."""
+    caplog.clear()
+    for _ in range(70):
+        stage.authority.sweep.run_once()
+        system.advance(seconds=1)
+    words = "keys were rotated on another machine: "
+    return [text.removeprefix(words) for text in map(logging.LogRecord.getMessage, caplog.records) if words in text]
 
 
 @pytest.mark.case(12)

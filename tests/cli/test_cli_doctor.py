@@ -10,7 +10,7 @@ import pytest
 from terminal import Terminal
 
 from leasehold.authority.desk import Signatory
-from leasehold.config import read_key_ring
+from leasehold.config import StateFiles, read_key_ring
 from leasehold.model.request import Verdict
 from leasehold.token.keys import DocumentType
 
@@ -66,6 +66,21 @@ def test_files_that_others_can_read_are_serious(healthy: Terminal) -> None:
     assert "chmod 600" in refused.stdout
     healthy.state.chmod(0o755)
     assert f"chmod 700 {healthy.state}" in healthy.run("doctor").stdout
+
+
+@pytest.mark.case(12)
+def test_keys_that_were_rotated_on_another_machine_and_not_copied_here_are_serious(healthy: Terminal) -> None:
+    ring = StateFiles(healthy.state).key_ring(DocumentType.LEASE)
+    older = ring.read_bytes()
+    healthy.run("keys", "rotate", "lease")
+    with healthy.authority() as authority:
+        authority.sweep.run_once()
+    assert "key-behind" not in codes(healthy)
+    ring.write_bytes(older)
+    assert codes(healthy)["key-behind"] == "serious"
+    assert "key-behind: " + str(ring) in healthy.run("doctor").stdout
+    ring.write_bytes(b"{}")
+    assert {"key-behind", "key-unusable"} & {*codes(healthy)} == {"key-unusable"}
 
 
 def test_a_policy_that_others_can_change_is_named(healthy: Terminal) -> None:

@@ -18,6 +18,7 @@ from leasehold.authority.forgeries import ForgeryCounter
 from leasehold.authority.opening import read_wish
 from leasehold.authority.runs import Runs
 from leasehold.authority.sign_ins import FailedSignIns
+from leasehold.authority.signing_keys import SigningKeys
 from leasehold.authority.trouble import Trouble
 from leasehold.decide.clients import ForgetSent
 from leasehold.decide.documents import decode_admission
@@ -56,6 +57,7 @@ class Sweep:
         self._runs = runs
         self._forgeries = forgeries
         self._failed = failed
+        self._signing_keys = SigningKeys(engine)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -93,6 +95,7 @@ class Sweep:
             _attempt(future.result, faults)
         for run in due.runs:
             _attempt(partial(self._finish, run), faults)
+        _attempt(self._signing_keys.compare, faults)
         found = (
             len(submissions)
             + len(due.runs)

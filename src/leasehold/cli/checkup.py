@@ -21,7 +21,16 @@ from leasehold.decide.breaker import BY_RULE
 from leasehold.decide.glass import REVIEW_SECONDS
 from leasehold.decide.lifecycles import GlassState
 from leasehold.decide.proposals import is_waiting
-from leasehold.decide.rows import ClientKeyRow, ControlRow, CursorRow, DeliveryRow, GlassRow, ProposalRow, StopRow
+from leasehold.decide.rows import (
+    ClientKeyRow,
+    ControlRow,
+    CursorRow,
+    DeliveryRow,
+    GlassRow,
+    ProposalRow,
+    SigningKeyRow,
+    StopRow,
+)
 from leasehold.errors import ConfigError, InvalidError
 from leasehold.ledger.load import Load
 from leasehold.model import canonical
@@ -54,6 +63,7 @@ __all__ = [
     "check_listed_keys",
     "check_load",
     "check_modes",
+    "check_newest_keys",
     "check_notices",
     "check_person_claims",
     "check_policy",
@@ -137,6 +147,25 @@ def check_keys(files: StateFiles) -> Iterator[Finding]:
                 what=str(error),
                 why=f"nothing can be signed as a {document_type} without it",
                 remedy="put it back from a backup, with mode 600",
+            )
+
+
+def check_newest_keys(files: StateFiles, noted: Collection[SigningKeyRow]) -> Iterator[Finding]:
+    """Keys that were rotated on another machine, whose files this one has not got."""
+    for row in noted:
+        document_type = DocumentType(row.document)
+        try:
+            ring = read_key_ring(files.key_ring(document_type), document_type)
+        except ConfigError:
+            continue  # check_keys says so
+        if row.is_ahead_of([key.kid for key in ring.keys], ring.newest.created_at):
+            yield Finding(
+                code="key-behind",
+                severity=Severity.SERIOUS,
+                what=f"{files.key_ring(document_type)} lacks {row.kid}, a newer key that other machines have",
+                why="leases that it signs are refused here, and soon elsewhere those that an older one signs",
+                remedy="copy the *.keys.json files from the machine where keys were rotated, with mode 600; if they "
+                "are lost: leasehold keys rotate",
             )
 
 

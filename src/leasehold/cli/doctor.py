@@ -27,6 +27,7 @@ from leasehold.cli.checkup import (
     check_listed_keys,
     check_load,
     check_modes,
+    check_newest_keys,
     check_notices,
     check_person_claims,
     check_policy,
@@ -49,8 +50,10 @@ from leasehold.decide.rows import (
     DeliveryRow,
     GlassRow,
     ProposalRow,
+    SigningKeyRow,
     StopRow,
 )
+from leasehold.decide.signing_keys import signing_key_need
 from leasehold.errors import ConfigError, LeaseholdError, UnavailableError
 from leasehold.ledger.load import Load
 from leasehold.model.canonical import decode
@@ -58,9 +61,11 @@ from leasehold.model.instant import Instant
 from leasehold.model.plain import escape
 from leasehold.policy.document import Policy
 from leasehold.store.queries import MAX_LISTED
+from leasehold.token.keys import DocumentType
 
 __all__ = ["doctor"]
 
+_RINGS = [signing_key_need(kind) for kind in (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)]
 _LOAD_WINDOW_MS = 7 * 86_400_000
 
 
@@ -113,6 +118,7 @@ def _examine(session: Session) -> Iterator[Finding]:
 
 
 def _examine_database(files: StateFiles, found: _Found, now: Instant) -> Iterator[Finding]:
+    yield from check_newest_keys(files, found.signing_keys)
     yield from check_anchor(found.anchor, found.control)
     yield from check_clock(found.control, found.clock or now)
     yield from check_clocks(found.clock, now)
@@ -135,7 +141,7 @@ def _directory(session: Session, policy: Policy | None) -> Path | None:
 class _Found:
     """What a database says, and before it what stands outside: the anchor, its log's row and clock, who has a key,
     what was stopped, skipped and proposed, what people were asked, the policy in force, which notices did not arrive
-    of late, whether revocations are paused, and the keys of clients."""
+    of late, whether revocations are paused, the keys of clients, and the newest that the authority signs with."""
 
     anchor: Anchor | None
     control: ControlRow
@@ -149,6 +155,7 @@ class _Found:
     given_up: tuple[DeliveryRow, ...]
     revocations: CursorRow | None
     client_keys: tuple[ClientKeyRow, ...]
+    signing_keys: tuple[SigningKeyRow, ...]
 
 
 def _look(files: StateFiles, now: Instant) -> _Found:
@@ -175,6 +182,7 @@ def _look(files: StateFiles, now: Instant) -> _Found:
             revocations=cast("CursorRow | None", queries.rows([revocations_need()])[0]),
             given_up=tuple(row for row in notices if row.state == DeliveryState.GIVEN_UP and row.due_ms >= since),
             client_keys=queries.client_keys(),
+            signing_keys=tuple(row for row in queries.rows(_RINGS) if isinstance(row, SigningKeyRow)),
         )
     finally:
         reader.close()

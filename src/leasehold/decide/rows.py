@@ -7,6 +7,7 @@ the first column of every key (invariant I10).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -35,6 +36,7 @@ __all__ = [
     "SeenRow",
     "SentRow",
     "SessionRow",
+    "SigningKeyRow",
     "StopRow",
 ]
 
@@ -455,6 +457,30 @@ class ProposalRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     recorded: int
 
 
+class SigningKeyRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The newest key with which a process of this authority signs one type of document, or soon will.
+
+    Keys stand in files that each machine has a copy of. This row is how a machine that lacks the newest is told so, and
+    nothing else: no key is trusted or distrusted for it.
+    """
+
+    TABLE: ClassVar[str] = "signing_keys"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "document")
+    IMMUTABLE: ClassVar[bool] = False
+
+    tenant: str
+    document: str
+    kid: str
+    made_at: int
+
+    def is_ahead_of(self, kids: Collection[str], made_at: int) -> bool:
+        """Whether it came after a ring of these keys, whose newest was made then.
+
+        A ring from which it was lost is not behind any more once it was rotated.
+        """
+        return self.kid not in kids and self.made_at >= made_at
+
+
 Row: TypeAlias = (
     ControlRow
     | DocumentRow
@@ -477,6 +503,7 @@ Row: TypeAlias = (
     | ClientKeyRow
     | SentRow
     | SessionRow
+    | SigningKeyRow
 )
 
 TABLES: tuple[type[Row], ...] = (
@@ -501,4 +528,5 @@ TABLES: tuple[type[Row], ...] = (
     ClientKeyRow,
     SentRow,
     SessionRow,
+    SigningKeyRow,
 )

@@ -272,6 +272,14 @@ CREATE TABLE sessions (
   PRIMARY KEY (tenant, session)
 ) WITH (fillfactor = 80);
 
+CREATE TABLE signing_keys (
+  tenant TEXT COLLATE "C" NOT NULL,
+  document TEXT COLLATE "C" NOT NULL CHECK (document <> ''),
+  kid TEXT COLLATE "C" NOT NULL CHECK (kid <> ''),
+  made_at BIGINT NOT NULL CHECK (made_at >= 0),
+  PRIMARY KEY (tenant, document)
+);
+
 CREATE TABLE cursors (
   tenant TEXT COLLATE "C" NOT NULL,
   name TEXT COLLATE "C" NOT NULL CHECK (name <> ''),

@@ -258,6 +258,14 @@ CREATE TABLE sessions (
   PRIMARY KEY (tenant, session)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE signing_keys (
+  tenant TEXT NOT NULL,
+  document TEXT NOT NULL CHECK (document <> ''),
+  kid TEXT NOT NULL CHECK (kid <> ''),
+  made_at INTEGER NOT NULL CHECK (made_at >= 0),
+  PRIMARY KEY (tenant, document)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE cursors (
   tenant TEXT NOT NULL,
   name TEXT NOT NULL CHECK (name <> ''),
