@@ -74,7 +74,7 @@ def put_in_place(prepared: Path, path: Path, aside: Path) -> None:
         with suppress(FileNotFoundError):  # what cannot be looked at is not taken for absent
             path.lstat()
             _empty_log(path)
-            os.link(path, aside)
+            os.link(path, aside, follow_symlinks=False)  # the default means another thing from Python 3.14 on
         for part in _PARTS[1:]:
             with suppress(FileNotFoundError):
                 path.with_name(path.name + part).rename(aside.with_name(aside.name + part))
