@@ -128,7 +128,7 @@ def test_call_whose_answer_never_comes_is_not_run_and_its_charge_is_not_forgotte
 def test_call_that_ran_and_whose_settle_never_comes_stays_charged(near: Stage, port: int, switch: Switch) -> None:
     switch.serve(near.authority)
     lease = near.lease(UPDATE)
-    with cutting(port, seed=0, cuts=(Cut.BEFORE,)) as proxy, far(near, proxy.port, DOOR, 0.4) as door:
+    with cutting(port, seed=0, cuts=(Cut.BEFORE,)) as proxy, far(near, proxy.port, DOOR, 1.0) as door:
         guard = Guard("ticket", door, environment="prod")
         proxy.is_quiet = True
         with guard.call(lease.once("k"), "update", {"ticket_id": "T-1"}):
@@ -248,7 +248,7 @@ def test_watch_outlives_an_authority_that_cannot_be_reached(near: Stage) -> None
     streams = switch.serve(near.authority)
     told = threading.Event()
     with served(lambda _: switch, last_seconds=1) as port:
-        host, door = far(near, port), far(near, port, DOOR, 0.5)
+        host, door = far(near, port), far(near, port, DOOR, 1.0)
         run = started(host)
         lease = host.wait(host.request(run, UPDATE, reason="customer asked"), 30)
         admission = door.door("ticket", "prod").admit(lease.token_for("ticket"), near.call("ticket.update", key="k"))
