@@ -26,7 +26,7 @@ from leasehold.model.decision import Reason
 from leasehold.model.ids import RunId
 from leasehold.model.instant import Instant
 from leasehold.model.request import RequestState, Verdict
-from leasehold.model.run import RunAttempt
+from leasehold.model.run import RequesterProof, RunAttempt
 from leasehold.policy.client_rule import DoorRight
 from leasehold.token.person import AnswerStatement
 from stage import ANA, BEN, CLOSE, UPDATE, Stage, changed, reason_of
@@ -250,7 +250,7 @@ def test_requester_that_a_token_proved_is_written_down_as_proven(stage: Stage) -
         environment="prod",
         requested_by=ANA,
         purpose="x",
-        requester_proof="proven",
+        requester_proof=RequesterProof.PROVEN,
     )
     assert run.run.requester_proof == "proven"
     assert stage.entries(EntryKind.RUN_STARTED)[0].detail["requester"] == "proven"

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from leasehold.cli.cards import render_card
 from leasehold.model.card import Card, CardLine, Footer
 from leasehold.model.request import RequestState
+from leasehold.model.run import RequesterProof
 
 LINE = CardLine(
     action="ticket.close",
@@ -28,7 +29,7 @@ CARD = Card(
     environment="prod",
     agent="support-bot",
     requested_by="user:ana",
-    requester_proof="asserted",
+    requester_proof=RequesterProof.ASSERTED,
     route="support/close",
     purpose="answer ticket T-18421",
     lines=(LINE,),

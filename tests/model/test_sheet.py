@@ -15,6 +15,7 @@ from leasehold.model.chat import CHAT_LIMIT, chat_text
 from leasehold.model.plain import escape
 from leasehold.model.preview import Preview, PreviewMade, differences, preview_bytes, shown_changes
 from leasehold.model.request import RequestState
+from leasehold.model.run import RequesterProof
 from leasehold.model.sheet import Clipped, Line, Origin, SectionName, Sheet, lay_out
 
 CARD = Card(
@@ -27,7 +28,7 @@ CARD = Card(
     environment="prod",
     agent="bot",
     requested_by="user:ana",
-    requester_proof="asserted",
+    requester_proof=RequesterProof.ASSERTED,
     route="desk",
     purpose="answer the customer",
     lines=(
@@ -234,6 +235,7 @@ def test_a_card_that_differs_in_any_member_has_other_bytes(field: str) -> None:
     value = getattr(CARD, field)
     other = {
         str: lambda: value + "x",
+        RequesterProof: lambda: RequesterProof.PROVEN,
         int: lambda: value + 1,
         bool: lambda: not value,
         dict: lambda: {**value, "more": "1"},

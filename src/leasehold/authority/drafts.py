@@ -13,7 +13,7 @@ from leasehold.model.budget import amounts_from_json
 from leasehold.model.grant import grants_from_json
 from leasehold.model.ids import RequestId, RunId
 from leasehold.model.request import Request, RequestKind
-from leasehold.model.run import Link, Run, RunAttempt
+from leasehold.model.run import Link, RequesterProof, Run, RunAttempt
 from leasehold.system import System
 
 __all__ = ["draft_request", "draft_run"]
@@ -28,7 +28,7 @@ def draft_run(
     environment: str,
     requested_by: str,
     purpose: str,
-    requester_proof: str,
+    requester_proof: RequesterProof,
     ancestors: tuple[Link, ...] = (),
 ) -> Run:
     """A run to be started, under an id of its own."""

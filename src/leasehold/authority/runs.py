@@ -39,7 +39,7 @@ from leasehold.model.grant import Grants, grants_from_json
 from leasehold.model.ids import LeaseId, RequestId, RunId, check_id
 from leasehold.model.lease import HARD_MAX_TTL_SECONDS, HeldLease, Lease
 from leasehold.model.request import Request, RequestKind, RequestState, not_decided
-from leasehold.model.run import Link, Run, RunAttempt
+from leasehold.model.run import Link, RequesterProof, Run, RunAttempt
 from leasehold.policy.document import Policy
 
 __all__ = ["About", "Runs"]
@@ -102,7 +102,7 @@ class Runs:
         requested_by: str = "",
         purpose: str,
         parent: HeldLease | Lease | None = None,
-        requester_proof: str = "asserted",
+        requester_proof: RequesterProof = RequesterProof.ASSERTED,
     ) -> RunAttempt:
         """Start a run, or with `parent` a child run under a lease that may be delegated.
 

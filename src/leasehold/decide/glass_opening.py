@@ -28,7 +28,7 @@ from leasehold.model.glass import BREAK_GLASS, BREAK_GLASS_ALARM, Opening
 from leasehold.model.instant import Instant
 from leasehold.model.lease import Lease
 from leasehold.model.request import Request, RequestKind, RequestState
-from leasehold.model.run import Run
+from leasehold.model.run import RequesterProof, Run
 from leasehold.policy.document import GlassRule, Policy, Route
 from leasehold.policy.evaluate import check_start
 
@@ -128,7 +128,7 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
             started_at=now.seconds,
             expires_at=max(opening.ends_at, now.seconds + 1),
             policy=self.policy,
-            requester_proof="proven",
+            requester_proof=RequesterProof.PROVEN,
             epoch=epoch,
         )
 

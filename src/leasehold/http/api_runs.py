@@ -25,7 +25,7 @@ from leasehold.model.api import (
 )
 from leasehold.model.endpoints import EndpointName
 from leasehold.model.request import Request, RequestState
-from leasehold.model.run import RunAttempt
+from leasehold.model.run import RequesterProof, RunAttempt
 
 __all__ = ["run_handlers"]
 
@@ -66,15 +66,15 @@ class _RunHandlers:
         """Start a run, or a child run under a lease of the client's."""
         body = call.sent(StartBody)
         if not body.subject_token:
-            return await run_in_threadpool(self._start, call, body, "asserted")
+            return await run_in_threadpool(self._start, call, body, RequesterProof.ASSERTED)
         if body.parent_lease:
             raise InvalidError("a child run has its parent's requester; leave subject_token out")
         person = await self._callers.of_subject(body.subject_token)
         if body.requested_by not in ("", person):
             raise InvalidError(f"the subject token is {person}'s, not of whom requested_by names")
-        return await run_in_threadpool(self._start, call, replace(body, requested_by=person), "proven")
+        return await run_in_threadpool(self._start, call, replace(body, requested_by=person), RequesterProof.PROVEN)
 
-    def _start(self, call: ApiCall, body: StartBody, requester_proof: str) -> Answer:
+    def _start(self, call: ApiCall, body: StartBody, requester_proof: RequesterProof) -> Answer:
         runs = self._runs(call)
         started = runs.start(
             agent=body.agent,

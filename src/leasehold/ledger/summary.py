@@ -19,6 +19,7 @@ from leasehold.model.budget import format_amount
 from leasehold.model.call import CallState
 from leasehold.model.grant import grants_to_json
 from leasehold.model.request import RequestKind, RequestState, Verdict
+from leasehold.model.run import RequesterProof
 
 __all__ = ["summarise"]
 
@@ -302,7 +303,7 @@ def _asserted_by(story: _Story, entries: Sequence[Entry]) -> dict[str, object]:
     """Whose word each part of the receipt is."""
     proofs = {detail.text(entry, "proof") or "key" for entry in entries if entry.kind is EntryKind.REQUEST_ANSWERED}
     words = [_WORD_OF_PROOF[proof] for proof in sorted(proofs)]
-    is_proven = detail.text(story.started, "requester") == "proven"
+    is_proven = detail.text(story.started, "requester") == RequesterProof.PROVEN
     return {
         "answers": "; ".join(words) or "nobody",
         "decisions": "the authority",

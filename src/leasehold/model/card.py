@@ -13,6 +13,7 @@ import msgspec
 
 from leasehold.model.canonical import encode
 from leasehold.model.request import RequestState
+from leasehold.model.run import RequesterProof
 
 __all__ = [
     "UNCHANGED_SHOWN",
@@ -78,7 +79,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     agent: str
     requested_by: str
-    requester_proof: str
+    requester_proof: RequesterProof
     route: str
     purpose: str
     lines: tuple[CardLine, ...]

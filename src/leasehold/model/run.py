@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from leasehold.errors import InvalidError
 from leasehold.model.ids import RequestId, RunId, check_id
 from leasehold.model.text import check_identifier, check_unicode
 
-__all__ = ["Link", "Run", "RunAttempt"]
+__all__ = ["Link", "RequesterProof", "Run", "RunAttempt"]
+
+
+class RequesterProof(StrEnum):
+    """How it is known who asked: the launcher said so, or a subject token, a session or a key proved it."""
+
+    ASSERTED = "asserted"
+    PROVEN = "proven"
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,9 +31,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who runs what for whom. Immutable; the newest attempt and the state stand in the run's row.
 
-    Times are Unix seconds. `requester_proof` says how `requested_by` is known: `asserted` by the launcher or
-    `proven` by a subject token. `ancestors` are the delegating links, root first; empty for a run of its own. `epoch`
-    is the authority's when it started: a restore begins a new one and voids the run.
+    Times are Unix seconds. `requester_proof` says how `requested_by` is known. `ancestors` are the delegating links,
+    root first; empty for a run of its own. `epoch` is the authority's when it started: a restore begins a new one and
+    voids the run.
     """
 
     run_id: RunId
@@ -38,7 +47,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     expires_at: int
     policy: str
     ancestors: tuple[Link, ...] = ()
-    requester_proof: str = "asserted"
+    requester_proof: RequesterProof = RequesterProof.ASSERTED
     epoch: int = 1
 
     def __post_init__(self) -> None:
@@ -51,8 +60,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise InvalidError("a run must expire after it starts")
         if self.epoch < 1:
             raise InvalidError("epochs are counted from 1")
-        if self.requester_proof not in ("asserted", "proven"):
-            raise InvalidError("requester_proof is 'asserted' or 'proven'")
+        if self.requester_proof not in list(RequesterProof):
+            raise InvalidError(f"requester_proof is {' or '.join(RequesterProof)}, not {self.requester_proof!r}")
 
     @property
     def parent_run(self) -> RunId | None:

@@ -25,7 +25,7 @@ from leasehold.http.oauth.params import Params
 from leasehold.model.decision import Decision
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request
-from leasehold.model.run import Run, RunAttempt
+from leasehold.model.run import RequesterProof, Run, RunAttempt
 
 __all__ = [
     "Client",
@@ -62,7 +62,7 @@ class ClientRuns(Protocol):
         requested_by: str = "",
         purpose: str,
         parent: HeldLease | None = None,
-        requester_proof: str = "asserted",
+        requester_proof: RequesterProof = RequesterProof.ASSERTED,
     ) -> RunAttempt:
         """Start a run, or a child run under a lease of a run of this client."""
         ...

@@ -30,6 +30,7 @@ from leasehold.http.oauth.details import Asked
 from leasehold.http.oauth.granting import Granting, Made, Person, Rehearsed
 from leasehold.http.problems import ProblemError
 from leasehold.http.site import Site
+from leasehold.model.run import RequesterProof
 
 __all__ = ["CONSENT", "Consent", "ConsentPage", "ConsentView"]
 
@@ -103,7 +104,7 @@ class Consent:
 
     def _rehearsed(self, request: Request, client: Client, wanted: Authorizing) -> Rehearsed:
         asked = _asked(wanted, "(what you write below)")
-        person = Person(request.state.session.person, "proven")
+        person = Person(request.state.session.person, RequesterProof.PROVEN)
         try:
             return self._granting.rehearse(client, asked, wanted.audience, person)
         except (OAuthError, Denied, InvalidError) as error:
@@ -127,7 +128,7 @@ class Consent:
 
     def _made(self, request: Request, client: Client, wanted: Authorizing, purpose: str) -> Made:
         """Start the run and make its request."""
-        person = Person(request.state.session.person, "proven")
+        person = Person(request.state.session.person, RequesterProof.PROVEN)
         try:
             return self._granting.ask(client, _asked(wanted, purpose), wanted.audience, person)
         except (OAuthError, Denied, InvalidError) as error:

@@ -29,7 +29,7 @@ from leasehold.model.decision import Reason, deny
 from leasehold.model.grant import grants_from_json, grants_to_json, split_action
 from leasehold.model.lease import HeldLease
 from leasehold.model.request import Request, RequestState
-from leasehold.model.run import Run, RunAttempt
+from leasehold.model.run import RequesterProof, Run, RunAttempt
 from leasehold.model.scope import Scope, ScopeKind
 from leasehold.policy.document import EVERYONE
 from leasehold.policy.evaluate import check_grants
@@ -44,7 +44,7 @@ class Person(NamedTuple):
     """For whom a run is started, and whether a token of theirs proved it."""
 
     name: str
-    proof: str
+    proof: RequesterProof
 
 
 class Drawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ class Granting:
         if client.startable is None:
             raise OAuthError("unauthorized_client", f"{client.name} starts no runs")
         said = _completed(asked.run, client.startable)
-        requester = person or Person(_need(said.requested_by, "requested_by"), "asserted")
+        requester = person or Person(_need(said.requested_by, "requested_by"), RequesterProof.ASSERTED)
         if person is not None and said.requested_by not in ("", person.name):
             raise OAuthError("invalid_request", "the detail names another person than the token")
         _need(said.purpose, "purpose")

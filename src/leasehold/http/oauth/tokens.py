@@ -22,6 +22,7 @@ from leasehold.http.oauth.params import Params, read_params
 from leasehold.http.oauth.proofs import Proofs
 from leasehold.http.site import Site
 from leasehold.model.grant import grants_to_json
+from leasehold.model.run import RequesterProof
 from leasehold.token.codec import GRANT_TYPE
 
 __all__ = ["TokenEndpoint", "read_audience"]
@@ -91,7 +92,7 @@ class TokenEndpoint:
         params.choose("requested_token_type", _ACCESS_TOKEN, _JWT, default=_ACCESS_TOKEN)
         if params.choose("subject_token_type", _ACCESS_TOKEN, _JWT, _ID_TOKEN) == _ACCESS_TOKEN:
             return None
-        return Person(await self._clients.person_of(params.need("subject_token")), "proven")
+        return Person(await self._clients.person_of(params.need("subject_token")), RequesterProof.PROVEN)
 
     def _drawn(self, client: Client, params: Params, holder: str | None, person: Person | None) -> Drawn:
         audience = read_audience(params)
