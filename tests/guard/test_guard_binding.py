@@ -281,6 +281,7 @@ RECURSIVE.append(RECURSIVE)
         (Decimal, Decimal("NaN")),
         (Decimal, Decimal("1E+1000000")),
         (Decimal, Decimal("1E-101")),
+        (Decimal, Decimal("1" * 101)),
         (Colour, "red"),
         (list[int], (1, 2)),
         (set[int], frozenset({1})),

@@ -214,7 +214,7 @@ def test_reported_names_are_listed_once_in_order_with_hidden_characters_visible(
 def test_more_names_than_an_entry_can_hold_are_counted(guard: Guard, door: MemoryDoor) -> None:
     with guard.call(ONCE, "close", {}) as capability:
         for report in (capability.file, capability.touched, capability.contacted):
-            report(*(f'"{number:0>1000}' for number in range(250)))
+            report(*(f'"{number:0>1000}' for number in range(250)), *['"' + "0" * 1000] * 10)
 
     for listed in (door.outcome.files, door.outcome.touched, door.outcome.contacted):
         assert listed == (*(f'"{number:0>1000}' for number in range(5)), "and 245 more")
