@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import trustme
-from scripted import answer, read_request, scripted
+from scripted import answer, read_request, says, scripted
+
+from leasehold.client.remote import connect
+from leasehold.errors import UnavailableError
 
 PROGRAM = """\
 import os, ssl, sys, threading
@@ -76,6 +81,18 @@ def test_report_arrives_over_a_connection_whose_address_is_looked_up_when_no_thr
     with scripted(busy, context=context) as server:
         assert ended(f"https://localhost:{server.port}", authority=tmp_path / "ca.pem") == (0, "")
     assert busy.reports == 2
+
+
+def test_thread_of_a_client_that_was_not_closed_ends_when_nobody_has_the_client() -> None:
+    with scripted(says(answer(b"{}"))) as server:
+        client = connect(f"http://127.0.0.1:{server.port}", "key")
+        with pytest.raises(UnavailableError, match="is no answer"):
+            client.run("run_1")
+        (thread,) = (each for each in threading.enumerate() if each.name.endswith(f":{server.port}"))
+        del client
+        gc.collect()
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_program_ends_though_its_report_never_arrives() -> None:

@@ -12,6 +12,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -82,19 +83,17 @@ class Line:
         loop = asyncio.get_running_loop()
         if self._transport is None or self._loop is not loop:
             self._abandoned.append(self._transport)
-            self._transport, self._loop = Transport(self.place, self._jitter), loop
+            self._transport, self._loop = Transport(self.place, partial(_jitter, self.system)), loop
+            self.worker.finish_with(self._transport.close)
         return self._transport
 
     def close(self) -> None:
         """Let reports arrive, end what else is under way, and let the connections go."""
-        self.worker.close(self._let_go)
+        self.worker.close()
 
-    def _jitter(self) -> float:
-        return int.from_bytes(self.system.random_bytes(2), "big") / 65_536
 
-    def _let_go(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+def _jitter(system: System) -> float:
+    return int.from_bytes(system.random_bytes(2), "big") / 65_536
 
 
 class Api:

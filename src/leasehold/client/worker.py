@@ -2,6 +2,7 @@
 
 It is started by the first question, and once more in a process that was forked since then. Questions that arrive
 together wake the loop once. It is a daemon: a program that ends does not wait for what it asked, but for its reports.
+It ends with the client, also where that was not closed and nobody has it any more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import atexit
 import contextlib
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -63,6 +65,8 @@ class Worker:
         self._process = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._finishing: list[Callable[[], None]] = []  # the loop's, as long as it runs
+        self._at_exit: Callable[[], None] | None = None
         self._arrived: deque[_Asked] = deque()
         self._is_due = False
         self._is_closed = False
@@ -95,15 +99,20 @@ class Worker:
             loop.call_soon_threadsafe(self._begin)
         return future
 
-    def close(self, finish: Callable[[], None]) -> None:
-        """Let reports arrive, end what else is under way, call `finish` on the loop, and end the thread."""
+    def finish_with(self, finish: Callable[[], None]) -> None:
+        """Have the thread call this at its end. Called on the loop; what must not hold the client, or it never ends."""
+        self._finishing.append(finish)
+
+    def close(self) -> None:
+        """Let reports arrive, end what else is under way, and end the thread."""
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
             loop, thread = self._loop, self._thread
-        atexit.unregister(self._let_arrive)
+        if self._at_exit is not None:
+            atexit.unregister(self._at_exit)
         if was_closed or loop is None or thread is None or self.is_forked or thread is threading.current_thread():
             return
-        loop.call_soon_threadsafe(loop.create_task, self._end(finish))
+        loop.call_soon_threadsafe(loop.create_task, self._end())
         thread.join()
 
     def _start(self) -> asyncio.AbstractEventLoop:
@@ -114,21 +123,27 @@ class Worker:
             self._arrived.clear()
             self._tasks.clear()
             self._reports.clear()
-            loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
+            loop, self._finishing = asyncio.new_event_loop(), []
+            arguments = (loop, self._finishing)
+            self._thread = threading.Thread(target=self._run, args=arguments, name=self._name, daemon=True)
             self._thread.start()
             # Last of all that it runs in this process: another thread would take the parent's loop for its own.
             self._loop = loop
             self._process = os.getpid()
-            atexit.unregister(self._let_arrive)  # a process that was forked has its parent's
-            atexit.register(self._let_arrive)
+            if self._at_exit is not None:  # the one of the process that this one was forked from
+                atexit.unregister(self._at_exit)
+            self._at_exit = _at_exit(weakref.ref(self))
+            weakref.finalize(self, _abandon, loop, self._process, self._at_exit).atexit = False
             return loop
 
     @staticmethod
-    def _run(loop: asyncio.AbstractEventLoop) -> None:
+    def _run(loop: asyncio.AbstractEventLoop, finishing: list[Callable[[], None]]) -> None:
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
+            for finish in finishing:
+                finish()
+            loop.run_until_complete(asyncio.sleep(0))  # connections that were let go say so in the loop's next round
         finally:
             loop.close()
 
@@ -175,14 +190,32 @@ class Worker:
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=LAST_REPORTS_SECONDS)
 
-    async def _end(self, finish: Callable[[], None]) -> None:
+    async def _end(self) -> None:
         self._begin()
         await self._cancel(self._tasks - self._reports)
         await self._last_reports()
         await self._cancel(set(self._reports))
-        finish()
-        await asyncio.sleep(0)  # connections that were let go say so in the loop's next round
         asyncio.get_running_loop().stop()
+
+
+def _at_exit(worker: weakref.ref[Worker]) -> Callable[[], None]:
+    """Have reports arrive at the end of the program, if there is a client by then. Returns what to unregister."""
+
+    def let_arrive() -> None:
+        there = worker()
+        if there is not None:
+            there._let_arrive()
+
+    atexit.register(let_arrive)
+    return let_arrive
+
+
+def _abandon(loop: asyncio.AbstractEventLoop, process: int, at_exit: Callable[[], None]) -> None:
+    """End the thread of a client that nobody has. What is under way holds its client, so nothing is."""
+    atexit.unregister(at_exit)
+    if process == os.getpid():
+        with contextlib.suppress(RuntimeError):  # it was closed, and its loop is
+            loop.call_soon_threadsafe(loop.stop)
 
 
 async def _answered(future: Future[T], make: Callable[[], Coroutine[Any, Any, T]]) -> None:
