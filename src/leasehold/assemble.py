@@ -166,11 +166,12 @@ def open_authority(
     policy = read_policy(Path(policy_path))
     clock = system or RealSystem()
     if state == MEMORY:
-        authority = _assemble_memory(clock, watcher)
+        authority, place = _assemble_memory(clock, watcher), "in memory"
     else:
-        authority = _assemble_files(_find_state(state, policy), clock, watcher)
+        files = _find_state(state, policy)
+        authority, place = _assemble_files(files, clock, watcher), str(files.directory)
     try:
-        _activate_first(authority, policy)
+        _activate_first(authority, policy, place)
     except BaseException:
         authority.close()
         raise
@@ -498,7 +499,7 @@ def _take_over(files: StateFiles, prepared: Path, seconds: int) -> None:
     copy_to_postgres(prepared, place, lambda: None, aside=f"leasehold_replaced_{seconds}")
 
 
-def _activate_first(authority: Authority, policy: Policy) -> None:
+def _activate_first(authority: Authority, policy: Policy, place: str) -> None:
     active = authority.engine.store.queries.control().policy
     if not active:
         try:
@@ -508,7 +509,7 @@ def _activate_first(authority: Authority, policy: Policy) -> None:
                 raise
             active = authority.engine.active_policy().hash  # another process was first
     if not active:
-        _LOG.warning("this state is new: the policy %s is active from here on", policy.hash)
+        _LOG.warning("this state is new: %s; the policy %s is active from here on", place, policy.hash)
     elif active != policy.hash:
         _LOG.warning("the policy file differs from the active policy; it does nothing until: leasehold policy accept")
 

@@ -101,7 +101,9 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError("there is no such file; write one with: leasehold init", path=str(path)) from None
+        raise ConfigError(
+            "there is no such file; name it with --policy, or write one with: leasehold init", path=str(path)
+        ) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", path=str(path)) from None
     if len(data) > MAX_FILE_BYTES:

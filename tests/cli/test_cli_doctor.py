@@ -177,6 +177,12 @@ def test_lax_rules_and_requesters_who_approve_are_listed(terminal: Terminal) -> 
     assert any(code == "lax-rule" and "ticket.tag" in what for code, what in by_code)
 
 
+def test_where_no_policy_is_the_next_step_is_to_write_or_to_name_one(terminal: Terminal) -> None:
+    terminal.policy.unlink()
+    finding, *_ = terminal.json("doctor")["findings"]
+    assert (finding["code"], finding["remedy"]) == ("policy-unusable", "leasehold init, or name yours with --policy")
+
+
 def test_roles_that_nobody_holds_and_routes_that_nobody_can_approve_are_listed(healthy: Terminal) -> None:
     text = healthy.policy.read_text()
     healthy.policy.write_text(text.replace('"user:eva" = ["lead", "dba", "operator"]', '"user:eva" = ["lead"]'))

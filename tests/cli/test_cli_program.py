@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from reference import page
 from terminal import Terminal
 
@@ -65,6 +66,50 @@ def test_every_command_of_the_overview_can_be_had(terminal: Terminal, name: str)
 
 def test_a_command_that_does_not_exist_exits_2(terminal: Terminal) -> None:
     assert "No such command" in terminal.run("leese", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("approve", "'request approve'"),
+        ("requests", "'request'"),
+        ("verify", "'ledger verify', 'receipt verify'"),
+        ("approv", "'request approve'"),
+    ],
+)
+def test_a_command_that_is_misspelt_or_stands_below_another_is_named(
+    terminal: Terminal, written: str, meant: str
+) -> None:
+    assert f"No such command '{written}'. Did you mean {meant}?" in terminal.run(written, code=2).stderr
+
+
+def test_the_overview_of_a_group_cuts_no_sentence_short() -> None:
+    for name in COMMANDS:
+        shown = CliRunner().invoke(program, [name, "--help"], env={"COLUMNS": "60"}, catch_exceptions=False).stdout
+        assert "..." not in shown.partition("Commands:")[2], name
+
+
+MISTAKES = {
+    "a folder without a policy": (("run", "list"), "name it with --policy"),
+    "a scope without a name": (("hold", "tool", "--reason", "r"), "'tool' is no scope; write all, or one of these"),
+    "nobody to be asked about a policy": (("policy", "accept"), "8 hex digits of the hash that policy check prints"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_what_to_do(terminal: Terminal, mistake: str) -> None:
+    words, told = MISTAKES[mistake]
+    if "without a policy" in mistake:
+        terminal.policy.unlink()
+    else:
+        terminal.run("run", "list")
+        terminal.policy.write_text(terminal.policy.read_text().replace('"user:ana" = ["oncall"]', ""))
+    assert told in terminal.run(*words, code=2).stderr
+
+
+def test_a_key_for_a_person_without_a_role_says_whom_the_policy_means(terminal: Terminal) -> None:
+    assert "did you mean user:ben?" in terminal.run("person", "add", "ben").stderr
+    assert 'add "user:kim" = ["ROLE"] under [people]' in terminal.run("person", "add", "user:kim").stderr
 
 
 DECISION = deny(Reason.NOT_GRANTED, "no")
@@ -128,7 +173,7 @@ def test_a_first_policy_is_announced_on_stderr(terminal: Terminal) -> None:
         check=True,
     )
     assert done.stdout == ""
-    assert done.stderr.startswith("leasehold: this state is new: the policy sha256:")
+    assert done.stderr.startswith(f"leasehold: this state is new: {terminal.state}; the policy sha256:")
 
 
 @pytest.mark.parametrize("path", ["folder", "nowhere/x"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from test_demo import command, environment
 
-from leasehold.cli.demonstration.console import give_password
+from leasehold.cli.demonstration.console import give_password, own_command
 from leasehold.testing.fixtures import memory_authority
 from served import Browser
 from stage import POLICY
@@ -59,3 +60,13 @@ def test_demo_without_the_server_gives_no_password(monkeypatch: pytest.MonkeyPat
     monkeypatch.delitem(sys.modules, "leasehold.http.passwords", raising=False)
     with memory_authority(POLICY) as authority:
         assert give_password(authority) == ""
+
+
+def test_commands_that_the_demo_prints_can_be_called_from_any_folder(tmp_path: Path) -> None:
+    own = Path(sys.executable).with_name("leasehold")
+    assert own_command({"PATH": str(own.parent)}) == "leasehold"
+    assert own_command({"PATH": str(tmp_path)}) == shlex.quote(str(own))
+    other = tmp_path / "leasehold"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    assert own_command({"PATH": str(tmp_path)}) == shlex.quote(str(own))

@@ -13,7 +13,7 @@ from leasehold.model.budget import MICROS
 from leasehold.model.canonical import Json
 from leasehold.model.decision import Decision, Reason
 from leasehold.model.effect import ApprovalMode, Effect
-from leasehold.model.grant import Attributes, Grant, Grants, grants_from_json
+from leasehold.model.grant import Attributes, Grant, Grants, grants_from_json, parse_constraint
 from leasehold.policy.document import ActionRule, Policy, Power
 from leasehold.policy.evaluate import (
     attributes_of,
@@ -30,6 +30,7 @@ from leasehold.policy.evaluate import (
     need_for_grants,
     reservation,
 )
+from leasehold.policy.wording import compare_values
 
 POLICY = load(EXAMPLE)
 CREATE = "deploy.prod.release:create"
@@ -158,8 +159,9 @@ def test_a_call_inside_its_lease_and_route_passes() -> None:
         (
             {"service": ("payments-api",), "replicas": ("3",)},
             Reason.OUT_OF_RANGE,
-            'replicas = "3" is not in {"max": 3}',
+            'replicas = "3" is not in {"max": 3}: it is text, and that is a number',
         ),
+        ({"service": (7,), "replicas": (1,)}, Reason.OUT_OF_RANGE, 'service = 7 is not in ["payments-api"]'),
         (
             {"service": ("payments-api",), "replicas": (True,)},
             Reason.OUT_OF_RANGE,
@@ -390,6 +392,18 @@ def test_attributes_are_read_from_the_arguments_that_the_action_names(path: str,
 def test_a_missing_null_empty_or_mistyped_argument_never_passes(path: str) -> None:
     with pytest.raises(InvalidError):
         attributes_of(ActionRule(name="a.b", effect=Effect.READ, args={"it": path}), ARGUMENTS)
+
+
+def test_a_number_where_the_grant_has_text_is_told_that_it_is_one() -> None:
+    told = compare_values("it", {"it": (7,)}, {"it": parse_constraint(["7", "8"])})
+    assert told == 'it = 7 is not in ["7", "8"]: it is a number, and that is text'
+
+
+def test_a_list_that_is_read_as_one_value_is_told_how_lists_are_read() -> None:
+    with pytest.raises(
+        InvalidError, match=r'argument list is a list; read each of its items: args = { it = "list\[\]" }'
+    ):
+        attributes_of(ActionRule(name="a.b", effect=Effect.READ, args={"it": "list"}), ARGUMENTS)
 
 
 @pytest.mark.requirement("P14")

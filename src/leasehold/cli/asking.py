@@ -12,12 +12,15 @@ from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.session import Session
 from leasehold.errors import InvalidError
 
-__all__ = ["confirm"]
+__all__ = ["CARD", "confirm"]
 
+CARD = "the card that was seen (its line Card)"
 _PREFIX = re.compile(r"[0-9a-f]+")
 
 
-def confirm(session: Session, question: str, *, digest: str, given: str | None, words: Sequence[str] = ()) -> None:
+def confirm(
+    session: Session, question: str, *, digest: str, given: str | None, words: Sequence[str] = (), seen: str = CARD
+) -> None:
     """Return once a person, or a script that names what it saw, has said yes.
 
     Args:
@@ -26,6 +29,7 @@ def confirm(session: Session, question: str, *, digest: str, given: str | None, 
         digest: of what was shown.
         given: hex digits that a script passed for it, or None; they stand in for every question.
         words: what a person has to type, each in turn, before the yes; for what cannot be taken back.
+        seen: where a script finds those digits.
 
     Raises:
         InvalidError: the digits are too few or of something else, or nobody can be asked and none were given.
@@ -36,7 +40,8 @@ def confirm(session: Session, question: str, *, digest: str, given: str | None, 
         return
     if not session.around.is_interactive:
         raise InvalidError(
-            f"nobody can be asked here; pass --digest with at least {DIGEST_DIGITS} hex digits of what was seen"
+            f"nobody can be asked here, because stdin is no terminal; pass --digest with at least {DIGEST_DIGITS} hex "
+            f"digits of {seen}"
         )
     for word in words:
         typed = click.prompt(f"type {word} to go on", default="", show_default=False, err=True)

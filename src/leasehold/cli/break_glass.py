@@ -14,6 +14,7 @@ import click
 from leasehold.authority.glass import Wish
 from leasehold.cli.asking import confirm
 from leasehold.cli.command import run_command
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.decide.lifecycles import GlassState
 from leasehold.decide.rows import GlassRow
@@ -31,7 +32,7 @@ _KEY_FILE = click.option("--key-file", type=click.Path(path_type=Path), help="Yo
 _WORD = "break glass"
 
 
-@click.group("break-glass")
+@click.group("break-glass", cls=CommandGroup)
 def break_glass() -> None:
     """Skip rules of a route that the policy lists, for minutes, as two people. Every use alarms."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.decide.rows import ClientKeyRow
 from leasehold.model.plain import escape
@@ -18,7 +19,7 @@ __all__ = ["client"]
 _DAY = 86_400
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def client() -> None:
     """See programs that may call over the network, and give them keys."""
 
@@ -35,7 +36,7 @@ def list_clients(session: Session) -> None:
     session.give_table(values, ("client", "may", "identity", "keys"), table)
 
 
-@client.group("key")
+@client.group("key", cls=CommandGroup)
 def key() -> None:
     """Make, list and remove API keys: secrets for development, where no workload identity is at hand."""
 

@@ -20,6 +20,7 @@ from leasehold.authority import Authority
 from leasehold.authority.archive import FinishedRun, archive_digest
 from leasehold.cli.asking import confirm
 from leasehold.cli.exits import ExitCode, Failure
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.config import StateFiles
 from leasehold.errors import ConfigError, InvalidError
@@ -34,7 +35,7 @@ _CHUNK = 1_048_576
 _TIMES = "today, yesterday, 90d, 2026-05-06 or 2026-05-06T12:00:00Z; days are UTC."
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def db() -> None:
     """Check, back up, restore, move and archive the database."""
 
@@ -88,6 +89,7 @@ def restore(session: Session, source: Path | None, reason: str, digest: str | No
         digest=_ledger_digest(files) if is_server else _digest(found),
         given=digest,
         words=["restore"],
+        seen="the SHA-256 of what is taken into use (sha256sum; db backup prints it)",
     )
     system = session.around.system
     epoch = restore_state(files, by=session.around.account, reason=reason, source=source, system=system)
@@ -186,6 +188,7 @@ def archive(session: Session, before: str, reason: str, digest: str | None) -> N
                 digest=archive_digest(runs),
                 given=digest,
                 words=["erase"],
+                seen="the digest that db archivable prints",
             )
         erased = sum(len(authority.archive.erase(run, by=session.around.account, reason=reason)) for run in runs)
     session.give({"erased": erased, "kept": count - erased}, [f"cards erased: {erased}"])

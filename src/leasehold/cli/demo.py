@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from leasehold.assemble import open_authority
-from leasehold.cli.demonstration.console import give_password, offer_console, open_console
+from leasehold.cli.demonstration.console import give_password, offer_console, open_console, own_command
 from leasehold.cli.demonstration.evidence import export, verify
 from leasehold.cli.demonstration.narration import Narrator
 from leasehold.cli.demonstration.person import ask_terminal, scripted
@@ -86,4 +86,4 @@ def _conclude(narrator: Narrator, workplace: Workplace) -> None:
     narrator.listed("evidence", str(workplace.evidence))
     narrator.listed("state", f"{workplace.state} (database, keys)")
     narrator.plain()
-    narrator.plain(f"Look on: cd {workplace.folder}; leasehold ledger query --state state")
+    narrator.plain(f"Look on: cd {workplace.folder}; {own_command(os.environ)} ledger query --state state")

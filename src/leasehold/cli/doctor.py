@@ -89,7 +89,7 @@ def _examine(session: Session) -> Iterator[Finding]:
         yield from check_policy_file(session.policy_path)
         policy = read_policy(session.policy_path)
     except ConfigError as error:
-        yield _broken("policy-unusable", error, "nothing can be opened with it", "leasehold policy check")
+        yield _broken("policy-unusable", error, "nothing can be opened with it", _remedy_for(session.policy_path))
     directory = _directory(session, policy)
     found: _Found | None = None
     unread = False
@@ -190,6 +190,15 @@ def _look(files: StateFiles, now: Instant) -> _Found:
 
 def _broken(code: str, error: LeaseholdError | OSError, why: str, remedy: str) -> Finding:
     return Finding(code=code, severity=Severity.SERIOUS, what=str(error), why=why, remedy=remedy)
+
+
+def _remedy_for(policy: Path) -> str:
+    """What to do about a policy that cannot be read."""
+    try:
+        is_missing = not is_there(policy)
+    except ConfigError:
+        is_missing = False  # it cannot even be looked for
+    return "leasehold init, or name yours with --policy" if is_missing else "leasehold policy check"
 
 
 def _remedy(error: LeaseholdError | OSError) -> str:

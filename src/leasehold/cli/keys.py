@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from leasehold.cli.files import write_output
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.public_keys import public_keys_of, write_public_keys
 from leasehold.cli.session import Session, with_session
 from leasehold.config import rotate_key_ring
@@ -19,7 +20,7 @@ __all__ = ["keys"]
 _TYPES = (DocumentType.LEASE, DocumentType.RECEIPT, DocumentType.CHECKPOINT)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def keys() -> None:
     """Hand out the authority's public keys, and rotate its signing keys."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from leasehold.authority.desk import LeaseStatus
 from leasehold.cli.exits import ExitCode, Failure
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.spending import account_values, show_accounts
 from leasehold.cli.stop import give_stopped
@@ -27,7 +28,7 @@ from leasehold.model.times import show_countdown, show_time
 __all__ = ["lease"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def lease() -> None:
     """Draw, look at, renew and revoke leases."""
 

@@ -14,6 +14,7 @@ from leasehold.authority.proofs import check_answers
 from leasehold.cli.entries import TITLES, entry_cells
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.files import read_input, read_lines, write_output
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.pairs import parse_scalar
 from leasehold.cli.public_keys import PublicKeyFile, public_keys_of, read_public_keys
 from leasehold.cli.session import Session, with_session
@@ -28,7 +29,7 @@ from leasehold.store.queries import MAX_LISTED, LedgerQuery
 __all__ = ["ledger"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def ledger() -> None:
     """Ask, export and verify the ledger."""
 

@@ -10,6 +10,7 @@ import click
 
 from leasehold.authority.chat import SIGNING_SECRET
 from leasehold.cli.exits import ExitCode, Failure
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.config import read_secrets, write_secrets
 from leasehold.decide.lifecycles import DeliveryState
@@ -28,7 +29,7 @@ __all__ = ["notices"]
 _ENTROPY = 32
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def notices() -> None:
     """See and try how people are told what happens; the channels stand in the policy."""
 

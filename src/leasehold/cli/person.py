@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
@@ -10,6 +10,7 @@ import msgspec
 
 from leasehold.authority import Authority
 from leasehold.cli.extra import server_extra
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.stop import in_flight_lines, stopped_value
 from leasehold.config import ensure_key_ring, is_there, open_state
@@ -26,7 +27,7 @@ from leasehold.token.keys import DocumentType, PublicKey, SigningKey
 __all__ = ["person"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def person() -> None:
     """Add and remove people, their keys and passwords."""
 
@@ -51,13 +52,20 @@ def add(session: Session, name: str, key: Path | None) -> None:
         fresh = SigningKey.generate(system.random_bytes(32), created_at=system.now().seconds)
         public = ensure_key_ring(path, DocumentType.ANSWER, fresh).newest.public()
         authority.desk.add_person(name, public, by=session.around.account)
-        roles = authority.engine.active_policy().people.get(name, ())
+        people = authority.engine.active_policy().people
+    roles = people.get(name, ())
     session.give_fields(
         {"person": name, "key_id": public.kid, "file": str(path), "roles": list(roles)},
         [("person", name), ("key", public.kid), ("file", str(path)), ("roles", ", ".join(roles) or "none")],
     )
     if not roles:
-        session.say(f"the active policy names no role of {name}, so their word counts for nothing yet")
+        session.say(_without_role(name, people))
+
+
+def _without_role(name: str, people: Collection[str]) -> str:
+    meant = f"user:{name}"
+    advice = f"did you mean {meant}?" if meant in people else f'add "{name}" = ["ROLE"] under [people] of the policy'
+    return f"the active policy names no role of {name}, so their word counts for nothing yet; {advice}"
 
 
 @person.command("list")
@@ -114,10 +122,11 @@ def password(session: Session, name: str) -> None:
     hashed = Passwords().hash(typed, person=name)
     with session.authority() as authority:
         sign_in = authority.sign_ins.set_password(name, hashed, by=session.around.account)
-        roles = authority.engine.active_policy().people.get(name, ())
+        people = authority.engine.active_policy().people
+    roles = people.get(name, ())
     session.give_fields({"person": name, "sign_in": sign_in}, [("person", name), ("sign-in", sign_in)])
     if not roles:
-        session.say(f"the active policy names no role of {name}, so their word counts for nothing yet")
+        session.say(_without_role(name, people))
 
 
 @person.command("remove")

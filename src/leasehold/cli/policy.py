@@ -13,6 +13,7 @@ from leasehold.cli.asking import confirm
 from leasehold.cli.backtest import backtest_lines, backtest_value, open_past
 from leasehold.cli.exits import ExitCode, Failure
 from leasehold.cli.explained import call_lines, route_lines, who_lines
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.pairs import parse_attributes
 from leasehold.cli.session import Session, with_session
 from leasehold.errors import ConfigError, Denied, InvalidError
@@ -33,8 +34,11 @@ from leasehold.policy.telling import change_words, client_gain_words, is_in_reac
 
 __all__ = ["lax_words", "policy"]
 
+_QUESTION = "Make this policy the active one?"
+_SEEN = "the hash that policy check prints"
 
-@click.group()
+
+@click.group(cls=CommandGroup)
 def policy() -> None:
     """Check, test, explain, compare and accept policies."""
 
@@ -188,7 +192,7 @@ def accept(session: Session, digest: str | None, person: str | None, key: Path |
         widened = _show_widening(session, old, new)
         if old.hash != new.hash:
             words = ["widen"] if widened else []
-            confirm(session, "Make this policy the active one?", digest=new.hash, given=digest, words=words)
+            confirm(session, _QUESTION, digest=new.hash, given=digest, words=words, seen=_SEEN)
         if person is not None and widened and old.accept is Acceptance.TWO:
             proposal = authority.proposals.propose(new, old, session.signatory(person, key))
             session.give({"active": old.hash, "proposed": new.hash, "proposal": proposal}, [new.hash])
@@ -221,9 +225,7 @@ def confirm_policy(
         _show_widening(session, proposal.replaces, proposal.policy)
         verdict = PolicyVerdict.REFUSE if refuse else PolicyVerdict.CONFIRM
         if not refuse:
-            confirm(
-                session, "Make this policy the active one?", digest=proposal.policy.hash, given=digest, words=["widen"]
-            )
+            confirm(session, _QUESTION, digest=proposal.policy.hash, given=digest, words=["widen"], seen=_SEEN)
         state = authority.proposals.answer(proposal, verdict, signatory)
     session.give({"policy": proposal.policy.hash, "state": state}, [f"{state} {proposal.policy.hash}"])
 

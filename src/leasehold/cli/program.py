@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -44,6 +45,8 @@ _EPILOG = (
     "Data goes to stdout, messages to stderr."
 )
 
+_NEAR = 0.8
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used, and whose errors leave as words and codes."""
@@ -59,6 +62,23 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which was meant: one with nearly this name, or one that stands below another."""
+        if args and args[0] not in COMMANDS:
+            meant = ", ".join(map(repr, self._meant(ctx, args[0])))
+            ctx.fail(f"No such command {args[0]!r}.{f' Did you mean {meant}?' if meant else ''}")
+        return super().resolve_command(ctx, args)
+
+    def _meant(self, ctx: click.Context, name: str) -> list[str]:
+        if near := get_close_matches(name, COMMANDS, cutoff=_NEAR):
+            return near
+        groups = [(word, self.get_command(ctx, word)) for word in COMMANDS]
+        below = [(word, verb) for word, group in groups if isinstance(group, click.Group) for verb in group.commands]
+        verbs = get_close_matches(name, {verb for _, verb in below}, n=1, cutoff=_NEAR)
+        return [f"{word} {verb}" for word, verb in below if verb in verbs]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the overview from the table."""

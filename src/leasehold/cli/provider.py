@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.config import PROVIDER_SECRET, read_secrets, write_secrets
 from leasehold.errors import InvalidError, NotFoundError
@@ -12,7 +13,7 @@ from leasehold.policy.reader import suggest
 __all__ = ["provider"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def provider() -> None:
     """List the providers at which people sign in, and set our secrets there."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from leasehold.authority.proofs import check_answers
 from leasehold.cli.files import read_input, read_lines, write_output
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.output import show_json
 from leasehold.cli.public_keys import read_public_keys
 from leasehold.cli.receipts import receipt_lines
@@ -33,7 +34,7 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write data as JSON.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def receipt() -> None:
     """Read and verify receipts, offline, and amend them."""
 

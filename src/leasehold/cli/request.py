@@ -14,6 +14,7 @@ from leasehold.cli.asking import confirm
 from leasehold.cli.batch import approve_batch
 from leasehold.cli.cards import render_card, short_digest
 from leasehold.cli.edit import edit
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.pairs import parse_attributes, parse_grant
 from leasehold.cli.session import Session, with_session
 from leasehold.decide.answer import Answered
@@ -40,7 +41,7 @@ _KEY = click.option(
 _DIGEST = click.option("--digest", metavar="HEX", help="At least 8 digits of the card digest that was seen.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def request() -> None:
     """Make, look at and answer requests."""
 

@@ -10,6 +10,7 @@ import msgspec
 
 from leasehold.authority import Authority
 from leasehold.cli.files import write_output
+from leasehold.cli.groups import CommandGroup
 from leasehold.cli.session import Session, with_session
 from leasehold.cli.spending import account_values, show_accounts
 from leasehold.decide.facts import Ref
@@ -22,7 +23,7 @@ from leasehold.model.times import show_time
 __all__ = ["run"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def run() -> None:
     """Start, look at, retry and finish runs."""
 

@@ -65,7 +65,7 @@ class Scope(msgspec.Struct, frozen=True, order=True):
             InvalidError: the kind is unknown or the value is not one of its kind.
         """
         kind, colon, value = text.partition(":")
-        if kind not in list(ScopeKind) or (colon and not value):
+        if kind not in list(ScopeKind) or (not value and (colon or kind != ScopeKind.ALL)):
             kinds = ", ".join(known for known in ScopeKind if known is not ScopeKind.ALL)
             raise InvalidError(f"{text!r} is no scope; write all, or one of these, ':' and a name: {kinds}")
         return cls(ScopeKind(kind), value)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from leasehold.errors import InvalidError
 from leasehold.model.budget import CALLS, MICROS, TOOL_SECONDS
 from leasehold.model.call import MAX_KEY
 from leasehold.model.canonical import Json, encode
@@ -163,7 +164,17 @@ def attributes_of(rule: ActionRule, arguments: Mapping[str, Json]) -> Attributes
     Raises:
         InvalidError: an argument is missing, null, empty or of another type than an attribute may have.
     """
-    return check_attributes({attribute: read_path(path, arguments) for attribute, path in rule.args.items()})
+    values = {attribute: read_path(path, arguments) for attribute, path in rule.args.items()}
+    try:
+        return check_attributes(values)
+    except InvalidError:
+        for attribute, found in values.items():
+            path = rule.args[attribute]
+            if isinstance(found[0], list) and not path.endswith("[]"):
+                raise InvalidError(
+                    f'argument {path} is a list; read each of its items: args = {{ {attribute} = "{path}[]" }}'
+                ) from None
+        raise
 
 
 def key_of(rule: ActionRule, attributes: Attributes) -> str | None:

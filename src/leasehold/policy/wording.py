@@ -6,6 +6,7 @@ Texts are bounded, deterministic and hold only values that were checked or made 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from leasehold.model.grant import Attributes, Constraint, Grant, Scalar, grants_to_json
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 200
+_INTEGER = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 
 
 def route_rule(route: str) -> str:
@@ -77,7 +79,16 @@ def compare_values(name: str, attributes: Attributes, constraints: Mapping[str, 
     outside: list[Scalar] = [value for value in attributes.get(name, ()) if not constraint.covers(value)]
     if not outside:
         return f"{name} is missing"
-    return f"{name} = {_json(outside[0])} is not in {show_constraint(constraint)}"
+    return f"{name} = {_json(outside[0])} is not in {show_constraint(constraint)}{_other_type(outside[0], constraint)}"
+
+
+def _other_type(value: Scalar, constraint: Constraint) -> str:
+    """The one thing that is easily overlooked: `3` and `"3"` are two values, and paths and queries hold text."""
+    if isinstance(value, str) and _INTEGER.fullmatch(value) and constraint.covers(int(value)):
+        return ": it is text, and that is a number"
+    if type(value) is int and constraint.covers(str(value)):
+        return ": it is a number, and that is text"
+    return ""
 
 
 def compare_constraints(name: str, asked: Mapping[str, Constraint], offered: Mapping[str, Constraint]) -> str:

@@ -6,6 +6,12 @@ The approver of the story gets a password, made for this demo alone. Needs the e
 from __future__ import annotations
 
 import base64
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -18,9 +24,16 @@ from leasehold.cli.extra import server_extra
 from leasehold.errors import ConfigError
 from leasehold.system import System
 
-__all__ = ["give_password", "offer_console", "open_console"]
+__all__ = ["give_password", "offer_console", "open_console", "own_command"]
 
 _PASSWORD_BYTES = 10
+
+
+def own_command(environ: Mapping[str, str]) -> str:
+    """How a person calls this program from another folder: by its name, where the shell would find this very one."""
+    own = Path(sys.executable).with_name("leasehold")
+    found = shutil.which("leasehold", path=environ.get("PATH", ""))
+    return "leasehold" if not own.exists() or (found and Path(found).samefile(own)) else shlex.quote(str(own))
 
 
 def give_password(authority: Authority) -> str:
@@ -44,7 +57,7 @@ def offer_console(narrator: Narrator, workplace: Workplace, password: str) -> No
         narrator.plain("In a browser, with the extra `server`: pip install 'leasehold[server]'")
         return
     narrator.plain("In a browser:")
-    narrator.listed("command", f"leasehold serve --policy {workplace.policy} --state {workplace.state}")
+    narrator.listed("command", f"{own_command(os.environ)} serve --policy {workplace.policy} --state {workplace.state}")
     narrator.listed("sign in as", f"{APPROVER}, password {password}")
 
 
