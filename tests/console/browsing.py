@@ -46,7 +46,8 @@ class Visit:
         return self.open(f"/requests/{request.request_id}")
 
     def time_passes(self, seconds: int) -> None:
-        """For the server, and for the timers of the page."""
+        """For the server, and for the timers of the page, which are set once its script has run."""
+        self.page.wait_for_load_state()
         self.office.stage.pass_time(seconds)
         self.page.clock.fast_forward(seconds * 1000)
 
