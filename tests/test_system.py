@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from leasehold.errors import InvalidError
 from leasehold.model.ids import check_id
 from leasehold.model.instant import Instant
-from leasehold.system import RealSystem, System, make_id
+from leasehold.system import DatabaseTime, RealSystem, System, make_id
 from leasehold.testing.clock import FrozenSystem
 
 times = st.integers(0, 2**48 - 1).map(Instant)
@@ -137,3 +137,26 @@ def test_process_that_was_forked_takes_no_chance_that_its_parent_drew(monkeypatc
     assert len(inherited) > 10
     monkeypatch.setattr("leasehold.system.os.getpid", lambda: -1)
     assert inherited.isdisjoint(system.new_id("run")[-16:] for _ in range(200))
+
+
+def test_time_of_a_database_is_what_was_heard_of_it_and_what_has_passed_since() -> None:
+    """Whatever the machine's own wall clock does meanwhile."""
+
+    class Machine(RealSystem):
+        wall, boot = 1_000_000, 500
+
+        def now(self) -> Instant:
+            return Instant(self.wall)
+
+        def boot_milliseconds(self) -> int:
+            return self.boot
+
+    machine = Machine()
+    system = DatabaseTime(machine)
+    assert system.now() == 1_000_000
+    system.hear(Instant(9_000_000))
+    machine.boot, machine.wall = 1500, 7
+    assert system.now() == 9_001_000
+    system.hear(Instant(2_000_000))
+    assert system.now() == 2_000_000
+    assert system.new_id("run") > make_id("run", Instant(1_999_999), bytes([255] * 10))

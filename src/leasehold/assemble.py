@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from leasehold.authority.embedded import Authority
 from leasehold.authority.engine import Engine, Identity
 from leasehold.authority.followed_ring import FollowedRing
@@ -45,7 +47,7 @@ from leasehold.store.observed import ObservedAnchor, ObservedStore, Watcher
 from leasehold.store.protocol import Anchor, Reader, Store, TreeHead
 from leasehold.store.sqlite import SqliteSettings, open_read_only, open_sqlite
 from leasehold.store.sqlite_copies import back_up, check_database, overwrite_erased, put_in_place, remove_database
-from leasehold.system import RealSystem, System
+from leasehold.system import DatabaseTime, RealSystem, System
 from leasehold.token.keys import DocumentType, KeyRing, SigningKey
 
 if TYPE_CHECKING:
@@ -221,6 +223,8 @@ def _assemble_memory(system: System, watcher: Watcher | None) -> Authority:
 
 
 def _assemble_files(files: StateFiles, system: System, watcher: Watcher | None = None) -> Authority:
+    if isinstance(system, RealSystem) and find_postgres(files) is not None:
+        system = DatabaseTime(system)
     identity = _identity(files, system)
     anchor: Anchor = _anchor_of(files, identity)
     if watcher is not None:
@@ -236,20 +240,25 @@ def _watched(store: Store, watcher: Watcher | None) -> Store:
 def _open_store(
     files: StateFiles, system: System, identity: Identity, anchor: Anchor | None, watcher: Watcher | None = None
 ) -> Store:
-    """The store of a state. On PostgreSQL the server's clock counts, unless the system is one of tests."""
+    """The store of a state. On PostgreSQL the server's clock counts, unless the system is one of tests; a system that
+    goes by the database's clock hears it.
+    """
     place = find_postgres(files)
     if place is None:
         settings = SqliteSettings(watcher=watcher)
         return open_sqlite(files.database, clock=system, issuer=identity.issuer, anchor=anchor, settings=settings)
     from leasehold.store.postgres import PostgresSettings, open_postgres
 
+    own = PostgresSettings(watcher=watcher)
+    if isinstance(system, DatabaseTime):
+        own = structs.replace(own, heard=system.hear)
     return open_postgres(
         place,
         writer=system.new_id("writer"),
         issuer=identity.issuer,
         clock=None if isinstance(system, RealSystem) else system,
         anchor=anchor,
-        settings=PostgresSettings(watcher=watcher),
+        settings=own,
     )
 
 

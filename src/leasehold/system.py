@@ -15,7 +15,7 @@ from leasehold.errors import InvalidError
 from leasehold.model.ids import check_id
 from leasehold.model.instant import Instant
 
-__all__ = ["RealSystem", "System", "make_id"]
+__all__ = ["DatabaseTime", "RealSystem", "System", "make_id"]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
@@ -96,3 +96,23 @@ class RealSystem:
     def random_bytes(self, count: int) -> bytes:
         """Bytes of the operating system's generator."""
         return secrets.token_bytes(count)
+
+
+class DatabaseTime(RealSystem):
+    """A machine over a database whose clock is the one that counts: its wall clock is what was heard of that one last,
+    and the time that has passed since. Its own counts until anything was heard. Threads may share it.
+    """
+
+    def __init__(self, machine: RealSystem) -> None:
+        super().__init__()
+        self._machine = machine
+        self._ahead: int | None = None  # of the boot-time clock; whoever heard last has it, in one assignment
+
+    def hear(self, now: Instant) -> None:
+        """The database's clock reads this just now."""
+        self._ahead = int(now) - self._machine.boot_milliseconds()
+
+    def now(self) -> Instant:
+        """The database's clock, as far as it is known."""
+        ahead = self._ahead
+        return self._machine.now() if ahead is None else Instant(self._machine.boot_milliseconds() + ahead)

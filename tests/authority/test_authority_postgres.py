@@ -26,6 +26,7 @@ from leasehold.assemble import (
 from leasehold.config import StateFiles, create_private, open_state
 from leasehold.decide.rows import TABLES, ControlRow
 from leasehold.errors import ConfigError, StoreError
+from leasehold.http.metrics import Metrics
 from leasehold.ledger.history import check_history
 from leasehold.model.decision import Reason
 from leasehold.model.instant import Instant
@@ -57,6 +58,17 @@ def opened(folder: Path, state: Path | str | None, *, seed: int = 0) -> Iterator
     system = FrozenSystem(seed=seed)
     with open_authority(folder / "leasehold.toml", state=state, system=system, sweep=False) as authority:
         yield Stage(authority=authority, system=system)
+
+
+class Moved(RealSystem):
+    """A machine whose wall clock is wrong."""
+
+    def __init__(self, *, hours: int) -> None:
+        super().__init__()
+        self.hours = hours
+
+    def now(self) -> Instant:
+        return Instant(int(super().now()) + 3_600_000 * self.hours)
 
 
 # where
@@ -157,19 +169,44 @@ def test_server_that_was_restored_is_refused_until_that_is_declared(
 def test_clock_that_an_operator_confirms_is_the_database_s_and_not_that_of_their_machine(
     folder: Path, url: str, postgres_server: PostgresServer
 ) -> None:
-    class Fast(RealSystem):
-        def now(self) -> Instant:
-            return Instant(int(super().now()) + 7_200_000)
-
     name = find_postgres(StateFiles(folder, url))
     assert name is not None
-    with open_authority(folder / "leasehold.toml", state=url, system=Fast(), sweep=False) as authority:
+    with open_authority(folder / "leasehold.toml", state=url, system=Moved(hours=2), sweep=False) as authority:
         ahead = "UPDATE leasehold.control SET last_time_ms = last_time_ms + 3600000"
         postgres_server.execute(ahead, name.parameters["dbname"])
         desk = Stage(authority=authority)
         assert reason_of(desk.start) is Reason.CLOCK
         assert authority.desk.confirm_clock(by="op") == 2
         assert desk.start().attempt == 1
+
+
+@pytest.mark.requirement("L7")
+@pytest.mark.case(47, 52)
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_machine_whose_clock_is_hours_off_goes_by_the_database_s_and_ends_nothing_that_lives(
+    folder: Path, url: str, hours: int
+) -> None:
+    machine = Moved(hours=hours)
+    path, metrics = folder / "leasehold.toml", Metrics(machine)
+    with (
+        open_authority(path, state=url, sweep=False) as right,
+        open_authority(path, state=url, system=machine, sweep=False, watcher=metrics.store) as wrong,
+    ):
+        there, here = Stage(authority=right), Stage(authority=wrong)
+        lease = there.lease({**UPDATE, **AUDIT})
+        asked = there.ask(lease, "ticket.audit", key="audit")
+        wrong.sweep.run_once()
+        here.use(lease, "ticket.update", key="a")
+        there.use(here.lease(), "ticket.update", key="b")
+        here.people.approve(asked, BEN)
+        there.use(lease, "ticket.audit", key="audit")
+        machine.hours = -hours
+        wrong.sweep.run_once()
+        here.use(lease, "ticket.update", key="c")
+        metrics.read(wrong)
+        shown = metrics.registry.get_sample_value("leasehold_clock_difference_seconds")
+        assert shown == pytest.approx(-3600 * hours, abs=60)
+        assert check_history(there.entries()) == []
 
 
 @pytest.mark.invariant("I8")

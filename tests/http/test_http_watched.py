@@ -444,16 +444,20 @@ def figures(metrics: Metrics) -> dict[str, float]:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics(FrozenSystem())
+def system() -> FrozenSystem:
+    return FrozenSystem()
 
 
 @pytest.fixture
-def counted(metrics: Metrics, tmp_path: Path) -> Iterator[Stage]:
+def metrics(system: FrozenSystem) -> Metrics:
+    return Metrics(system)
+
+
+@pytest.fixture
+def counted(metrics: Metrics, system: FrozenSystem, tmp_path: Path) -> Iterator[Stage]:
     """A stage whose store is watched."""
     path = tmp_path / "leasehold.toml"
     path.write_text(POLICY)
-    system = FrozenSystem()
     authority = open_authority(path, state=MEMORY, system=system, sweep=False, watcher=metrics.store)
     metrics.read(authority)
     stage = Stage(authority=authority, system=system)

@@ -82,7 +82,8 @@ class Sweep:
         Raises:
             StoreError: the database cannot be used, or something in it is damaged.
         """
-        due = self._engine.store.queries.due(self._engine.system.now())
+        clock = self._engine.store.clock()  # asked anew, for what is found to be over is over for everybody
+        due = self._engine.store.queries.due(self._engine.system.now() if clock is None else clock)
         submissions: list[Callable[[], Future[object]]] = [
             *(partial(self._conclude, call) for call in due.calls),
             *(partial(self._close, row) for row in (*due.unanswered, *due.unused)),

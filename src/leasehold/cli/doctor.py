@@ -102,9 +102,9 @@ def _examine(session: Session) -> Iterator[Finding]:
                 if has_database(files):
                     yield from check_keys(files)
                     yield from check_server(find_surroundings(files))
-                    now = session.around.system.now()
-                    found = _look(files, now)
-                    yield from _examine_database(files, found, now)
+                    here = session.around.system.now()
+                    found = _look(files, here)
+                    yield from _examine_database(files, found, here)
         except (LeaseholdError, OSError) as error:
             unread = found is None
             yield _broken("state-unusable", error, "nothing is executed until it is mended", _remedy(error))
@@ -117,11 +117,13 @@ def _examine(session: Session) -> Iterator[Finding]:
             yield from check_approvers(policy, found.with_keys if found else frozenset())
 
 
-def _examine_database(files: StateFiles, found: _Found, now: Instant) -> Iterator[Finding]:
+def _examine_database(files: StateFiles, found: _Found, here: Instant) -> Iterator[Finding]:
+    """All that is looked at in a database by its own clock, and this machine's (`here`) beside it."""
+    now = found.clock or here
     yield from check_newest_keys(files, found.signing_keys)
     yield from check_anchor(found.anchor, found.control)
-    yield from check_clock(found.control, found.clock or now)
-    yield from check_clocks(found.clock, now)
+    yield from check_clock(found.control, now)
+    yield from check_clocks(found.clock, here)
     yield from check_revocations(found.revocations)
     yield from check_breakers(found.stops)
     yield from check_load(found.load)
@@ -158,21 +160,22 @@ class _Found:
     signing_keys: tuple[SigningKeyRow, ...]
 
 
-def _look(files: StateFiles, now: Instant) -> _Found:
+def _look(files: StateFiles, here: Instant) -> _Found:
     """Read a database that may be in use. What stands outside is read first: a writer goes on, and keeps it last."""
     anchor = read_anchor(files.anchor)
     reader = open_reader(files)
     try:
         queries = reader.queries
+        control, clock = queries.control(), reader.clock()  # in this order, or a writer's next batch is ahead of it
+        now = clock or here
         with_keys = frozenset(row.person for row in queries.people([AUTHORITY_WIDE]) if row.state == PersonState.ACTIVE)
         since = Instant(max(0, int(now) - _LOAD_WINDOW_MS))
         notices = queries.deliveries(None, limit=MAX_LISTED)
-        control = queries.control()
         body = queries.document(AUTHORITY_WIDE, control.policy)
         return _Found(
             anchor=anchor,
             control=control,
-            clock=reader.clock(),
+            clock=clock,
             with_keys=with_keys,
             stops=queries.stops(None),
             glasses=queries.glasses(None),

@@ -145,19 +145,21 @@ class Metrics:
     def __init__(self, system: System) -> None:
         self.registry = CollectorRegistry()
         make = _Maker(self.registry)
+        self._system = system
         self.store = StoreFigures(make, system)
         self.server = ServerFigures(make)
 
     def read(self, authority: Authority) -> None:
         """Have what stands in this authority's database read whenever the figures are asked for."""
-        self.registry.register(_Standing(authority))
+        self.registry.register(_Standing(authority, self._system))
 
 
 class _Standing(Collector):
     """What has not ended, how large the ledger is, how far the clocks are apart."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, system: System) -> None:
         self._engine = authority.engine
+        self._system = system  # of this machine, where the engine's goes by the database's clock
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what there is depends on the database, which is not asked before it has to be."""
@@ -193,9 +195,9 @@ class _Standing(Collector):
         control = self._engine.store.queries.control()
         yield _figure("leasehold_ledger_entries", "Entries of the ledger.", control.size)
         yield _figure("leasehold_epoch", "The authority's epoch.", control.epoch)
-        before = int(self._engine.system.now())
+        before = int(self._system.now())
         database = self._engine.store.clock()
-        here = (before + int(self._engine.system.now())) // 2
+        here = (before + int(self._system.now())) // 2
         counts = here if database is None else int(database)
         yield _figure(
             "leasehold_clock_behind_seconds",

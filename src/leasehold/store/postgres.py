@@ -6,6 +6,7 @@ where it says, and that it is not behind what its anchor remembers. If it fails,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -48,6 +49,7 @@ __all__ = [
     "vacuum_cards",
 ]
 
+_CLOCK = f"SELECT CAST({NOW} AS text)"
 _DAY_MS = 86_400_000
 _FORGET = f"DELETE FROM writers WHERE at_ms < {NOW} - %s"  # noqa: S608 - own names
 
@@ -57,7 +59,8 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `readers` is how many connections may read at once, `largest_batch` how many steps the lane decides together,
     `anchor_seconds` how long after a commit the head is kept outside, `retry_seconds` how long after a lost connection
-    the notifications of other processes are asked for again. `watcher` is told of the lane's batches.
+    the notifications of other processes are asked for again. `watcher` is told of the lane's batches, `heard` what the
+    server's clock reads, whenever that was read.
     """
 
     readers: int = 8
@@ -65,6 +68,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
     anchor_seconds: float = 1.0
     retry_seconds: float = 0.5
     watcher: LaneWatcher | None = None
+    heard: Callable[[Instant], None] = lambda _: None
 
 
 _DEFAULTS = PostgresSettings()
@@ -100,9 +104,10 @@ def open_postgres(
         with translated(place):
             _prove(connection, place, issuer, anchored, is_anchored=anchor is not None)
             execute(connection, _FORGET, (_DAY_MS,))
+            settings.heard(Instant(int(asked(connection, _CLOCK))))
     finally:
         connection.close()
-    database = _database(place, PostgresBackend(place, writer, clock, anchor), clock, settings)
+    database = _database(place, PostgresBackend(place, writer, clock, anchor, settings.heard), clock, settings)
     store = OpenStore(database, anchor, largest_batch=settings.largest_batch, anchor_seconds=settings.anchor_seconds)
     return store.anchored()
 
@@ -117,6 +122,11 @@ def _database(
         readers.close()
         inner.close()
 
+    def server_clock() -> Instant:
+        now = _clock(readers)
+        settings.heard(now)
+        return now
+
     tables = PostgresTables(readers)
     return Database(
         place=place,
@@ -124,7 +134,7 @@ def _database(
         queries=DatabaseQueries(tables, tables, index),
         index=index,
         changes=NotificationWatch(primary(place), inner.writer, pause_seconds=settings.retry_seconds),
-        clock=partial(_clock, readers) if clock is None else lambda: None,
+        clock=server_clock if clock is None else lambda: None,
         release=release,
     )
 
@@ -178,7 +188,7 @@ def read_postgres(place: PostgresPlace, settings: PostgresSettings = _DEFAULTS) 
 
 
 def _clock(readers: Readers) -> Instant:
-    return Instant(int(readers.read(lambda lent: asked(lent, f"SELECT CAST({NOW} AS text)"))))
+    return Instant(int(readers.read(lambda lent: asked(lent, _CLOCK))))
 
 
 def has_tables(place: PostgresPlace) -> bool:

@@ -8,7 +8,7 @@ connection is made again when it is lost, and whatever it leads to then has to h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic, sleep
@@ -95,15 +95,24 @@ class PostgresBackend:
     """What one process writes. Used by the lane's thread alone; close it when done.
 
     `writer` is this process's own name among those that write. `clock` is the database's where it is None; tests bring
-    their own. `anchor` is what stands outside, read again with each new connection.
+    their own. `anchor` is what stands outside, read again with each new connection. `heard` is told what the server's
+    clock reads, in every batch.
     """
 
-    def __init__(self, place: PostgresPlace, writer: str, clock: Clock | None, anchor: Anchor | None = None) -> None:
+    def __init__(
+        self,
+        place: PostgresPlace,
+        writer: str,
+        clock: Clock | None,
+        anchor: Anchor | None = None,
+        heard: Callable[[Instant], None] = lambda _: None,
+    ) -> None:
         self._place = place
         self._patrol = Patrol(place.silent_seconds)
         self.writer = writer
         self._clock = clock
         self._anchor = anchor
+        self._heard = heard
         self._connection: Connection | None = None
         self._warnings: list[str] = []  # what the server says beside its answers
         self._batch = 0
@@ -176,6 +185,7 @@ class PostgresBackend:
     def _load(self, connection: Connection, steps: Sequence[Step[object]]) -> Loaded:
         needs = needs_of(steps)
         found, now = self._read(connection, needs)
+        self._heard(now)
         clock = self._clock.now() if self._clock is not None else now
         return facts_of(needs, found, clock)
 
