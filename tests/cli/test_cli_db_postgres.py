@@ -153,6 +153,32 @@ def test_doctor_compares_the_clocks(served: Terminal) -> None:
     assert FrozenSystem().now() == served.system.now()
 
 
+@pytest.mark.case(92)
+def test_doctor_tells_of_a_server_without_room_and_leaves_nothing_there(
+    served: Terminal, postgres_server: PostgresServer
+) -> None:
+    served.start()
+    name = served.json("db", "check")["database"].rpartition("/")[2]
+
+    def found() -> dict[str, str]:
+        return {finding["code"]: finding["what"] for finding in served.json("doctor")["findings"]}
+
+    assert "database-full" not in found()
+    postgres_server.execute(
+        """
+        CREATE FUNCTION public.fail() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$;
+        CREATE EVENT TRIGGER fail ON ddl_command_end EXECUTE FUNCTION public.fail();
+        """,
+        name,
+    )
+    assert "no room for another megabyte" in found()["database-full"]
+    postgres_server.execute("DROP EVENT TRIGGER fail", name)
+    postgres_server.execute(f'REVOKE TEMP ON DATABASE "{name}" FROM PUBLIC')
+    assert "database-full" not in found()
+    assert postgres_server.execute("SELECT 1 FROM pg_class WHERE relname = 'room'", name) == []
+
+
 @pytest.mark.case(92, 93)
 def test_doctor_tells_of_a_server_that_may_lose_what_it_confirms_and_of_strangers(
     served: Terminal, postgres_server: PostgresServer

@@ -292,7 +292,15 @@ def check_clocks(database: Instant | None, now: Instant) -> Iterator[Finding]:
 
 
 def check_server(around: Surroundings | None) -> Iterator[Finding]:
-    """A PostgreSQL server that may lose what it has confirmed, or lets in accounts without a part in the database."""
+    """A PostgreSQL server that has no room, may lose what it has confirmed, or lets in accounts without a part here."""
+    if around is not None and around.is_full:
+        yield Finding(
+            code="database-full",
+            severity=Severity.SERIOUS,
+            what=f"the server's disk has no room for another megabyte of the database {around.database}",
+            why="what has to be written is refused, and that is every call and every stop; reading goes on",
+            remedy="make room on that disk; what runs goes on by itself then",
+        )
     if around is not None and around.lossy:
         yield Finding(
             code="server-may-lose",

@@ -1,4 +1,7 @@
-"""`leasehold doctor`: what weakens this installation. It reads only; the database is opened for reading alone."""
+"""`leasehold doctor`: what weakens this installation. It changes nothing.
+
+The database is opened for reading alone; whether its server has room is tried by what is never committed.
+"""
 
 from __future__ import annotations
 

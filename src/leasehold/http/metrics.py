@@ -32,6 +32,7 @@ from leasehold.errors import LeaseholdError, StoreError, UnavailableError
 from leasehold.http.connections import Ending
 from leasehold.http.exchanges import Exchange
 from leasehold.model.call import Settlement
+from leasehold.store.lane import FullError
 from leasehold.store.observed import Answered
 from leasehold.store.protocol import TreeHead
 from leasehold.system import System
@@ -216,6 +217,8 @@ def _figure(name: str, words: str, value: float) -> Metric:
 
 
 def _fault(error: Exception) -> str:
+    if isinstance(error, FullError):
+        return "full"
     if isinstance(error, UnavailableError):
         return "unavailable"
     return "store" if isinstance(error, StoreError) else "other"

@@ -8,32 +8,39 @@ being synced is worth more than any choice of database, and knows no hot rows.
 from __future__ import annotations
 
 import atexit
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from os import getpid
 from queue import Empty, SimpleQueue
 from threading import Lock, RLock, Thread, get_ident
-from time import sleep
+from time import monotonic, sleep
 from typing import Protocol, TypeAlias, TypeVar, cast
 
 from leasehold.decide.facts import Step, StepAnswer
 from leasehold.decide.probe import Probe
 from leasehold.errors import StoreError, UnavailableError
 
-__all__ = ["LARGEST_BATCH", "Backend", "Lane", "RefusedError", "UnansweredError"]
+__all__ = ["LARGEST_BATCH", "Backend", "FullError", "Lane", "RefusedError", "UnansweredError"]
 
 LARGEST_BATCH = 256
 LAST_ANSWERS_SECONDS = 2.0
 """How long a program that ends without closing its store waits for what was submitted: reports, above all."""
 
 _YIELDS = 4
+_TELL_SECONDS = 60.0
+_LOG = logging.getLogger("leasehold.store")
 
 A = TypeVar("A")
 F = TypeVar("F", bound=StoreError)
 
 _Answer: TypeAlias = StepAnswer[object] | Exception
 _Submitted: TypeAlias = "tuple[Step[object], Future[StepAnswer[object]]]"
+
+
+class FullError(UnavailableError):
+    """The database has no room for what is to be written; nothing was executed. Caught by who counts what failed."""
 
 
 class RefusedError(StoreError):
@@ -103,6 +110,7 @@ class Lane:
         self._turn = Lock()  # held by the thread that runs a batch or rests, which alone touches the backend and these:
         self._worker = 0  # its ident, 0 between turns
         self._broken: UnavailableError | None = None
+        self._told: dict[type[StoreError], float] = {}
         self._last_batch = 0  # written by the lane's thread alone
         self._process = getpid()
         self._thread = Thread(target=self._main, name="leasehold-lane", daemon=True)
@@ -262,10 +270,18 @@ class Lane:
         except RefusedError:
             raise
         except (UnavailableError, UnansweredError) as error:
+            self._tell(error)
             return [_copy(error) for _ in steps]
         except StoreError as error:
             self._stop_taking(error)
             return [_copy(error) for _ in steps]
+
+    def _tell(self, error: StoreError) -> None:
+        """Write down, once a minute for each kind, why a batch had no answer: who asked is told no more than that."""
+        now = monotonic()
+        if now - self._told.get(type(error), -_TELL_SECONDS) >= _TELL_SECONDS:
+            self._told[type(error)] = now
+            _LOG.warning("the database refuses what is asked of it: %s", error)
 
     def _stop_taking(self, error: StoreError) -> None:
         """Refuse everything from here on: what this connection writes can no longer be trusted to stay."""

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import psycopg
+from psycopg import errors
 
 from leasehold.decide.rows import ControlRow
 from leasehold.errors import StoreError
@@ -25,6 +26,7 @@ __all__ = ["Surroundings", "check_state", "look_around", "problems"]
 
 _SLICE = 1000
 _LOSSY = "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name"
+_MEGABYTE = "CREATE TEMP TABLE room AS SELECT repeat('room', 250) FROM generate_series(1, 1024)"
 _STRANGERS = (
     "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND NOT has_schema_privilege(oid, %s, 'USAGE')"
     " AND has_database_privilege(oid, current_database(), 'CONNECT') ORDER BY rolname"
@@ -33,18 +35,34 @@ _STRANGERS = (
 
 class Surroundings(NamedTuple):
     """What weakens a database from outside it: its name, settings by which its server may lose what it has confirmed,
-    and accounts that may connect to it though they have no part in it."""
+    accounts that may connect to it though they have no part in it, and whether there is no room for more."""
 
     database: str
     lossy: tuple[str, ...]
     strangers: tuple[str, ...]
+    is_full: bool
 
 
 def look_around(connection: Connection) -> Surroundings:
     """Find out what weakens a database from outside it."""
     lossy = tuple(name for (name,) in execute(connection, _LOSSY).fetchall())
     strangers = tuple(name for (name,) in execute(connection, _STRANGERS, (SCHEMA,)).fetchall())
-    return Surroundings(connection.info.dbname, lossy, strangers)
+    return Surroundings(connection.info.dbname, lossy, strangers, _is_full(connection))
+
+
+def _is_full(connection: Connection) -> bool:
+    """Whether the server's disk has no room for a megabyte, which is written and never committed. Only it knows."""
+    if execute(connection, "SELECT has_database_privilege(current_database(), 'TEMP')").fetchone() != (True,):
+        return False
+    execute(connection, "BEGIN READ WRITE")
+    try:
+        execute(connection, _MEGABYTE)
+    except errors.DiskFull:
+        return True
+    finally:
+        if not connection.closed:
+            execute(connection, "ROLLBACK")
+    return False
 
 
 def check_state(connection: Connection, place: PostgresPlace) -> ControlRow:

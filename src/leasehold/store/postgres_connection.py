@@ -18,7 +18,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from leasehold.errors import ConfigError, StoreError, UnavailableError
-from leasehold.store.lane import RefusedError
+from leasehold.store.lane import FullError, RefusedError
 from leasehold.store.postgres_patrol import Patrol
 
 __all__ = [
@@ -321,7 +321,8 @@ def in_our_words(error: psycopg.Error, place: PostgresPlace) -> StoreError:
     """The error that says what happened, why, and what to do. Nothing was executed, unless a COMMIT was under way.
 
     `AgainError` where trying at once may help, over another connection if need be, `UnavailableError` where trying
-    later may, `RefusedError` where one statement is at fault, `StoreError` where the database is not what it was.
+    later may (`FullError` once there is room), `RefusedError` where one statement is at fault, `StoreError` where the
+    database is not what it was.
     """
     told = _told(error)
     if is_lost(error):
@@ -336,7 +337,7 @@ def in_our_words(error: psycopg.Error, place: PostgresPlace) -> StoreError:
         case errors.ReadOnlySqlTransaction():
             return AgainError(f"{place}: this server takes no writes, it is a standby; nothing was executed: {told}")
         case errors.DiskFull():
-            return UnavailableError(f"{place}: the server's disk is full; nothing was executed; make room: {told}")
+            return FullError(f"{place}: the server's disk is full; nothing was executed; make room: {told}")
         case errors.InsufficientPrivilege():
             return UnavailableError(
                 f"{place}: this user may not do that; nothing was executed; let it own the schema {SCHEMA}, or make "

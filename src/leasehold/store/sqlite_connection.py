@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from leasehold.errors import StoreError, UnavailableError
-from leasehold.store.lane import RefusedError
+from leasehold.store.lane import FullError, RefusedError
 
 __all__ = [
     "MEMORY",
@@ -182,9 +182,9 @@ def in_our_words(error: apsw.Error, place: Place, *, committing: bool = False) -
         case apsw.IOError() if (
             getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
         ):  # at opening, unwritten
-            return UnavailableError(f"{place}: the disk or quota is full; nothing was executed; make room: {error}")
+            return FullError(f"{place}: the disk or quota is full; nothing was executed; make room: {error}")
         case apsw.FullError():
-            return UnavailableError(f"{place}: the disk or quota is full; nothing was executed; make room: {error}")
+            return FullError(f"{place}: the disk or quota is full; nothing was executed; make room: {error}")
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return UnavailableError(f"{place}: the database cannot be written; nothing was executed: {error}")
         case apsw.CantOpenError():
