@@ -86,7 +86,9 @@ CASES: dict[int, Case] = {
     58: Case("a credential source that is down at the revoke: retried, alarmed", PLANNED),
     59: Case("a crash between minting a credential and recording it: found and killed", PLANNED),
     60: Case("thousands of leases that expire at once: expiry is read at use"),
-    61: Case("one damaged row: that one refused, the rest goes on"),
+    61: Case(
+        "one damaged row: that one refused, the rest goes on; one that was changed: found, the ledger says otherwise"
+    ),
     62: Case("a backup from before a revoke restored: a new epoch voids what it holds, sources are left alone"),
     63: Case("kill switches under load and across a restart: nothing starts, a person lifts them"),
     64: Case("a cached decision: there is none"),

@@ -32,7 +32,12 @@ def test_a_database_is_checked_and_migrated_where_it_is(served: Terminal, postgr
     assert served.run("db", "check").stdout == "the database is whole\n"
     shown = served.json("db", "check")["database"]
     assert shown.startswith("postgresql://")
-    postgres_server.execute("DELETE FROM leasehold.ledger WHERE idx = 1", shown.rpartition("/")[2])
+    name = shown.rpartition("/")[2]
+    postgres_server.execute("UPDATE leasehold.runs SET attempt = 7", name)
+    assert "is at attempt 7, and by the ledger at 1" in served.run("db", "check", code=1).stdout
+    postgres_server.execute("UPDATE leasehold.runs SET attempt = 1", name)
+    assert served.run("db", "check").stdout == "the database is whole\n"
+    postgres_server.execute("DELETE FROM leasehold.ledger WHERE idx = 1", name)
     damaged = served.run("db", "check", code=1)
     assert "ledger: it ends after 1 entries" in damaged.stdout
 

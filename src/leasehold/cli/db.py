@@ -43,7 +43,10 @@ def db() -> None:
 @db.command("check")
 @with_session
 def check(session: Session) -> None:
-    """Read all of the database, its ledger included. Exit 0 if it is whole, 1 if not."""
+    """Read all of the database, its ledger included. Exit 0 if it is whole, 1 if not.
+
+    What rows say of stops, attempts, calls, keys and budgets is compared with what the ledger says.
+    """
     files = session.files()
     problems = check_state(files)
     session.give({"database": _name(files), "problems": problems}, map(escape, problems or ("the database is whole",)))

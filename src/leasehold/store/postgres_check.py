@@ -13,14 +13,15 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
-from leasehold.decide.rows import ControlRow
-from leasehold.errors import StoreError
+from leasehold.decide.rows import ControlRow, Row
+from leasehold.errors import StoreError, VerificationError
 from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
 from leasehold.store.columns import SHAPES, Shape, decoded
 from leasehold.store.heads import check_end
 from leasehold.store.postgres_connection import SCHEMA, Connection, PostgresPlace, at_one_moment, execute
 from leasehold.store.postgres_reading import LedgerNodes, read_control
 from leasehold.store.postgres_rows import select_each
+from leasehold.store.told import COMPARED, Told
 
 __all__ = ["Surroundings", "check_state", "look_around", "problems"]
 
@@ -83,18 +84,29 @@ def problems(connection: Connection, place: PostgresPlace) -> Iterator[str]:
     """Say everything that is wrong with a database; nothing if all is well. Reads all of it, at one moment."""
     with at_one_moment(connection):
         try:
-            for shape in SHAPES.values():
+            told = Told()
+            found = tuple(_ledger_problems(connection, read_control(connection, place), told))
+            yield from found
+            compared = () if found else COMPARED
+            for shape in sorted(SHAPES.values(), key=_turn):
                 try:
-                    _read_rows(connection, shape)
+                    for rows in _read_rows(connection, shape):
+                        yield from told.differences(rows) if shape.row_type in compared else ()
                 except ValueError as error:
                     yield f"table {shape.table}: a row is damaged: {error}"
-            yield from _ledger_problems(connection, read_control(connection, place))
-        except (StoreError, psycopg.Error) as error:
+                    compared = ()
+            yield from told.missing() if compared else ()
+        except (StoreError, VerificationError, psycopg.Error) as error:
             yield str(error)
 
 
-def _read_rows(connection: Connection, shape: Shape) -> None:
-    """Read every row of a table, some at a time: a million leases are more than one text may hold.
+def _turn(shape: Shape) -> int:
+    """When a table is read: those that are compared with the ledger first, in their order."""
+    return COMPARED.index(shape.row_type) if shape.row_type in COMPARED else len(COMPARED)
+
+
+def _read_rows(connection: Connection, shape: Shape) -> Iterator[list[Row]]:
+    """Every row of a table, some at a time: a million leases are more than one text may hold.
 
     Raises:
         ValueError: a row is damaged.
@@ -102,10 +114,10 @@ def _read_rows(connection: Connection, shape: Shape) -> None:
     with connection.cursor() as cursor:
         rows = cursor.stream(select_each(shape).encode())
         while some := [text for (text,) in islice(rows, _SLICE)]:
-            decoded(shape, f"[{','.join(some)}]")
+            yield decoded(shape, f"[{','.join(some)}]")
 
 
-def _ledger_problems(connection: Connection, control: ControlRow) -> Iterator[str]:
+def _ledger_problems(connection: Connection, control: ControlRow, told: Told) -> Iterator[str]:
     """The first index at which the ledger is not what its tree says, if there is one."""
     tree = TreeBuilder(Frontier())
     expected = 0
@@ -119,6 +131,7 @@ def _ledger_problems(connection: Connection, control: ControlRow) -> Iterator[st
                 yield f"ledger: entry {expected} is missing or was altered"
                 return
             tree.completed.clear()
+            told.take(body)
             expected += 1
         if not lines:
             break

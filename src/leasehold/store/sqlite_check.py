@@ -11,11 +11,14 @@ from collections.abc import Iterator
 import apsw
 
 from leasehold.decide.rows import ControlRow
-from leasehold.errors import StoreError
+from leasehold.errors import StoreError, VerificationError
 from leasehold.ledger.tree import Frontier, TreeBuilder, leaf_hash
+from leasehold.store.columns import SHAPES, decoded
 from leasehold.store.heads import check_end, damaged
 from leasehold.store.sqlite_connection import Place
 from leasehold.store.sqlite_reading import LedgerNodes, read_control, reading
+from leasehold.store.sqlite_rows import select_each
+from leasehold.store.told import COMPARED, Told
 
 __all__ = ["check_state", "problems"]
 
@@ -45,12 +48,27 @@ def problems(connection: apsw.Connection, place: Place) -> Iterator[str]:
             for (found,) in connection.execute("PRAGMA integrity_check"):
                 if found != "ok":
                     yield found
-            yield from _ledger_problems(connection, read_control(connection, place))
-        except (StoreError, apsw.CorruptError) as error:
+            told = Told()
+            found = tuple(_ledger_problems(connection, read_control(connection, place), told))
+            yield from found or _differences(connection, told)
+        except (StoreError, VerificationError, apsw.CorruptError) as error:
             yield str(error)
 
 
-def _ledger_problems(connection: apsw.Connection, control: ControlRow) -> Iterator[str]:
+def _differences(connection: apsw.Connection, told: Told) -> Iterator[str]:
+    """Where rows say something else than the ledger."""
+    for row_type in COMPARED:
+        shape = SHAPES[row_type]
+        try:  # one at a time: a million leases are more than one text may hold
+            for (text,) in connection.execute(select_each(shape)):
+                yield from told.differences(decoded(shape, f"[{text}]"))
+        except ValueError as error:
+            yield f"table {shape.table}: a row is damaged: {error}"
+            return
+    yield from told.missing()
+
+
+def _ledger_problems(connection: apsw.Connection, control: ControlRow, told: Told) -> Iterator[str]:
     """The first index at which the ledger is not what its tree says, if there is one."""
     tree = TreeBuilder(Frontier())
     for expected, (index, body, hashes) in enumerate(connection.execute("SELECT * FROM ledger ORDER BY idx")):
@@ -59,6 +77,7 @@ def _ledger_problems(connection: apsw.Connection, control: ControlRow) -> Iterat
             yield f"ledger: entry {expected} is missing or was altered"
             return
         tree.completed.clear()
+        told.take(body)
     frontier = tree.frontier()
     if frontier.to_bytes() != control.frontier or frontier.size != control.size:
         yield f"ledger: it ends after {frontier.size} entries, {control.size} were recorded"

@@ -54,6 +54,11 @@ def select_all(shape: Shape, where: str, rest: str = "") -> str:
     return f"SELECT json_group_array(json(row)) FROM ({rows})"  # noqa: S608 - own names
 
 
+def select_each(shape: Shape) -> str:
+    """A query for every row of a table, each as the text of a JSON array."""
+    return f"SELECT {_json_row(shape)} FROM {shape.table}"  # noqa: S608 - own names
+
+
 def count(shape: Shape, where: str) -> str:
     """A query for how many rows meet `where`."""
     return f"SELECT count(*) FROM {shape.table} WHERE {where}"  # noqa: S608 - own names

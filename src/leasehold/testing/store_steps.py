@@ -89,7 +89,7 @@ def write(*rows: Row, entries: int = 1) -> ScriptedStep:
     """A step that writes these rows and so many entries, and answers the index of the first entry."""
 
     def script(facts: Facts, _: Instant) -> tuple[StepAnswer[object], Changes]:
-        entry = Entry(kind=EntryKind.CALL_ADMITTED, tenant=TENANT)
+        entry = Entry(kind=EntryKind.CALL_DENIED, tenant=TENANT)
         return StepAnswer(allow(), facts.next_index), Changes(rows, (entry,) * entries)
 
     return ScriptedStep([], script)
