@@ -71,7 +71,7 @@ def fields(row_type: type[Row]) -> st.SearchStrategy[Row]:
     characters = st.characters(exclude_characters="\x00", codec="utf-8")
     names = st.text(characters, min_size=1, max_size=12)
     small = st.integers(0, 1)
-    special: dict[str, st.SearchStrategy[object]] = dict.fromkeys((*row_type.KEY, "person"), names)
+    special: dict[str, st.SearchStrategy[object]] = dict.fromkeys((*row_type.KEY, "person", "kid"), names)
     special |= dict.fromkeys(("revoked", "held", "is_active", "is_done", "is_parked"), small)
     special["attempt"] = st.integers(1, 9)
     if row_type is BreakerRow:
