@@ -8,14 +8,18 @@ import ssl
 import subprocess
 import sys
 import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import trustme
 from scripted import answer, read_request, says, scripted
 
+from leasehold.client import worker
 from leasehold.client.remote import connect
 from leasehold.errors import UnavailableError
+from leasehold.model.call import Outcome, OutcomeStatus
 
 PROGRAM = """\
 import os, ssl, sys, threading
@@ -93,6 +97,48 @@ def test_thread_of_a_client_that_was_not_closed_ends_when_nobody_has_the_client(
         gc.collect()
         thread.join(60)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("is_over", [True, False], ids=["has been closed", "is being closed"])
+def test_question_that_meets_a_client_while_it_is_closed_is_answered(
+    is_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look at whether it is open and the question's arrival; nobody would begin it any more."""
+    arriving, release = threading.Event(), threading.Event()
+
+    class Slow(deque[object]):
+        def append(self, item: object) -> None:
+            if threading.current_thread().name == "late":
+                arriving.set()
+                release.wait(60)
+            super().append(item)
+
+    monkeypatch.setattr(worker, "LAST_REPORTS_SECONDS", 0.05 if is_over else 60)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(2) as pool:
+        client = connect(f"http://127.0.0.1:{silent.getsockname()[1]}", "key", deadline_seconds=1)
+        inner = client.door("ticket", "prod")._api._line.worker
+        inner._arrived = Slow()
+        report = client.door("ticket", "prod").submit_settle("adm_1", Outcome(status=OutcomeStatus.DONE))
+        asked: list[Future[object]] = []
+        late = threading.Thread(target=lambda: asked.append(client.runs.submit_resume("run_1")), name="late")
+        late.start()
+        assert arriving.wait(60)
+        closing = pool.submit(client.close)
+        if is_over:
+            closing.result(60)
+        else:
+            for _ in range(3):  # until the closing has begun on the loop
+                turned = threading.Event()
+                while not inner._is_closed:
+                    threading.Event().wait(0.001)
+                inner._loop.call_soon_threadsafe(turned.set)
+                assert turned.wait(60)
+        release.set()
+        late.join(60)
+        with pytest.raises(UnavailableError, match="closed; nothing was asked"):
+            asked[0].result(60)
+        assert isinstance(report.exception(60), UnavailableError)
+        closing.result(60)
 
 
 def test_program_ends_though_its_report_never_arrives() -> None:

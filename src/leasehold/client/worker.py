@@ -70,6 +70,7 @@ class Worker:
         self._arrived: deque[_Asked] = deque()
         self._is_due = False
         self._is_closed = False
+        self._is_ending = False  # the loop's: what comes now would never be begun
         self._tasks: set[asyncio.Task[None]] = set()
         self._reports: set[asyncio.Task[None]] = set()
 
@@ -90,14 +91,24 @@ class Worker:
         """
         future: Future[T] = _Answer(self)
         if self._is_closed:
-            future.set_exception(UnavailableError("this client is closed; nothing was asked"))
+            _refuse(future)
             return future
         loop = self._loop if self._loop is not None and not self.is_forked else self._start()
-        self._arrived.append((future, make, is_report))
+        asked = (future, make, is_report)
+        self._arrived.append(asked)
         if not self._is_due:
             self._is_due = True
-            loop.call_soon_threadsafe(self._begin)
+            with contextlib.suppress(RuntimeError):  # the loop was closed by now
+                loop.call_soon_threadsafe(self._begin)
+        self._take_back_if_closed(asked)
         return future
+
+    def _take_back_if_closed(self, asked: _Asked) -> None:
+        """Of a client that was closed since it was looked at. Whoever takes the question out has to answer it."""
+        if self._is_closed:
+            with contextlib.suppress(ValueError):
+                self._arrived.remove(asked)
+                _refuse(asked[0])
 
     def finish_with(self, finish: Callable[[], None]) -> None:
         """Have the thread call this at its end. Called on the loop; what must not hold the client, or it never ends."""
@@ -151,6 +162,9 @@ class Worker:
         self._is_due = False
         while self._arrived:
             future, make, is_report = self._arrived.popleft()
+            if self._is_ending:
+                _refuse(future)
+                continue
             task = asyncio.get_running_loop().create_task(_answered(future, make))
             for tasks in (self._tasks, self._reports) if is_report else (self._tasks,):
                 tasks.add(task)
@@ -192,10 +206,15 @@ class Worker:
 
     async def _end(self) -> None:
         self._begin()
+        self._is_ending = True
         await self._cancel(self._tasks - self._reports)
         await self._last_reports()
         await self._cancel(set(self._reports))
         asyncio.get_running_loop().stop()
+
+
+def _refuse(future: Future[Any]) -> None:
+    _give(future, error=UnavailableError("this client is closed; nothing was asked"))
 
 
 def _at_exit(worker: weakref.ref[Worker]) -> Callable[[], None]:
