@@ -8,8 +8,10 @@ from leasehold.errors import Denied
 from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.token.codec import MAX_TOKEN_CHARACTERS, token_characters
+from leasehold.token.keys import SigningKey
 from stage import Stage, changed
 
+HOLDER = SigningKey.generate(bytes(32)).kid
 LONG = [f"T-{number:040d}" for number in range(250)]
 
 
@@ -24,10 +26,23 @@ def test_a_request_whose_token_would_be_too_long_is_refused_before_anybody_is_as
 
 def test_what_is_refused_at_one_tool_only_counts_that_tools_grants(stage: Stage) -> None:
     half = {"ticket": LONG[:70]}
-    lease = stage.lease({"ticket.get": half, "mail.send": half})
-    for tool, token in lease.tokens.items():
-        assert len(token) == token_characters(lease.lease, tool, stage.authority.engine.identity.issuer)
-        assert len(token) <= MAX_TOKEN_CHARACTERS
+    lease = stage.lease({"ticket.get": half, "mail.send": half}).lease
+    for tool in lease.audiences:
+        bound = stage.authority.engine.token(lease, tool, HOLDER)
+        assert len(bound) == token_characters(lease, tool, stage.authority.engine.identity.issuer)
+        assert len(bound) <= MAX_TOKEN_CHARACTERS
+
+
+def test_the_longest_lease_fits_a_token_that_is_bound_to_a_key(stage: Stage) -> None:
+    """Who proves to hold a key gets its tokens bound; by then people have agreed and the lease is drawn."""
+    for count in range(140, 0, -1):
+        try:
+            lease = stage.lease({"ticket.get": {"ticket": LONG[:count]}}).lease
+        except Denied:
+            continue
+        break
+    assert count > 100
+    assert stage.authority.engine.token(lease, "ticket", HOLDER)
 
 
 def test_a_lease_that_grew_too_long_since_it_was_asked_for_is_not_recorded(stage: Stage) -> None:

@@ -163,18 +163,19 @@ def sign_lease(lease: Lease, audience: str, issuer: str, ring: KeyRing, holder: 
     return Token(token)
 
 
-def token_characters(lease: Lease, audience: str, issuer: str, holder: str | None = None) -> int:
-    """How long the token of a lease for one tool will be; of every key of every ring the same.
+def token_characters(lease: Lease, audience: str, issuer: str) -> int:
+    """How long the token of a lease for one tool is at the most: bound to a key; of every key of every ring the same.
 
     Raises:
         InvalidError: the lease grants nothing there.
     """
-    payload = base64url.encode(canonical.encode(lease_to_claims(lease, audience, issuer, holder)))
+    payload = base64url.encode(canonical.encode(lease_to_claims(lease, audience, issuer, _ANY_KEY_ID)))
     return len(f"{_ANY_HEADER}.{payload}.{_ANY_SIGNATURE}")
 
 
 # A key id is a thumbprint and a signature 64 bytes, so these are as long as all others.
-_ANY_HEADER = write_header("k" * len(base64url.encode(bytes(32))))
+_ANY_KEY_ID = "k" * len(base64url.encode(bytes(32)))
+_ANY_HEADER = write_header(_ANY_KEY_ID)
 _ANY_SIGNATURE = base64url.encode(bytes(64))
 
 
