@@ -47,8 +47,8 @@ ProblemPage: TypeAlias = Callable[[Request, Problem], Response]
 class ProblemError(Exception):
     """A request cannot be answered as asked. Caught by the application, which draws `problem`."""
 
-    def __init__(self, status: int, title: str, words: str, *, headers: Mapping[str, str] | None = None) -> None:
-        self.problem = Problem(status=status, title=title, words=words, headers=headers or {})
+    def __init__(self, status: int, title: str, words: str) -> None:
+        self.problem = Problem(status=status, title=title, words=words)
         super().__init__(title)
 
 

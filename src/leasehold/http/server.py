@@ -55,8 +55,9 @@ def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
     return listener
 
 
-def fitting_limits(limits: Limits = Limits()) -> Limits:  # noqa: B008 - frozen
+def fitting_limits() -> Limits:
     """The limits, with no more connections than this process may open files, less what the store needs."""
+    limits = Limits()
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return limits

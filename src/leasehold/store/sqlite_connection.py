@@ -160,12 +160,12 @@ def file_system_of(path: str, mounts: str) -> str:
 
 
 @contextmanager
-def translated(place: Place, *, committing: bool = False) -> Iterator[None]:
-    """Raise SQLite's errors as ours. `committing` says that a failed write may have reached the disk."""
+def translated(place: Place) -> Iterator[None]:
+    """Raise SQLite's errors as ours, where nothing is being committed."""
     try:
         yield
     except apsw.Error as error:
-        raise in_our_words(error, place, committing=committing) from error
+        raise in_our_words(error, place) from error
 
 
 def in_our_words(error: apsw.Error, place: Place, *, committing: bool = False) -> StoreError:
