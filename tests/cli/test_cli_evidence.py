@@ -204,9 +204,9 @@ def test_a_receipt_that_was_altered_or_is_of_another_authority_exits_1(terminal:
     payload = envelope["payload"]
     for altered in (payload[:40] + ("A" if payload[40] != "A" else "B") + payload[41:], "AAAA"):
         receipt.write_text(json.dumps({**envelope, "payload": altered}))
-        terminal.run("receipt", "verify", str(receipt), "--key", key, code=1)
+        assert f"{receipt}: " in terminal.run("receipt", "verify", str(receipt), "--key", key, code=1).stderr
     receipt.write_text("{}")
-    terminal.run("receipt", "inspect", str(receipt), code=1)
+    assert f"{receipt}: " in terminal.run("receipt", "inspect", str(receipt), code=1).stderr
 
 
 def test_receipt_inspect_reads_as_a_story_and_says_whether_it_was_verified(terminal: Terminal, tmp_path: Path) -> None:

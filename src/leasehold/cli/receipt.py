@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -45,8 +47,7 @@ def receipt() -> None:
 @_JSON
 def inspect(file: Path, key: Path | None, *, as_json: bool) -> None:
     """Show what a receipt says: asked, granted, used, denied, never used, spent, and why the run ended."""
-    data = read_input(file).rstrip(b"\n")
-    predicate = _unverified(data) if key is None else _verified(data, key).predicate
+    predicate = _unverified(file) if key is None else _verified(file, key).predicate
     if as_json:
         show_json(predicate)
     else:
@@ -74,7 +75,7 @@ def inspect(file: Path, key: Path | None, *, as_json: bool) -> None:
 @_JSON
 def verify(file: Path, key: Path, ledger: Path | None, amendments: tuple[Path, ...], *, as_json: bool) -> None:
     """Verify a receipt: its signature, each entry's proof, and that its summary is what the entries say."""
-    verified = _verified(read_input(file).rstrip(b"\n"), key)
+    verified = _verified(file, key)
     head = verified.checkpoint.checkpoint
     answers = check_answers(verified.entries)
     amended = [_verified_amendment(path, verified, key) for path in amendments]
@@ -118,17 +119,31 @@ def amend(session: Session, file: Path, output: Path | None) -> None:
 
 def _verified_amendment(path: Path, made: VerifiedReceipt, key: Path) -> VerifiedAmendment:
     keys = read_public_keys(read_input(key))
-    return verify_amendment(read_input(path).rstrip(b"\n"), made, keys.receipt_keys(), keys.log)
+    data = read_input(path).rstrip(b"\n")
+    with _naming(path):
+        return verify_amendment(data, made, keys.receipt_keys(), keys.log)
 
 
-def _verified(data: bytes, key: Path) -> VerifiedReceipt:
-    keys = read_public_keys(read_input(key))
-    return verify_receipt(data, keys.receipt_keys(), keys.log)
+def _verified(file: Path, key: Path) -> VerifiedReceipt:
+    keys, data = read_public_keys(read_input(key)), read_input(file).rstrip(b"\n")
+    with _naming(file):
+        return verify_receipt(data, keys.receipt_keys(), keys.log)
 
 
-def _unverified(data: bytes) -> dict[str, Json]:
-    envelope = dsse.parse(data, max_bytes=2 * MAX_RECEIPT_BYTES)
-    match canonical.decode(envelope.payload, max_bytes=MAX_RECEIPT_BYTES):
-        case {"predicateType": str(found), "predicate": dict(predicate)} if found == PREDICATE_TYPE:
-            return predicate
-    raise VerificationError("this envelope holds no receipt")
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Several files stand on the command line: say which of them does not prove what it claims."""
+    try:
+        yield
+    except VerificationError as error:
+        raise VerificationError(f"{file}: {error}", index=error.index) from None
+
+
+def _unverified(file: Path) -> dict[str, Json]:
+    data = read_input(file).rstrip(b"\n")
+    with _naming(file):
+        envelope = dsse.parse(data, max_bytes=2 * MAX_RECEIPT_BYTES)
+        match canonical.decode(envelope.payload, max_bytes=MAX_RECEIPT_BYTES):
+            case {"predicateType": str(found), "predicate": dict(predicate)} if found == PREDICATE_TYPE:
+                return predicate
+        raise VerificationError("this envelope holds no receipt")
