@@ -36,7 +36,7 @@ DOOR = "ticket-door"
 _SECONDS_DIRECT = 1.0
 """After so long who asks one authority alone asks the next; who asks the balancer waits for whoever comes back."""
 
-_SECONDS_BALANCED = 30.0
+_SECONDS_BALANCED = 100.0
 
 
 class Machine:

@@ -32,7 +32,8 @@ BALANCED = "asked for at the one address"
 LOOK_SECONDS = 2.0
 """How long anybody waits for people at one authority before they ask the next one."""
 
-_TURNS = 10
+_TURNS = 100
+"""Of each authority. Where all start anew at once on a loaded machine, they are away for half a minute."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Told:
     """How often no answer came, and the next authority was asked the same."""
     count: int = 0
     is_over: bool = False
+    failure: BaseException | None = None
+    """Why somebody gave up first; what the others fail with comes of that."""
     live: dict[str, HeldLease] = field(default_factory=dict)
     """Leases of agents that are at work now, by run."""
     news: threading.Condition = field(default_factory=threading.Condition)
@@ -110,10 +113,11 @@ class Told:
         with self.news:
             assert self.news.wait_for(lambda: is_so() or self.is_over, timeout=100), f"{self.count} answers came"
 
-    def give_up(self) -> None:
+    def give_up(self, failure: BaseException) -> None:
         """Let nobody wait any more: somebody failed, or could not get an answer from anywhere."""
         with self.news:
             self.is_over = True
+            self.failure = self.failure or failure
             self.news.notify_all()
 
 

@@ -141,12 +141,16 @@ def storm(fleet: Fleet, postgres_server: PostgresServer) -> Storm:
         answering = [pool.submit(loop, each, over, told) for each in others]
         try:
             kill_in_turn(fleet, told, postgres_server)
+        except BaseException as failure:
+            told.give_up(failure)
+            raise
         finally:
             ended.set()
             wait(working)
             over.set()
-        for life in (*working, *answering):
-            life.result()
+        wait(answering)
+        if told.failure is not None:
+            raise told.failure
     keys = read_public_keys(fleet.public.read_bytes())
     with fleet.open() as authority:
         return Storm(told, verify_export(authority.receipts.export(), keys.log), fleet)
@@ -156,8 +160,8 @@ def loop(somebody: Living, ended: Event, told: Told) -> None:
     try:
         while not ended.is_set():
             somebody.live()
-    except BaseException:
-        told.give_up()
+    except BaseException as failure:
+        told.give_up(failure)
         raise
 
 
