@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from leasehold.http.connections import Ending, Limits
+from leasehold.http.forms import read_body
 from leasehold.http.server import Wiring
 from leasehold.http.site import Site
 from served import Browser, behind_gates, wired
@@ -47,7 +48,7 @@ class Stand:
 
         async def echo(request: Request) -> Response:
             self._note(request)
-            return PlainTextResponse(await request.body())
+            return PlainTextResponse(await read_body(request))
 
         async def unread(request: Request) -> Response:
             self._note(request)
