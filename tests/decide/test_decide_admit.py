@@ -331,6 +331,8 @@ def test_a_sub_call_does_only_what_its_parent_declared_under_the_same_lease(stag
     assert stage.refusal(stage.authority.renew(lease), "mail.send", key="m", parent=parent) is Reason.NOT_GRANTED
     empty = ParentCall(admission_id=parent.admission_id, allow={})
     assert stage.refusal(lease, "mail.send", key="m", parent=empty) is Reason.NOT_GRANTED
+    whole = ParentCall(admission_id=parent.admission_id, allow=lease.lease.allow)  # as a guard that does not narrow
+    assert stage.refusal(lease, "ticket.notify", key="m", parent=whole) is Reason.NOT_GRANTED
 
 
 @pytest.mark.requirement("C5", "P4")
