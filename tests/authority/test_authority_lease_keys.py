@@ -278,3 +278,15 @@ def is_verified(receipt: bytes, ring: KeyRing, heads: tuple[NoteKey, ...]) -> bo
     except VerificationError:
         return False
     return True
+
+
+@pytest.mark.case(12)
+def test_newer_key_is_handed_out_at_once_and_a_strangers_never() -> None:
+    """Whoever asks for the public keys again and again has the file read once a second."""
+    system, file = FrozenSystem(), File(ring_of(5, 6))
+    keys = keys_of(ring_of(1), system, file)
+    assert [list(keys.public().keys) for _ in range(2)] == [[ring_of(1).newest.kid]] * 2
+    assert file.times == 1
+    system.advance(seconds=1)
+    file.ring = ring_of(1, 2)
+    assert list(keys.public().keys) == [key.kid for key in ring_of(1, 2).keys]
