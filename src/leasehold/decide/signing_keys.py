@@ -6,6 +6,7 @@ No entry tells of it: nothing is decided by this row, it only has machines that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -32,8 +33,8 @@ class NoteSigningKey(msgspec.Struct, frozen=True, kw_only=True):
     kids: tuple[str, ...]
     made_at: int
 
-    policy: None = None
-    needs_clock: bool = False
+    policy: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = False
 
     def keys(self) -> Sequence[Need]:
         return [signing_key_need(self.document)]
