@@ -8,10 +8,12 @@ from glass import WITH_GLASS, break_glass, glass_id, opening
 from leasehold.authority.desk import Signatory
 from leasehold.decide.chain import stop_needs
 from leasehold.decide.facts import Facts, Index, Ref
+from leasehold.decide.finish import EXPIRED
 from leasehold.decide.glass import OpenGlass, ReviewGlass
 from leasehold.decide.glass_use import GlassUse, glass_needs, refuse_glass
 from leasehold.decide.rows import GlassRow, PersonRow, StopRow
 from leasehold.decide.voices import KeyVoice
+from leasehold.ledger.entry import EntryKind
 from leasehold.model.decision import Reason
 from leasehold.model.glass import Opening
 from leasehold.testing.fixtures import key_of_person
@@ -80,4 +82,17 @@ def test_while_the_clock_is_wrong_nothing_of_it_goes_on_but_its_end() -> None:
     assert reason_of(lambda: door.admit(held.token_for("ticket"), stage.call("ticket.erase", key="k"))) is Reason.CLOCK
     assert glass.close(glass_id(held)).state == "closed"
     assert reason_of(lambda: glass.review(glass_id(held), ben, "x")) is Reason.CLOCK
+    stage.close()
+
+
+@pytest.mark.case(52)
+def test_one_that_is_said_to_be_over_stays_open_until_it_is() -> None:
+    stage = Stage(WITH_GLASS)
+    held = break_glass(stage)
+    run = stage.authority.engine.run("acme", held.lease.run_id)
+    closing = stage.authority.runs.closing(run, EXPIRED)
+    assert closing.needs_clock
+    stage.authority.engine.ask(lambda _: closing)
+    assert stage.entries(EntryKind.GLASS_CLOSED) == []
+    assert stage.authority.break_glass.close(glass_id(held)).state == "closed"
     stage.close()

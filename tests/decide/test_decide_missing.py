@@ -14,7 +14,7 @@ from leasehold.decide.answer import AnswerRequest, Withdraw
 from leasehold.decide.batch import CLOCK_BEHIND, decide_batch
 from leasehold.decide.documents import decode_admission, decode_lease, decode_request, decode_run
 from leasehold.decide.facts import Facts, Ref, Step, StepAnswer
-from leasehold.decide.finish import CloseRequest, EndLease, FinishRun, RetireStop
+from leasehold.decide.finish import EXPIRED, CloseRequest, EndLease, FinishRun, RetireStop
 from leasehold.decide.issue import DrawLease
 from leasehold.decide.request import AskLease
 from leasehold.decide.retry import Retry
@@ -157,6 +157,19 @@ def test_what_sweeps_find_gone_or_over_they_leave_alone(desk: Desk) -> None:
     assert len(desk.decide(finish, change=ended)[1]) == 1
     used = replace(desk.row(RequestRow, desk.request.request_id), state="used")
     desk.decide(finish, change=used)
+
+
+@pytest.mark.requirement("L3")
+@pytest.mark.case(52)
+def test_a_run_that_is_said_to_be_expired_goes_on_until_it_is(desk: Desk) -> None:
+    finish = FinishRun(run=desk.run, why=EXPIRED)
+    assert finish.needs_clock
+    desk.stage.pass_time(desk.run.expires_at - 1 - desk.stage.system.now().seconds)
+    answer, entries = desk.decide(finish)
+    assert (answer.value.state, entries) == ("open", [])
+    desk.stage.pass_time(1)
+    answer, entries = desk.decide(finish)
+    assert (answer.value.state, [entry.kind for entry in entries]) == ("finished", [EntryKind.RUN_FINISHED])
 
 
 @pytest.mark.parametrize(

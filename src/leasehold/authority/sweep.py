@@ -22,7 +22,7 @@ from leasehold.authority.signing_keys import SigningKeys
 from leasehold.authority.trouble import Trouble
 from leasehold.decide.clients import ForgetSent
 from leasehold.decide.documents import decode_admission
-from leasehold.decide.finish import CloseRequest, EndLease, RetireStop
+from leasehold.decide.finish import EXPIRED, CloseRequest, EndLease, RetireStop
 from leasehold.decide.glass_wish import LapseGlass, answer_by
 from leasehold.decide.govern import CountForgeries
 from leasehold.decide.proposals import ExpireProposal
@@ -129,7 +129,7 @@ class Sweep:
         return self._engine.submit(lambda _: ExpireProposal(policy_hash=row.policy))
 
     def _finish(self, row: RunRow) -> RunRow:
-        return self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked" if row.revoked else "expired")
+        return self._runs.end(self._engine.run(row.tenant, row.run_id), "revoked" if row.revoked else EXPIRED)
 
     def _lapse_wishes(self, faults: list[LeaseholdError]) -> int:
         """Break-glass whose second person did not come in time."""

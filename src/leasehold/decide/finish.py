@@ -36,13 +36,17 @@ from leasehold.model.request import Request, RequestKind, RequestState
 from leasehold.model.run import Run
 from leasehold.model.scope import StopKind
 
-__all__ = ["CloseRequest", "EndLease", "FinishRun", "RetireStop"]
+__all__ = ["EXPIRED", "CloseRequest", "EndLease", "FinishRun", "RetireStop"]
+
+EXPIRED = "expired"
+"""Why a run ends that nobody ended."""
 
 
 class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
     """Finish a run: everything under it is dead from here on. `leases` and `requests` are those still open.
 
     `why` is what ended it: `done` in the agent host's words, or what the sweep found (`expired`, `revoked`, `parent`).
+    A run that is said to have expired before it has is left alone, whatever clock the sweep went by.
     `attempt` is that of the host that asks, which a newer one fences off; None for operators and the sweep.
     """
 
@@ -53,7 +57,10 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
     requests: tuple[RequestId, ...] = ()
 
     policy: ClassVar[None] = None
-    needs_clock: ClassVar[bool] = False
+
+    @property
+    def needs_clock(self) -> bool:
+        return self.why == EXPIRED
 
     def keys(self) -> Sequence[Need]:
         tenant = self.run.tenant
@@ -67,7 +74,7 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
         row = facts.get(RunRow, self.run.tenant, self.run.run_id)
         if row is None:
             return StepAnswer(deny(Reason.NOT_FOUND, f"{self.run.run_id} is not in this ledger")), Changes()
-        if row.state == RunState.FINISHED:
+        if row.state == RunState.FINISHED or (self.why == EXPIRED and not now.reached(row.expires_at)):
             return StepAnswer(allow(), row), Changes()
         if self.attempt is not None and (refusal := refuse_old_attempt(row, self.attempt)):
             return StepAnswer(refusal), Changes()

@@ -18,7 +18,7 @@ from leasehold.decide.facts import Changes, Facts, Need, Ref, StepAnswer
 from leasehold.decide.finish import FinishRun
 from leasehold.decide.glass_opening import GLASS_ALARM, Making
 from leasehold.decide.glass_use import refuse_people
-from leasehold.decide.lifecycles import GLASS_TABLE, GlassEvent, GlassState, advance
+from leasehold.decide.lifecycles import GLASS_TABLE, GlassEvent, GlassState, RunState, advance
 from leasehold.decide.rows import AUTHORITY_WIDE, GlassRow, PersonRow, RunRow
 from leasehold.decide.voices import Voice, refuse_voice, voice_needs
 from leasehold.ledger.entry import Entry, EntryKind
@@ -96,7 +96,10 @@ class CloseGlass(msgspec.Struct, frozen=True, kw_only=True):
     finish: FinishRun
 
     policy: ClassVar[None] = None
-    needs_clock: ClassVar[bool] = False
+
+    @property
+    def needs_clock(self) -> bool:
+        return self.finish.needs_clock
 
     def keys(self) -> Sequence[Need]:
         run = self.finish.run
@@ -106,7 +109,8 @@ class CloseGlass(msgspec.Struct, frozen=True, kw_only=True):
         answer, changes = self.finish.decide(facts, now)
         run = self.finish.run
         row = facts.get(GlassRow, run.tenant, glass_of_run(run.run_id))
-        if row is None or row.state != GlassState.OPEN:
+        is_over = answer.value is None or answer.value.state == RunState.FINISHED
+        if row is None or row.state != GlassState.OPEN or not is_over:
             return answer, changes
         state = advance(GLASS_TABLE, GlassState(row.state), GlassEvent.CLOSE)
         closed = replace(row, state=state, review_by=now.seconds + REVIEW_SECONDS)
