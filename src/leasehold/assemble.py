@@ -518,7 +518,7 @@ def _activate_first(authority: Authority, policy: Policy, place: str) -> None:
                 raise
             active = authority.engine.active_policy().hash  # another process was first
     if not active:
-        _LOG.warning("this state is new: %s; the policy %s is active from here on", place, policy.hash)
+        _LOG.warning("this state is new: %s; its policy is %s", place, policy.hash)
     elif active != policy.hash:
         _LOG.warning("the policy file differs from the active policy; it does nothing until: leasehold policy accept")
 

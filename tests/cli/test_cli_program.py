@@ -173,7 +173,7 @@ def test_a_first_policy_is_announced_on_stderr(terminal: Terminal) -> None:
         check=True,
     )
     assert done.stdout == ""
-    assert done.stderr.startswith(f"leasehold: this state is new: {terminal.state}; the policy sha256:")
+    assert done.stderr.startswith(f"leasehold: this state is new: {terminal.state}; its policy is sha256:")
 
 
 @pytest.mark.parametrize("path", ["folder", "nowhere/x"])

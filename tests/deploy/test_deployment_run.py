@@ -117,7 +117,7 @@ def test_the_commands_of_the_compose_file_migrate_and_serve_until_they_are_told_
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().strip() == "https://lease.example.com"
+        assert json.loads(process.stdout.readline())["url"] == "https://lease.example.com"
         assert get(port, "/healthz") == (200, b"ok\n")
         assert get(port, "/readyz") == (200, b"ok\n")
         assert get(port, "/sign-in", "lease.example.com")[0] == 200
@@ -131,7 +131,7 @@ def test_the_commands_of_the_compose_file_migrate_and_serve_until_they_are_told_
         process.kill()
         process.wait()
     assert process.returncode == 0, errors
-    lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in errors.splitlines()]
     assert any(line.get("route") == "/sign-in" for line in lines)
     assert subprocess.run(check, env=machine.environment, capture_output=True, check=False).returncode == 1
 
