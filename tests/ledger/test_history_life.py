@@ -287,7 +287,11 @@ def test_what_was_never_there_does_not_end_and_nothing_belongs_to_it() -> None:
     story.retry(replace(run, run="run_none"))
     story.end_lease(replace(lease, lease="lease_none"))
     story.ask(replace(run, run="run_none"), "req_2")
-    assert broken(story) == [("I8", 3), ("I8", 4), ("I8", 5), ("I8", 6)]
+    call = story.admit(lease)
+    story.give_up(call)
+    for kind in (EntryKind.CALL_UNKNOWN, EntryKind.CALL_LATE):
+        story.add(replace(call, kind=kind, decision="", outcome="done", detail={}, admission="adm_none"))
+    assert broken(story) == [*(("I8", index) for index in (3, 4, 5, 6)), ("I3", 9), ("I3", 10)]
 
 
 @pytest.mark.invariant("I8")
