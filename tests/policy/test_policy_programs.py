@@ -177,6 +177,7 @@ door = { tool = "ticket", environment = "prod" }
 TEXT = EXAMPLE.replace("[[tests]]", CLIENTS + "\n[[tests]]", 1)
 ON_DEPLOY = "on ci/deploy, for agents release-bot; tenants acme; environments"
 ON_MIGRATE = "may start runs on db/migrate, for agents"
+RUNS = 'runs = { agents = ["*"], routes = ["ci/deploy"], tenants = ["*"], environments = ["*"] }'
 TOKEN = "is whoever has a token of https://token.example"
 BEFORE = "(before: https://token.example: ref = x, sub = main)"
 
@@ -185,6 +186,11 @@ EDITS = {
         "[clients.door]",
         "[clients.gate]",
         'gate: stands at the door of ticket in prod for every tenant; rule clients."gate".door',
+    ),
+    "a client that starts runs": (
+        "[clients.door]",
+        f"[clients.other]\n{RUNS}\n[clients.door]",
+        f'other: may start runs {ON_DEPLOY} staging; rule clients."other"',
     ),
     "an agent of its rule": (
         'agents = ["release-bot"], routes',
@@ -213,7 +219,7 @@ EDITS = {
     ),
     "from door to runs": (
         'door = { tool = "ticket", environment = "prod" }',
-        'runs = { agents = ["*"], routes = ["ci/deploy"], tenants = ["*"], environments = ["*"] }',
+        RUNS,
         f'door: may start runs {ON_DEPLOY} staging; rule clients."door".runs',
     ),
     "a claim less": (
