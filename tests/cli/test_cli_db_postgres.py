@@ -19,6 +19,11 @@ def url(postgres_server: PostgresServer) -> str:
     return postgres_server.url(postgres_server.fresh())
 
 
+def findings(terminal: Terminal) -> dict[str, str]:
+    """What doctor finds, by its code."""
+    return {finding["code"]: finding["what"] for finding in terminal.json("doctor")["findings"]}
+
+
 @pytest.fixture
 def served(terminal: Terminal, url: str) -> Terminal:
     """A terminal whose state is on a server."""
@@ -165,10 +170,7 @@ def test_doctor_tells_of_a_server_without_room_and_leaves_nothing_there(
     served.start()
     name = served.json("db", "check")["database"].rpartition("/")[2]
 
-    def found() -> dict[str, str]:
-        return {finding["code"]: finding["what"] for finding in served.json("doctor")["findings"]}
-
-    assert "database-full" not in found()
+    assert "database-full" not in findings(served)
     postgres_server.execute(
         """
         CREATE FUNCTION public.fail() RETURNS event_trigger LANGUAGE plpgsql AS $$
@@ -177,10 +179,10 @@ def test_doctor_tells_of_a_server_without_room_and_leaves_nothing_there(
         """,
         name,
     )
-    assert "no room for another megabyte" in found()["database-full"]
+    assert "no room for another megabyte" in findings(served)["database-full"]
     postgres_server.execute("DROP EVENT TRIGGER fail", name)
     postgres_server.execute(f'REVOKE TEMP ON DATABASE "{name}" FROM PUBLIC')
-    assert "database-full" not in found()
+    assert "database-full" not in findings(served)
     assert postgres_server.execute("SELECT 1 FROM pg_class WHERE relname = 'room'", name) == []
 
 
@@ -191,18 +193,15 @@ def test_doctor_tells_of_a_server_that_may_lose_what_it_confirms_and_of_stranger
     served.start()
     name = served.json("db", "check")["database"].rpartition("/")[2]
 
-    def found() -> dict[str, str]:
-        return {finding["code"]: finding["what"] for finding in served.json("doctor")["findings"]}
-
-    assert "server-may-lose" not in found()
+    assert "server-may-lose" not in findings(served)
     postgres_server.execute("CREATE ROLE mallory LOGIN")  # beside accounts that other tests left there
     try:
         with configured(postgres_server, "full_page_writes", "off"):
-            told = found()
+            told = findings(served)
         assert told["server-may-lose"] == "the database's server has full_page_writes off"
         assert "mallory" in told["strangers-connect"]
         assert f"may connect to the database {name} and have no part in it" in told["strangers-connect"]
         postgres_server.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
-        assert not {"server-may-lose", "strangers-connect"} & found().keys()  # it is closed to all of them
+        assert not {"server-may-lose", "strangers-connect"} & findings(served).keys()  # it is closed to all of them
     finally:
         postgres_server.execute("DROP ROLE mallory")

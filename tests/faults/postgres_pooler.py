@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 _SOCKET = ".s.PGSQL.5432"
@@ -121,13 +120,3 @@ def _wait_for_end(client: socket.socket) -> None:
     while client.recv(65536):
         pass
     raise EOFError
-
-
-@contextmanager
-def pooled(server: Path, folder: Path) -> Iterator[Pooler]:
-    """A pooler to a server's folder while the block lasts."""
-    pooler = Pooler(server, folder)
-    try:
-        yield pooler
-    finally:
-        pooler.close()

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from postgres_pooler import Pooler, pooled
+from postgres_pooler import Pooler
 
 from leasehold.errors import UnavailableError
 from leasehold.store.opened import OpenStore
@@ -33,7 +33,10 @@ REFUSED = r"now this and now that session of the server; nothing was executed\. 
 
 @pytest.fixture
 def pooler(postgres_server: PostgresServer) -> Iterator[Pooler]:
-    with tempfile.TemporaryDirectory(prefix="pool-") as name, pooled(postgres_server.folder, Path(name)) as opened:
+    with (
+        tempfile.TemporaryDirectory(prefix="pool-") as name,
+        closing(Pooler(postgres_server.folder, Path(name))) as opened,
+    ):
         yield opened
 
 
